@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+.PHONY: help cat_toy test lint
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z_]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' Makefile
+
+cat_toy: $(STAMP)  ## learn the word S* from five pictures of a toy cat, then paint it in new places
+	$(BIN)/python scripts/train.py experiment=cat_toy
+
+# One thread per test worker: two workers on two cores would otherwise run four threads.
+test: export OMP_NUM_THREADS := 1
+test: $(STAMP)  ## run the quick tests
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow and not integration"
+
+lint: $(STAMP)  ## ruff (rules and format) and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# uv does not read pip's settings: hand over the places where pip has been told to look for wheels.
+$(STAMP): pyproject.toml constraints.txt
+	@set -eu; \
+	if command -v uv >/dev/null; then \
+		links=$$($(PYTHON) -m pip config get global.find-links 2>/dev/null | xargs | tr ' ' ',') || links=; \
+		if [ -n "$$links" ]; then export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$links}"; fi; \
+		uv venv --allow-existing --python $(PYTHON) $(VENV); \
+		uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else \
+		$(PYTHON) -m venv $(VENV); \
+		$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch $@

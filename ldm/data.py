@@ -1,0 +1,123 @@
+"""Captioned pictures as an endless stream of training batches; batch number k is a pure function of (seed, k)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pytorch_lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from .keyed_random import numpy_generator
+
+Batch = dict[str, Any]
+
+
+class CaptionedImages(Protocol):
+    """Where training pictures come from: `images` uint8 [n, H, W, 3]; captions may differ from draw to draw."""
+
+    @property
+    def images(self) -> np.ndarray: ...
+
+    @property
+    def identity(self) -> dict: ...  # equal for equal pictures, JSON-able
+
+    def prepare(self) -> None: ...
+
+    def caption(self, index: int, draw: int) -> str: ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """Pictures of which something is known for certain: names of labels -> their values."""
+
+    def labels(self, index: int) -> dict[str, str]: ...
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """uint8 [n, H, W, 3] -> float32 [n, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+def epoch_indices(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Indices [batch_size] of batch `step`: consecutive pieces of one permutation of n per epoch."""
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = positions // n
+    permutations = {epoch: numpy_generator(seed, epoch).permutation(n) for epoch in set(epochs.tolist())}
+    return np.array([permutations[e][p % n] for e, p in zip(epochs.tolist(), positions.tolist(), strict=True)])
+
+
+class BatchStream(IterableDataset):
+    """batch_at(start), batch_at(start + 1), ... for ever, shared out among the loader's workers in order."""
+
+    def __init__(self, batch_at: Callable[[int], Batch], start: int) -> None:
+        self.batch_at, self.start = batch_at, start
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        return (self.batch_at(step) for step in count(self.start + first, stride))
+
+
+class PictureData(L.LightningDataModule):
+    """Batches {"image" [b, 3, s, s] in [-1, 1], "caption" list of b} from `train`; the first `val_size` of `val` test.
+
+    `crop` cuts a random square of that side (to train convolutional models on parts of pictures); None cuts nothing.
+    """
+
+    def __init__(
+        self,
+        train: CaptionedImages,
+        val: CaptionedImages,
+        batch_size: int,
+        val_size: int = 256,
+        crop: int | None = None,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.train, self.val, self.batch_size, self.val_size = train, val, batch_size, val_size
+        self.crop, self.seed, self.num_workers = crop, seed, num_workers
+
+    def prepare_data(self) -> None:
+        self.train.prepare()
+        self.val.prepare()
+
+    def train_batch(self, step: int) -> Batch:
+        """Batch number `step`, whatever was drawn before."""
+        indices = epoch_indices(len(self.train.images), self.batch_size, self.seed, step)
+        rng = numpy_generator(self.seed, step, 1)
+        images = np.stack([self._view(self.train.images[i], rng) for i in indices])
+        captions = [self.train.caption(int(i), step) for i in indices]
+        return {"image": to_tensor(images), "caption": captions}
+
+    def _view(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self.crop is not None:
+            y, x = (int(rng.integers(0, side - self.crop + 1)) for side in image.shape[:2])
+            image = image[y : y + self.crop, x : x + self.crop]
+        return image[:, ::-1] if rng.random() < 0.5 else image
+
+    def train_dataloader(self) -> DataLoader:
+        start = self.trainer.global_step if self.trainer is not None else 0
+        stream = BatchStream(self.train_batch, start)
+        return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader(val_batches(self.val, self.val_size), batch_size=None)
+
+
+def val_batches(source: CaptionedImages, size: int, batch_size: int = 32) -> Sequence[Batch]:
+    """The first `size` pictures of `source` with their first captions, in batches. Batches of `Labelled` pictures hold
+    each label, too: "label_<name>", a list of b."""
+    return [_val_batch(source, range(i, min(i + batch_size, size))) for i in range(0, size, batch_size)]
+
+
+def _val_batch(source: CaptionedImages, indices: range) -> Batch:
+    images = to_tensor(source.images[indices.start : indices.stop])
+    batch: Batch = {"image": images, "caption": [source.caption(i, 0) for i in indices]}
+    if isinstance(source, Labelled):
+        labels = [source.labels(i) for i in indices]
+        batch |= {f"label_{name}": [known[name] for known in labels] for name in labels[0]}
+    return batch

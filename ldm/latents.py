@@ -1,0 +1,95 @@
+"""Training data of the diffusion model: every picture's posterior moments, computed once by the frozen first stage."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as L
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from .autoencoder import AutoencoderKL
+from .data import Batch, BatchStream, CaptionedImages, epoch_indices, to_tensor
+
+
+@torch.no_grad()
+def moments(first_stage: AutoencoderKL, images: np.ndarray) -> np.ndarray:
+    """uint8 [n, H, W, 3] -> posterior mean and standard deviation, float16 [n, 2, c, h, w], unscaled."""
+    with torch.autocast(first_stage.device.type, torch.bfloat16):
+        posterior = first_stage.encode(to_tensor(images).to(first_stage.device))
+    return torch.stack([posterior.mean, posterior.std], dim=1).half().cpu().numpy()
+
+
+def weights_hash(module: torch.nn.Module) -> str:
+    """A fingerprint of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+class LatentData(L.LightningDataModule):
+    """Batches {"mean", "std" [b, c, h, w], "caption" list of b}; the moments of `train` and of the first `val_size` of
+    `val` are kept in `folder` and made anew when the first stage changes."""
+
+    def __init__(
+        self,
+        train: CaptionedImages,
+        val: CaptionedImages,
+        first_stage: AutoencoderKL,
+        folder: str | Path,
+        batch_size: int,
+        val_size: int = 512,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.train, self.val, self.first_stage, self.folder = train, val, first_stage.eval(), Path(folder)
+        self.batch_size, self.val_size, self.seed, self.num_workers = batch_size, val_size, seed, num_workers
+
+    def prepare_data(self) -> None:
+        self.train.prepare()
+        self.val.prepare()
+
+    def setup(self, stage: str) -> None:
+        self.train_moments = self._encoded("train", self.train, len(self.train.images))
+        self.val_moments = self._encoded("val", self.val, self.val_size)
+
+    def _encoded(self, name: str, source: CaptionedImages, count: int, batch_size: int = 50) -> np.ndarray:
+        """float16 [count, 2, c, h, w], memory-mapped."""
+        identity = {"count": count, "first_stage": weights_hash(self.first_stage), "pictures": source.identity}
+        path, record = self.folder / f"{name}.npy", self.folder / f"{name}.json"
+        if not record.exists() or json.loads(record.read_text()) != identity:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            shape = (count, *moments(self.first_stage, source.images[:1]).shape[1:])
+            table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+            for i in tqdm(range(0, count, batch_size), desc=f"encoding {name} pictures", unit="batch"):
+                table[i : i + batch_size] = moments(self.first_stage, source.images[i : min(i + batch_size, count)])
+            table.flush()
+            record.write_text(json.dumps(identity))
+        return np.load(path, mmap_mode="r")
+
+    def _batch(self, table: np.ndarray, source: CaptionedImages, indices: np.ndarray, draw: int) -> Batch:
+        mean, std = torch.from_numpy(table[indices]).float().unbind(1)
+        return {"mean": mean, "std": std, "caption": [source.caption(int(i), draw) for i in indices]}
+
+    def train_batch(self, step: int) -> Batch:
+        """Batch number `step`, whatever was drawn before."""
+        indices = epoch_indices(len(self.train_moments), self.batch_size, self.seed, step)
+        return self._batch(self.train_moments, self.train, indices, step)
+
+    def train_dataloader(self) -> DataLoader:
+        start = self.trainer.global_step if self.trainer is not None else 0
+        return DataLoader(BatchStream(self.train_batch, start), batch_size=None, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> DataLoader:
+        pieces = np.array_split(np.arange(self.val_size), max(1, self.val_size // 64))
+        return DataLoader([self._batch(self.val_moments, self.val, p, 0) for p in pieces], batch_size=None)
+
+
+def unit_scale(table: np.ndarray) -> float:
+    """1 / standard deviation of sampled latents: the `scale_factor` that these moments [n, 2, c, h, w] ask for."""
+    mean, std = np.float32(table[:, 0]), np.float32(table[:, 1])
+    return float(1.0 / np.sqrt(mean.var() + np.square(std).mean()))

@@ -1,0 +1,137 @@
+"""How well do the weights obey? Paints held-out prompts and lets the small CLIP name what it sees.
+
+python scripts/score.py
+"""
+
+import json
+import logging
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import hydra
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+from ldm.autoencoder import AutoencoderKL
+from ldm.callbacks import grid, save_png, to_uint8
+from ldm.data import to_tensor, val_batches
+from textual_inversion.generation import generate
+from textual_inversion.zero_shot import Embedder, Question, zero_shot
+from toyland.attributes import BACKGROUNDS, STYLES
+from toyland.dataset import RenderedScenes
+from toyland.sampling import sample_scene
+
+log = logging.getLogger("score")
+
+Labels = dict[str, list[str]]  # question -> one label per picture
+COLUMNS = 16
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A sentence and what a picture of it must show: question -> label."""
+
+    text: str
+    labels: dict[str, str]
+
+
+def held_out_prompts(count: int, seed: int) -> list[Prompt]:
+    """Sentences that name style, colour, class and background; training has seen no such class, colour and background
+    together."""
+    prompts = []
+    for i in range(count):
+        scene = sample_scene(np.random.default_rng([seed, i]), named=0.0, held_out=True)
+        kind, color = scene.toy.kind, scene.toy.color.name
+        article = "an" if color[0] in "aeiou" else "a"
+        text = f"{STYLES[scene.style.name]} {article} {color} {kind} {BACKGROUNDS[scene.background]}"
+        prompts.append(Prompt(text, {"class": kind, "background": scene.background, "style": scene.style.name}))
+    return prompts
+
+
+def seen_in(images: Tensor, clip: Embedder, questions: Mapping[str, Question]) -> Labels:
+    """What the evaluator answers about pictures [n, 3, H, W] in [-1, 1]."""
+    chosen = {name: zero_shot(clip, images, q.words, q.forms).tolist() for name, q in questions.items()}
+    return {name: [list(q.names)[i] for i in chosen[name]] for name, q in questions.items()}
+
+
+def accuracy(seen: Labels, truth: Labels) -> dict[str, float]:
+    return {name: float(np.mean(np.array(seen[name]) == np.array(truth[name]))) for name in seen}
+
+
+def accuracy_on_renders(scenes: RenderedScenes, count: int, clip: Embedder, questions: Mapping[str, Question]) -> dict:
+    """The evaluator's own accuracies on `count` pictures whose truth is known: of all, and of the photos among them."""
+    seen = seen_in(to_tensor(scenes.images[:count]), clip, questions)
+    known = [scenes.labels(i) for i in range(count)]
+    truth = {name: [labels[name] for labels in known] for name in questions}
+    photos = [i for i, labels in enumerate(known) if labels["style"] == "photo"]
+    of_photos = accuracy(*({name: [v[i] for i in photos] for name, v in side.items()} for side in (seen, truth)))
+    return accuracy(seen, truth) | {f"{name}_photo": value for name, value in of_photos.items()}
+
+
+def mean_psnr(autoencoder: AutoencoderKL, scenes: RenderedScenes, count: int) -> float:
+    """PSNR in dB of the reconstructions from the posterior means, pixel range 2, mean over `count` pictures."""
+    values = []
+    for batch in val_batches(scenes, count):
+        error = autoencoder.decode(autoencoder.encode(batch["image"]).mean).clamp(-1.0, 1.0) - batch["image"]
+        values += (10.0 * torch.log10(4.0 / error.square().mean(dim=(1, 2, 3)))).tolist()
+    return float(np.mean(values))
+
+
+def with_text(image: np.ndarray, text: str, wrong: str) -> np.ndarray:
+    """A picture uint8 [H, W, 3] over its prompt; over what was seen instead, in red, if anything was wrong."""
+    height, width = image.shape[:2]
+    sheet = np.concatenate([image, np.full((54, width, 3), 255, np.uint8)])
+    lines = [(line, (0, 0, 0)) for line in textwrap.wrap(text, 24)[:3]]
+    lines += [(line, (200, 0, 0)) for line in textwrap.wrap(wrong, 24)[:2]]
+    for i, (line, color) in enumerate(lines):
+        cv2.putText(sheet, line, (1, height + 9 + 10 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.3, color, 1, cv2.LINE_AA)
+    return sheet
+
+
+def contact_sheet(images: Tensor, prompts: list[Prompt], wrong: list[str]) -> np.ndarray:
+    """All pictures with their prompts in rows; those that failed come first."""
+    order = sorted(range(len(prompts)), key=lambda i: not wrong[i])
+    pictures = to_uint8(images)
+    cells = [with_text(pictures[i], prompts[i].text, wrong[i]) for i in order]
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % COLUMNS)
+    return grid([np.stack(cells[i : i + COLUMNS]) for i in range(0, len(cells), COLUMNS)])
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="score")
+@torch.no_grad()
+def main(config: DictConfig) -> None:
+    folder = Path(config.paths.run)
+    ldm = instantiate(config.ldm, _convert_="all").eval()
+    clip = instantiate(config.clip, _convert_="all").eval()
+    questions = instantiate(config.questions, _convert_="all")
+    scenes = instantiate(config.pictures.val)
+    prompts = held_out_prompts(config.prompts, config.seed)
+
+    images = generate(ldm, [p.text for p in prompts], seed=config.seed, steps=config.steps, guidance=config.guidance)
+    seen = seen_in(images, clip, questions)
+    truth = {name: [prompt.labels[name] for prompt in prompts] for name in questions}
+    wrong = [", ".join(seen[q][i] for q in questions if seen[q][i] != truth[q][i]) for i in range(len(prompts))]
+    scores = {
+        "prompts": accuracy(seen, truth),
+        "clip_on_renders": accuracy_on_renders(scenes, config.renders, clip, questions),
+        "autoencoder_psnr": mean_psnr(ldm.first_stage_model, scenes, config.renders),
+        "failed": [{"prompt": p.text, "seen": w} for p, w in zip(prompts, wrong, strict=True) if w],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scores.json").write_text(json.dumps(scores, indent=2))
+    save_png(folder / "sheet.png", contact_sheet(images, prompts, wrong))
+    for what in ("prompts", "clip_on_renders", "autoencoder_psnr"):
+        log.info("%s: %s", what, scores[what])
+    log.info("%s holds scores.json and sheet.png (%d of %d failed)", folder, len(scores["failed"]), len(prompts))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    main()

@@ -1,0 +1,34 @@
+from collections import Counter
+
+import pytest
+
+from ldm.keyed_random import generator
+from textual_inversion.captions import caption, fill
+from textual_inversion.concept import Concept
+
+
+def test_the_placeholder_takes_the_slot_and_its_own_braces_stay():
+    assert fill("a photo of my {}.", "S*") == "a photo of my S*."
+    assert fill("a photo of {}", "<{}>") == "a photo of <{}>"
+    assert fill("a {photo} of {}", "S*") == "a {photo} of S*"
+
+
+def test_a_template_without_a_slot_is_refused():
+    with pytest.raises(ValueError, match=r"'a photo' has no \{\}"):
+        fill("a photo", "S*")
+
+
+def test_every_template_is_drawn_in_proportion_to_how_often_it_is_there():
+    concept = Concept("S*", "cat", "photos", ("a {}", "a {}", "the {}", "my {}"), learning_rate=1.0)
+    rng = generator(0)
+    counts = Counter(caption(concept, rng) for _ in range(2000))
+    assert set(counts) == {"a S*", "the S*", "my S*"}
+    assert counts["a S*"] == pytest.approx(1000, abs=100)
+    assert counts["my S*"] == pytest.approx(500, abs=80)
+
+
+def test_the_generator_alone_decides():
+    concept = Concept("S*", "cat", "photos", tuple(f"{i} {{}}" for i in range(50)), learning_rate=1.0)
+    first, again = ([caption(concept, generator(1, step)) for step in range(9)] for _ in range(2))
+    assert first == again
+    assert len(set(first)) > 4

@@ -1,0 +1,165 @@
+"""Laws of the captions: every attribute is mentioned about as often as stated, in known words and in few of them."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from toyland.attributes import BACKGROUNDS, CLASSES, PARTS, STYLES, Color, Scene, Style, Toy
+from toyland.captions import MAX_WORDS, VOCABULARY, caption, describe, grade, vocabulary_corpus, words
+from toyland.names import NAME_OF, PAINTER_OF, PAINTERS, TOYS
+from toyland.sampling import sample_camera, sample_scene
+
+TEAL, CREAM = Color("teal", "", (25.0, 135.0, 130.0)), Color("cream", "", (240.0, 222.0, 176.0))
+CAT = Toy("cat", TEAL, CREAM, "striped", ears=0.8, belly=0.5, head=-0.5, tail=-0.8)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """2000 scenes and a caption of each."""
+    scenes = [sample_scene(np.random.default_rng([5, i])) for i in range(2000)]
+    return [(scene, caption(scene, np.random.default_rng([6, i]))) for i, scene in enumerate(scenes)]
+
+
+@pytest.fixture(scope="module")
+def unnamed(pairs):
+    return [(s, text) for s, text in pairs if s.toy not in NAME_OF and s.style not in PAINTER_OF]
+
+
+def share(mentions):
+    return float(np.mean([bool(mention) for mention in mentions]))
+
+
+def a_scene(toy=CAT, **changes):
+    camera = sample_camera(np.random.default_rng(0), toy.kind, "normal")
+    return replace(Scene(toy, "beach", camera), **changes)
+
+
+def draws(scene, count=400):
+    return [caption(scene, np.random.default_rng(i)) for i in range(count)]
+
+
+def test_same_seed_same_caption():
+    assert draws(a_scene(), 50) == draws(a_scene(), 50)
+    assert len(set(draws(a_scene(), 50))) > 40
+
+
+def test_every_word_is_in_the_vocabulary(pairs):
+    assert {word for _, text in pairs for word in words(text)} <= VOCABULARY
+    assert len(VOCABULARY) < 700
+    asked = "a painting of my cat, a pencil sketch on the moon and the beach next to a mug by art a close-up photo"
+    assert set(words(asked)) <= VOCABULARY
+
+
+def test_names_are_no_other_words():
+    plain = {w for text in vocabulary_corpus() for w in re.findall(r"\b[a-z][a-z-]*\b", text)}
+    assert not plain & {name.lower() for name in (*TOYS, *PAINTERS)}
+
+
+def test_length(pairs):
+    lengths = [len(words(text)) for _, text in pairs]
+    assert max(lengths) <= MAX_WORDS and np.median(lengths) < 20 and min(lengths) >= 1
+
+
+def test_articles(pairs):
+    for _, text in pairs:
+        assert not re.search(r"\ba [aeiou]", text, re.I), text
+        assert not re.search(r"\ban [^aeiou]", text, re.I), text
+        assert "  " not in text and text == text.strip()
+
+
+def test_class_and_style_are_always_said(unnamed):
+    for scene, text in unnamed:
+        assert scene.toy.kind in words(text), text
+        style = scene.style.name
+        said = {"oil": "painting", "watercolor": "watercolor", "pencil": "sketch|drawing", "comic": "comic"}.get(
+            style, style
+        )
+        if style != "photo":
+            assert re.search(said, text), text
+
+
+def test_shares_of_mentions(unnamed):
+    def main(scene, text):
+        return f"{scene.toy.color.name} " in re.split(" with | wearing | next to ", text)[0] + " "
+
+    near = {"abs": 0.06}
+    assert share(main(s, t) for s, t in unnamed) == pytest.approx(0.75, **near)
+    assert share(re.search(rf"and (\w+ )?{s.toy.color2.name}\b", t) for s, t in unnamed) == pytest.approx(0.45, **near)
+    patterned = [(s, t) for s, t in unnamed if s.toy.pattern != "plain"]
+    assert share(s.toy.pattern in t for s, t in patterned) == pytest.approx(0.8, **near)
+    assert share("plain" in t for s, t in unnamed if s.toy.pattern == "plain") == pytest.approx(0.15, **near)
+    assert share(BACKGROUNDS[s.background] in t for s, t in unnamed) == pytest.approx(0.85, **near)
+    shaded = [(s, t) for s, t in unnamed if s.toy.color.shade and main(s, t)]
+    assert share(f"{s.toy.color.shade} {s.toy.color.name}" in t for s, t in shaded) == pytest.approx(0.7, abs=0.1)
+    dressed = [(s, t) for s, t in unnamed if s.clothing]
+    assert share(f"{s.clothing.item}" in words(t) for s, t in dressed) == pytest.approx(0.9, **near)
+    accompanied = [(s, t) for s, t in unnamed if s.companion]
+    assert share("next to" in t and s.companion.toy.kind in t for s, t in accompanied) == pytest.approx(0.95, **near)
+
+
+@pytest.mark.parametrize("proportion", ["ears", "belly", "head", "tail"])
+def test_proportions_are_mentioned(unnamed, proportion):
+    told = []
+    for scene, text in unnamed:
+        grades = grade(scene.toy.kind, proportion, getattr(scene.toy, proportion))
+        if grades:
+            part = PARTS[scene.toy.kind][proportion]
+            told.append(re.search(rf"\b({grades.replace('/', '|')})( \w+)? {part}\b", text))
+    assert 0.2 < share(told) < 0.4
+
+
+def test_grades():
+    assert grade("cat", "ears", 0.1) is None and grade("mug", "tail", 1.0) is None
+    assert [grade("snowman", "tail", v) for v in (-1, -0.5, 0.5, 1)] == ["tiny", "short", "long", "huge"]
+    assert grade("tree", "belly", 0.5) == "thick" and grade("elephant", "tail", 0.5) == "long"
+    for kind in CLASSES:
+        for proportion in PARTS[kind]:
+            assert len({grade(kind, proportion, v) for v in (-1, -0.5, 0, 0.5, 1)}) == 5
+
+
+def test_full_description():
+    text = describe(CAT, np.random.default_rng(0))
+    assert text.startswith("a teal and cream striped cat with ")
+    assert all(part in text for part in ("huge ears", "a round belly", "a small head", "a tiny tail"))
+    doctor = replace(CAT, kind="doctor", skin="dark", hair="gray")
+    assert "huge gray hair" in describe(doctor, np.random.default_rng(0))
+    assert "dark skin" in describe(doctor, np.random.default_rng(0))
+
+
+def test_doctors_look():
+    doctor = a_scene(replace(CAT, kind="doctor", skin="tan", hair="blond"))
+    told = ["tan skin" in text and "blond hair" in text for text in draws(doctor, 1000)]
+    assert share(told) == pytest.approx(0.32, abs=0.06)
+
+
+def test_named_toys_are_called_by_name():
+    for name, toy in list(TOYS.items())[::12]:
+        texts = draws(a_scene(toy), 200)
+        assert share(name in text for text in texts) == pytest.approx(0.85, abs=0.08)
+        assert any(f"{toy.kind} {name}" in text for text in texts)
+        assert any(text.startswith(f"{name} on the beach") for text in draws(a_scene(toy), 1000))
+
+
+def test_painters_are_called_by_name():
+    for painter, style in list(PAINTERS.items())[::6]:
+        texts = draws(a_scene(style=style), 300)
+        assert share(painter in text for text in texts) == pytest.approx(0.85, abs=0.08)
+        assert any(f"in the style of {painter}" in text for text in texts)
+        assert any(f"by {painter}" in text for text in texts)
+
+
+def test_views_are_said_only_when_true(pairs):
+    for scene, text in pairs:
+        for view in ("close-up", "dark", "bright"):
+            if f"{view} photo" in text:
+                assert scene.view == view
+    texts = draws(a_scene(view="dark"))
+    assert share("dark photo" in text for text in texts) == pytest.approx(0.9, abs=0.05)
+
+
+def test_all_styles_have_words():
+    for name in STYLES:
+        style = Style() if name == "photo" else Style(name, 0.9, -0.9, 0.9)
+        assert all(text for text in draws(a_scene(style=style), 50))

@@ -1,0 +1,108 @@
+"""The rendered pictures: the same from every process, picked up where they were left, thrown away when stale."""
+
+import json
+
+import numpy as np
+import pytest
+
+from toyland import dataset
+from toyland.dataset import RenderedScenes, world_fingerprint
+from toyland.render import render
+from toyland.sampling import is_held_out
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(dataset, "CHUNK", 3)
+
+
+@pytest.fixture
+def rendered(monkeypatch):
+    """The starts of the chunks rendered in this process."""
+    starts, original = [], dataset._render_chunk
+
+    def record(*job):
+        starts.append(job[3])
+        return original(*job)
+
+    monkeypatch.setattr(dataset, "_render_chunk", record)
+    return starts
+
+
+def test_scenes_and_captions_are_fixed_by_the_seed(tmp_path):
+    one, two = RenderedScenes(tmp_path, 4, 20), RenderedScenes(tmp_path, 4, 20)
+    assert [one.scene(i) for i in range(20)] == [two.scene(i) for i in range(20)]
+    assert [one.caption(i, 1) for i in range(20)] == [two.caption(i, 1) for i in range(20)]
+    assert [one.caption(i, 0) for i in range(20)] != [one.caption(i, 1) for i in range(20)]
+    assert one.scene(0) != RenderedScenes(tmp_path, 5, 20).scene(0)
+    with pytest.raises(IndexError, match="20"):
+        one.scene(20)
+
+
+def test_held_out_scenes(tmp_path):
+    scenes = RenderedScenes(tmp_path, 1, 10, held_out=True)
+    assert all(is_held_out(s.toy.kind, s.toy.color.name, s.background) for s in map(scenes.scene, range(10)))
+
+
+def test_pictures_are_those_of_the_scenes(tmp_path, small_chunks):
+    scenes = RenderedScenes(tmp_path / "new", 2, 7)
+    assert scenes.images.shape == (7, 128, 128, 3) and scenes.images.dtype == np.uint8
+    for i in range(7):
+        np.testing.assert_array_equal(scenes.images[i], render(scenes.scene(i)).image)
+    assert not (tmp_path / "new" / "images.partial.npy").exists()
+
+
+def test_two_processes_render_the_same(tmp_path, small_chunks):
+    one, two = RenderedScenes(tmp_path / "one", 2, 7), RenderedScenes(tmp_path / "two", 2, 7)
+    one.prepare(workers=1)
+    two.prepare(workers=2)
+    np.testing.assert_array_equal(one.images, two.images)
+
+
+def test_goes_on_where_it_was_killed(tmp_path, small_chunks, rendered, monkeypatch):
+    whole = RenderedScenes(tmp_path / "whole", 2, 7)
+    whole.prepare()
+    rendered.clear()
+
+    scenes, recording = RenderedScenes(tmp_path / "cut", 2, 7), dataset._render_chunk
+
+    def killed(*job):
+        if job[3] == 3:
+            raise KeyboardInterrupt
+        return recording(*job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "_render_chunk", killed)
+        with pytest.raises(KeyboardInterrupt):
+            scenes.prepare()
+    scenes.prepare()
+    assert rendered == [0, 3, 6]
+    np.testing.assert_array_equal(scenes.images, whole.images)
+    scenes.prepare()
+    assert len(rendered) == 3
+
+
+def test_a_changed_world_is_rendered_again(tmp_path, rendered, monkeypatch):
+    scenes = RenderedScenes(tmp_path, 2, 4)
+    scenes.prepare()
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "world_fingerprint", lambda: "another world")
+        RenderedScenes(tmp_path, 2, 4).prepare()
+        assert json.loads((tmp_path / "images.json").read_text())["world"] == "another world"
+    assert rendered == [0, 0]
+
+
+@pytest.mark.parametrize("other", [(3, 4, False), (2, 5, False), (2, 4, True)])
+def test_other_pictures_are_not_overwritten(tmp_path, other):
+    RenderedScenes(tmp_path, 2, 4).prepare()
+    with pytest.raises(ValueError, match="holds pictures with"):
+        RenderedScenes(tmp_path, *other).prepare()
+
+
+def test_fingerprint_follows_the_source(tmp_path):
+    (tmp_path / "render.py").write_text("a = 1\n")
+    before = world_fingerprint(tmp_path)
+    (tmp_path / "captions.py").write_text("words = 2\n")
+    assert world_fingerprint(tmp_path) == before
+    (tmp_path / "render.py").write_text("a = 2\n")
+    assert world_fingerprint(tmp_path) != before

@@ -1,0 +1,161 @@
+"""Laws of the distribution: what is fixed by a seed, what is skewed on purpose, what training never sees."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from toyland.attributes import BACKGROUNDS, CLASSES, COLORS, COMPANIONS, PARTS, STYLES, WEARERS, Style
+from toyland.names import CONCEPT_DISTANCE, NAME_OF, PAINTER_OF, PAINTERS, TOYS, TOYS_OF, concept_toy, distance
+from toyland.sampling import (
+    DOCTOR_LOOK,
+    is_held_out,
+    lab,
+    nearest_color_name,
+    sample_camera,
+    sample_color,
+    sample_scene,
+    sample_toy,
+)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return [sample_scene(np.random.default_rng([3, i])) for i in range(2000)]
+
+
+def share(values):
+    return float(np.mean([bool(value) for value in values]))
+
+
+def test_same_seed_same_scene():
+    assert [sample_scene(rng(i)) for i in range(50)] == [sample_scene(rng(i)) for i in range(50)]
+    assert len({sample_scene(rng(i)) for i in range(50)}) == 50
+
+
+def test_a_tenth_is_held_out():
+    every = [is_held_out(kind, color, background) for kind in CLASSES for color in COLORS for background in BACKGROUNDS]
+    assert 0.08 < np.mean(every) < 0.12
+
+
+def test_training_and_held_out_scenes_never_meet(scenes):
+    assert not any(is_held_out(s.toy.kind, s.toy.color.name, s.background) for s in scenes)
+    others = [sample_scene(rng(i), held_out=True) for i in range(200)]
+    assert all(is_held_out(s.toy.kind, s.toy.color.name, s.background) for s in others)
+
+
+def test_what_the_caller_gives_is_honoured():
+    toy, style = sample_toy(rng(1), "owl"), Style("oil", 0.1, 0.2, 0.3)
+    for background in BACKGROUNDS:
+        scene = sample_scene(rng(2), toy=toy, background=background, style=style)
+        assert (scene.toy, scene.background, scene.style) == (toy, background, style)
+    assert sample_scene(rng(3), view="close-up").style.name == "photo"
+    assert sample_scene(rng(3), kind="mug").toy.kind == "mug"
+
+
+def test_a_toy_without_a_held_out_background_is_refused():
+    free = [
+        (kind, color)
+        for kind in CLASSES
+        for color in COLORS
+        if not any(is_held_out(kind, color, background) for background in BACKGROUNDS)
+    ]
+    kind, color = free[0]
+    toy = next(toy for toy in (sample_toy(rng(i), kind) for i in range(1000)) if toy.color.name == color)
+    with pytest.raises(ValueError, match=color):
+        sample_scene(rng(), toy=toy, held_out=True)
+
+
+def test_shares(scenes):
+    near = {"abs": 0.03}
+    photos = [s for s in scenes if s.style.name == "photo"]
+    wearers = [s for s in scenes if s.toy.kind in WEARERS]
+    assert len(photos) / len(scenes) == pytest.approx(0.6, **near)
+    assert share(s.view == "normal" for s in photos) == pytest.approx(0.88, **near)
+    assert all(s.view == "normal" for s in scenes if s.style.name != "photo")
+    assert share(s.toy in NAME_OF for s in scenes) == pytest.approx(0.33, **near)
+    assert share(s.style in PAINTER_OF for s in scenes) == pytest.approx(0.25, **near)
+    assert share(s.clothing and s.clothing.item == "hat" for s in wearers) == pytest.approx(0.12, **near)
+    assert share(s.clothing and s.clothing.item == "scarf" for s in wearers) == pytest.approx(0.10, **near)
+    assert share(s.companion for s in scenes) == pytest.approx(0.15, **near)
+    assert not any(s.clothing for s in scenes if s.toy.kind not in WEARERS)
+    for count in Counter(s.toy.kind for s in scenes).values():
+        assert count / len(scenes) == pytest.approx(1 / len(CLASSES), abs=0.025)
+    assert len(Counter(s.style.name for s in scenes)) == len(STYLES)
+
+
+def test_companions(scenes):
+    for companion, scene in ((s.companion, s) for s in scenes if s.companion):
+        assert companion.toy.kind in COMPANIONS and companion.toy.kind != scene.toy.kind
+        assert companion.toy.pattern == "plain" and companion.side in (-1, 1)
+        assert (scene.camera.x - 0.5) * companion.side < 0
+        assert scene.camera.scale <= 0.92 * 0.70
+
+
+def test_seed_and_light_are_in_range(scenes):
+    assert all(isinstance(s.seed, int) and 0 <= s.seed < 2**31 and -1 <= s.light <= 1 for s in scenes)
+
+
+def test_doctors_alone_are_biased():
+    doctors = [sample_toy(rng(i), "doctor") for i in range(2000)]
+    assert share((d.skin, d.hair) == DOCTOR_LOOK for d in doctors) == pytest.approx(0.9 + 0.1 / 16, abs=0.02)
+    assert len({(d.skin, d.hair) for d in doctors}) == 16
+    cats = [sample_toy(rng(i), "cat") for i in range(1000)]
+    assert share((c.skin, c.hair) == DOCTOR_LOOK for c in cats) < 0.12
+    assert share(s.toy.skin == "pale" for s in (sample_scene(rng(i), kind="doctor") for i in range(300))) > 0.9
+
+
+def test_plain_colors_are_called_by_the_nearest_name():
+    for i, name in enumerate(COLORS):
+        colors = [sample_color(rng([i, j]), name) for j in range(60)]
+        assert all(nearest_color_name(c.rgb) == name for c in colors if not c.shade)
+        assert all(0 <= v <= 255 for c in colors for v in c.rgb)
+
+
+def test_shades_change_the_color():
+    for i, name in enumerate(name for name in COLORS if name not in ("black", "white", "gray")):
+        by_shade = {shade: [] for shade in ("", "pale", "dark", "bright")}
+        for j in range(300):
+            color = sample_color(rng([i, j]), name)
+            by_shade[color.shade].append(lab(color.rgb))
+        plain, pale, dark, bright = (np.mean(by_shade[shade], 0) for shade in ("", "pale", "dark", "bright"))
+        assert dark[0] < plain[0] - 4 < pale[0]
+        assert np.hypot(*pale[1:]) < np.hypot(*plain[1:]) < np.hypot(*bright[1:])
+
+
+def test_the_space_of_colors_is_filled():
+    drawn = lab([sample_color(rng(i)).rgb for i in range(4000)])
+    asked = lab(rng(5).uniform(15, 245, (300, 3)))
+    gaps = np.linalg.norm(asked[:, None] - drawn, axis=-1).min(1)
+    assert np.quantile(gaps, 0.75) < 8
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_cameras(kind):
+    cameras = [sample_camera(rng(i), kind, "normal") for i in range(200)]
+    low, high = (0.35, 1.15) if kind in ("fish", "car", "duck", "elephant") else (0, 0.75)
+    assert all(low <= abs(c.yaw) <= (0.5 if kind in ("teapot", "mug") else high) for c in cameras)
+    assert all(0.58 <= c.scale <= 0.70 and 0.84 <= c.y <= 0.92 and 0.2 <= c.pitch <= 0.38 for c in cameras)
+    close = sample_camera(rng(), kind, "close-up")
+    assert 0.85 <= close.scale <= 0.95 and 1.0 <= close.y <= 1.08
+    with pytest.raises(ValueError, match="aerial"):
+        sample_camera(rng(), kind, "aerial")
+
+
+def test_named_toys_and_painters():
+    assert len(TOYS) == len(NAME_OF) == 240 and all(len(TOYS_OF[kind]) == 15 for kind in CLASSES)
+    assert len(PAINTERS) == len(PAINTER_OF) == 42
+    assert Counter(s.name for s in PAINTERS.values()) == dict.fromkeys([s for s in STYLES if s != "photo"], 7)
+    lowered = {name.lower() for name in (*TOYS, *PAINTERS)}
+    assert len(lowered) == 282 and all(name.isalpha() for name in lowered)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_concept_toys_are_far_from_names(kind):
+    toy = concept_toy(rng(9), kind)
+    assert toy.kind == kind and all(distance(toy, other) >= CONCEPT_DISTANCE for other in TOYS_OF[kind])
+    assert distance(toy, toy) == 0 and set(PARTS[kind]) <= {"ears", "belly", "head", "tail"}

@@ -1,0 +1,122 @@
+"""What an inversion leaves behind: the word, previews over the steps, the contact sheet, and a last line that says where."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as L
+from PIL import Image
+
+from ldm.callbacks import save_png, to_uint8
+from ldm.latents import weights_hash
+
+from .captions import fill
+from .contact_sheet import Row, save_sheet
+from .embedding_file import FILE_NAME, LearnedWord, provenance, save_words
+from .generation import generate
+from .learner import TextualInversion
+
+log = logging.getLogger(__name__)
+
+
+class SaveWords(L.Callback):
+    """`folder`/learned_embeds.safetensors at every validation and at the end, with where the words come from."""
+
+    def __init__(self, folder: str, model: str) -> None:
+        self.path, self.model = Path(folder) / FILE_NAME, model
+        self.fingerprint = ""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        self.fingerprint = weights_hash(pl_module.ldm.cond_stage_model)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        self._save(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        self._save(trainer, pl_module)
+
+    def _save(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        if trainer.is_global_zero and trainer.global_step:
+            steps = trainer.global_step
+            words = [
+                LearnedWord(
+                    concept.placeholder,
+                    vectors,
+                    provenance(concept, steps=steps, model=self.model, fingerprint=self.fingerprint)
+                    | {"nearest_words": pl_module.nearest_words(concept.placeholder)},
+                )
+                for concept, vectors in zip(pl_module.concepts, pl_module.embeddings.vectors, strict=True)
+            ]
+            save_words(self.path, words)
+
+
+class Previews(L.Callback):
+    """Before the first step and after some, a picture of `prompt` from the same noise: `folder`/<concept>-<step>.png."""
+
+    def __init__(self, folder: str, at_steps: Sequence[int], prompt: str, steps: int, guidance: float) -> None:
+        self.folder, self.at_steps, self.prompt = Path(folder), frozenset(at_steps), prompt
+        self.options = {"steps": steps, "guidance": guidance, "progress": False}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        self._paint(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: TextualInversion, *_: Any) -> None:
+        self._paint(trainer, pl_module)
+
+    def _paint(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        if trainer.global_step in self.at_steps and trainer.is_global_zero:
+            for i, concept in enumerate(pl_module.concepts):
+                prompt = fill(self.prompt, concept.placeholder)
+                picture = generate(pl_module.ldm, [prompt], pl_module.embeddings, **self.options)
+                save_png(self.folder / f"{i}-{trainer.global_step:05d}.png", to_uint8(picture)[0])
+
+
+class ContactSheet(L.Callback):
+    """At the end, for each concept, `folder`/contact_sheet.png (the first), contact_sheet_1.png, ...: training pictures |
+    the word over the steps, from `previews` | the word in each of `prompts`."""
+
+    def __init__(
+        self, folder: str, previews: str, prompts: Sequence[str], columns: int, steps: int, guidance: float
+    ) -> None:
+        self.folder, self.previews, self.prompts, self.columns = Path(folder), Path(previews), list(prompts), columns
+        self.options = {"steps": steps, "guidance": guidance}
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        if trainer.is_global_zero:
+            for i, concept in enumerate(pl_module.concepts):
+                rows = [Row("training pictures", pl_module.pictures[i].images[: self.columns])]
+                rows += self._over_the_steps(i, concept.placeholder)
+                rows += self._in_new_sentences(pl_module, concept.placeholder)
+                save_sheet(self.folder / (f"contact_sheet_{i}.png" if i else "contact_sheet.png"), rows)
+
+    def _over_the_steps(self, i: int, placeholder: str) -> list[Row]:
+        files = sorted(self.previews.glob(f"{i}-*.png"))[-self.columns :]
+        if not files:
+            return []
+        captions = [f"step {int(file.stem.split('-')[1])}" for file in files]
+        return [Row(f"{placeholder} over the steps", np.stack([np.asarray(Image.open(f)) for f in files]), captions)]
+
+    def _in_new_sentences(self, pl_module: TextualInversion, placeholder: str) -> list[Row]:
+        prompts = [fill(prompt, placeholder) for prompt in self.prompts]
+        repeated = [prompt for prompt in prompts for _ in range(self.columns)]
+        images = to_uint8(generate(pl_module.ldm, repeated, pl_module.embeddings, **self.options))
+        pieces = np.split(images, len(prompts))
+        return [Row(f'"{prompt}"', piece) for prompt, piece in zip(prompts, pieces, strict=True)]
+
+
+class NextSteps(L.Callback):
+    """The last lines of a run: where everything is, and what to try."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        for concept in pl_module.concepts:
+            near = ", ".join(pl_module.nearest_words(concept.placeholder))
+            log.info("%s has been learned; the nearest words are %s", concept.placeholder, near)
+        log.info("the contact sheet: %s/contact_sheet.png", self.folder)
+        log.info("the word itself:   %s/%s", self.folder, FILE_NAME)
+        prompt = f"a photo of {pl_module.concepts[0].placeholder} on the moon"
+        log.info('paint more with:   python scripts/generate.py word=%s prompt="%s"', self.folder, prompt)

@@ -1,0 +1,56 @@
+"""A concept: the pseudo-word to learn and what it is learned from (Gal et al. 2022, section 4)."""
+
+import math
+from dataclasses import dataclass
+
+SLOT = "{}"  # where the placeholder goes in a template
+
+
+@dataclass(frozen=True)
+class Concept:
+    """`placeholder` is the pseudo-word, any string such as "S*". `initializer` is a one-word coarse descriptor ("cat"),
+    whose embedding the vectors start from. `images` is a folder with pictures; `flip` mirrors each with probability
+    0.5. `templates` are sentences with one {} where the placeholder goes; one that is there twice is drawn twice as
+    often. `learning_rate` is the one that the optimiser sees. Raises ValueError for what cannot be meant."""
+
+    placeholder: str
+    initializer: str
+    images: str
+    templates: tuple[str, ...]
+    learning_rate: float
+    num_vectors: int = 1
+    flip: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.placeholder.strip():
+            raise ValueError(f"placeholder {self.placeholder!r} is empty: give the new word a name, such as 'S*'")
+        if self.placeholder != self.placeholder.strip():
+            raise ValueError(f"placeholder {self.placeholder!r} begins or ends with a space: leave the space out")
+        if len(self.initializer.split()) != 1:
+            raise self._error(f"initializer {self.initializer!r} must be one word that says what it is, such as 'cat'")
+        if not self.images.strip():
+            raise self._error("images is empty: give the folder that holds the concept's pictures")
+        if self.num_vectors < 1:
+            raise self._error(f"num_vectors is {self.num_vectors}: a word needs at least 1")
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise self._error(f"learning_rate is {self.learning_rate}: it must be positive and finite")
+        if self.seed < 0:
+            raise self._error(f"seed is {self.seed}: it must be 0 or more")
+        self._check_templates()
+        object.__setattr__(self, "templates", tuple(self.templates))  # a config gives a list
+
+    def _check_templates(self) -> None:
+        if isinstance(self.templates, str):
+            raise self._error(f"templates is the text {self.templates!r}: give a list of sentences")
+        if not self.templates:
+            raise self._error(f"templates is empty: give at least one sentence such as 'a photo of {SLOT}'")
+        for template in self.templates:
+            if template.count(SLOT) != 1:
+                raise self._error(
+                    f"the template {template!r} holds {SLOT} {template.count(SLOT)} times: "
+                    "it must stand there once, where the placeholder goes"
+                )
+
+    def _error(self, message: str) -> ValueError:
+        return ValueError(f"concept {self.placeholder!r}: {message}")

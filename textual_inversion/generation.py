@@ -1,0 +1,53 @@
+"""From prompts to pictures with the frozen model, learned words included."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ldm.latent_diffusion import LatentDiffusion
+
+from .embedding_file import LearnedWord
+from .embedding_manager import EmbeddingManager
+
+
+def manager_of(ldm: LatentDiffusion, words: Sequence[LearnedWord]) -> EmbeddingManager:
+    """The learned words, ready to be put into prompts for `ldm`."""
+    vectors = {word.placeholder: word.vectors for word in words}
+    return EmbeddingManager(ldm.cond_stage_model.tokenizer, vectors).to(ldm.device)
+
+
+def require_placeholders(prompts: Sequence[str], embeddings: EmbeddingManager) -> None:
+    """Raises ValueError for a prompt that mentions none of the learned words: it would silently paint something else."""
+    known = " or ".join(repr(placeholder) for placeholder in embeddings.placeholders)
+    for prompt in prompts:
+        if not embeddings.mentions(prompt):
+            raise ValueError(f"the prompt {prompt!r} does not mention {known}, the learned word: write it into the prompt.")
+
+
+@torch.no_grad()
+def generate(
+    ldm: LatentDiffusion,
+    prompts: Sequence[str],
+    embeddings: EmbeddingManager | None = None,
+    *,
+    steps: int = 50,
+    guidance: float = 4.0,
+    seed: int = 0,
+    first_index: int = 0,
+    batch_size: int = 8,
+    progress: bool = True,
+) -> Tensor:
+    """One picture a prompt: [n, 3, H, W] in [-1, 1], on the CPU, by guided DDIM.
+
+    Picture i starts from the noise of (seed, first_index + i), so it does not depend on `batch_size`.
+    """
+    text = ldm.cond_stage_model
+    pictures = []
+    for start in tqdm(range(0, len(prompts), batch_size), desc="painting", unit="batch", disable=not progress):
+        batch = list(prompts[start : start + batch_size])
+        c = text(batch) if embeddings is None else embeddings.encode(text, batch)
+        z_T = ldm.noise(seed, range(first_index + start, first_index + start + len(batch)))
+        pictures.append(ldm.sample(c, z_T, steps, guidance).clamp(-1.0, 1.0).cpu())
+    return torch.cat(pictures)

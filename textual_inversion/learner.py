@@ -1,0 +1,146 @@
+"""Textual inversion (Gal et al. 2022, eq. 2): v* = argmin_v E ||eps - eps_theta(z_t, t, c_theta(y))||^2, everything but v
+frozen. One concept or many at once: the samples of a batch never mix, so each concept's gradient is its own."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ldm.data import BatchStream, to_tensor
+from ldm.keyed_random import generator
+from ldm.latent_diffusion import LatentDiffusion
+
+from .captions import caption
+from .concept import Concept
+from .embedding_manager import EmbeddingManager, initial_vectors
+from .pictures import load_pictures
+
+_VALIDATION = 1 << 31  # a step that no training reaches: the key of the fixed draws that validate
+
+
+class TextualInversion(L.LightningModule):
+    """Learns the vectors of `concepts` in the frozen `ldm` with `batch_size` samples a step for each.
+
+    Its state dict is the embeddings alone. `image_size` is the side that pictures are brought to.
+    """
+
+    def __init__(
+        self,
+        ldm: LatentDiffusion,
+        concepts: Sequence[Concept],
+        image_size: int,
+        batch_size: int = 4,
+        weight_decay: float = 0.0,
+        validation_draws: int = 32,
+    ) -> None:
+        super().__init__()
+        self.strict_loading = False  # the frozen model is not in the checkpoint
+        self.ldm = ldm.eval().requires_grad_(False)
+        self.concepts = tuple(concepts)
+        self.batch_size, self.weight_decay, self.validation_draws = batch_size, weight_decay, validation_draws
+        text = ldm.cond_stage_model
+        placeholders = [concept.placeholder for concept in self.concepts]
+        if len(set(placeholders)) < len(placeholders):
+            raise ValueError(f"two concepts share a placeholder: {placeholders}")
+        self.initial = {c.placeholder: initial_vectors(text, c.initializer, c.num_vectors) for c in self.concepts}
+        self.embeddings = EmbeddingManager(text.tokenizer, self.initial)
+        for concept in self.concepts:
+            for template in concept.templates:
+                self.embeddings.tokenize([template.replace("{}", concept.placeholder)])
+        self.pictures = [load_pictures(Path(concept.images), image_size) for concept in self.concepts]
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        state = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in state.items() if name.startswith("embeddings.")}
+
+    def setup(self, stage: str) -> None:
+        """Encode every picture and its mirror image once: per concept, moments [n, flip, mean and std, c, h, w]."""
+        self.moments = [self._encode(pictures.images) for pictures in self.pictures]
+
+    @torch.no_grad()
+    def _encode(self, images: Any) -> Tensor:
+        x = to_tensor(images).to(self.device)
+        posteriors = [self.ldm.encode_first_stage(view) for view in (x, x.flip(-1))]
+        return torch.stack([torch.stack([p.mean, p.std], dim=1) for p in posteriors], dim=1).cpu()
+
+    def draw(self, step: int) -> dict[str, Tensor]:
+        """The batch of optimiser step `step`: every sample depends on (its concept's seed, step, index) alone."""
+        samples = [
+            self._sample(concept, moments, step, index)
+            for concept, moments in zip(self.concepts, self.moments, strict=True)
+            for index in range(self.batch_size)
+        ]
+        return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+    def _sample(self, concept: Concept, moments: Tensor, step: int, index: int) -> dict[str, Tensor]:
+        """z_0 [c, h, w] from a random picture's posterior, ids [n] of a random caption, t, and eps like z_0."""
+        rng = generator(concept.seed, step, index)
+        picture = int(torch.randint(len(moments), (), generator=rng))
+        flipped = int(torch.rand((), generator=rng) < 0.5 and concept.flip)
+        mean, std = moments[picture, flipped]
+        return {
+            "z_0": mean + std * torch.randn(mean.shape, generator=rng),
+            "ids": self.embeddings.tokenize([caption(concept, rng)])[0],
+            "t": torch.randint(len(self.ldm.alpha_bar), (), generator=rng),
+            "eps": torch.randn(mean.shape, generator=rng),
+        }
+
+    def losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """eq. 2 for each concept: [len(concepts)]."""
+        text = self.ldm.cond_stage_model
+        c = text.encode(self.embeddings.embed(batch["ids"], text.embed))
+        per_sample = self.ldm.losses(batch["z_0"], c, batch["t"], batch["eps"])
+        return per_sample.view(len(self.concepts), -1).mean(dim=1)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        losses = self.losses(batch)
+        if self.global_step % 50 == 0 and not losses.isfinite().all():
+            raise RuntimeError(f"the loss is {losses.tolist()} at step {self.global_step}: lower optim.lr.")
+        self.log("train/loss", losses.detach().mean(), prog_bar=True)
+        return losses.sum()  # each concept's gradient is that of its own mean
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Proof of learning: at the first step every row must get a finite gradient that is not zero."""
+        if self.global_step == 0:
+            for placeholder, vectors in zip(self.embeddings.placeholders, self.embeddings.vectors, strict=True):
+                size = torch.zeros(len(vectors)) if vectors.grad is None else vectors.grad.norm(dim=1)
+                if not (size.isfinite().all() and (size > 0).all()):
+                    raise RuntimeError(f"{placeholder!r} cannot learn: its rows' gradients have norms {size.tolist()}.")
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """The loss of fixed pictures, t and noise, which is comparable between steps, and where v* has gone."""
+        losses = self.losses(batch)
+        self.log("val/loss", losses.mean(), prog_bar=True)
+        for i, (placeholder, vectors) in enumerate(zip(self.embeddings.placeholders, self.embeddings.vectors, strict=True)):
+            start = self.initial[placeholder].to(vectors)
+            self.log(f"val/loss/{placeholder}", losses[i])
+            self.log(f"val/norm/{placeholder}", vectors.norm(dim=1).mean())
+            self.log(f"val/cosine_to_initial/{placeholder}", F.cosine_similarity(vectors, start).mean())
+
+    def nearest_words(self, placeholder: str, count: int = 5) -> list[str]:
+        """The words of the vocabulary whose embeddings have the largest cosine with the placeholder's first vector."""
+        text = self.ldm.cond_stage_model
+        table = text.embed(torch.arange(text.vocab_size, device=self.device)).float()
+        v_star = self.embeddings.vectors[self.embeddings.placeholders.index(placeholder)][0]
+        order = F.cosine_similarity(table, v_star[None].to(table)).argsort(descending=True).tolist()
+        words = (text.tokenizer.word(i) for i in order)
+        return [word for word in words if word.isalpha() and len(word) > 1][:count]
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(BatchStream(self.draw, self.global_step), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader:
+        per_batch = max(1, self.batch_size)
+        return DataLoader([self.draw(_VALIDATION + i) for i in range(self.validation_draws // per_batch)], batch_size=None)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        groups = [
+            {"params": [vectors], "lr": concept.learning_rate}
+            for concept, vectors in zip(self.concepts, self.embeddings.vectors, strict=True)
+        ]
+        return torch.optim.AdamW(groups, weight_decay=self.weight_decay)

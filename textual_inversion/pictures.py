@@ -1,0 +1,132 @@
+"""A concept's pictures: any folder of photos, told apart by content, turned upright and cut to squares."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+log = logging.getLogger(__name__)
+
+READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# Files with these names are meant as pictures: if their content is none, that is an error and not a file to skip.
+_SUFFIXES = frozenset(".jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif".split())
+_UNREADABLE_SUFFIXES = {
+    **dict.fromkeys((".heic", ".heif"), "HEIC"),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"), "camera raw"),
+    **{".svg": "SVG", ".pdf": "PDF", ".psd": "Photoshop", ".jxl": "JPEG XL"},
+}
+_WHAT_TO_DO = "Put 3 to 5 pictures of the concept there (JPEG or PNG), or set images to the folder that has them."
+_HEIF_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"))
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """`images` uint8 [n, size, size, 3] RGB, `names` of their n files, `skipped` (name, reason) of the others."""
+
+    images: np.ndarray
+    names: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def load_pictures(folder: Path, size: int) -> Pictures:
+    """All pictures in `folder`, sorted by name: the centre square of each, resized to `size`. Other files are
+    skipped and logged. Raises ValueError if there is no picture, or if one is broken."""
+    folder = Path(folder)
+    images, names, skipped = [], [], []
+    for path in _files(folder):
+        reason = _reason_to_skip(path)
+        if reason:
+            skipped.append((path.name, reason))
+            log.log(logging.INFO if reason == "hidden" else logging.WARNING, "skipped %s: %s", path, reason)
+            continue
+        picture = read_picture(path)
+        if min(picture.size) < size / 2:
+            log.warning("%s has only %d x %d pixels and is enlarged to %d x %d", path, *picture.size, size, size)
+        images.append(np.asarray(centre_square(picture, size)))
+        names.append(path.name)
+    if not images:
+        found = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "it is empty"
+        raise ValueError(f"no pictures in {folder} ({found}). {_WHAT_TO_DO}")
+    return Pictures(np.stack(images), tuple(names), tuple(skipped))
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.exists():
+        raise ValueError(f"there is no folder {folder.absolute()}. {_WHAT_TO_DO}")
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file: set images to the folder that holds the pictures")
+    return sorted(folder.iterdir(), key=lambda path: path.name)
+
+
+def _reason_to_skip(path: Path) -> str | None:
+    if path.name.startswith("."):
+        return "hidden"
+    if not path.is_file():
+        return "a folder" if path.is_dir() else "not a file"
+    suffix, kind = path.suffix.lower(), picture_kind(_head(path))
+    unreadable = _UNREADABLE_SUFFIXES.get(suffix) if kind in (None, "TIFF") else None  # camera raw begins as TIFF does
+    unreadable = unreadable or (kind if kind is not None and kind not in READABLE else None)
+    if unreadable:
+        return f"{unreadable} is not supported, save it as JPEG or PNG"
+    return None if kind or suffix in _SUFFIXES else "not a picture"
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): allow reading it, or move it away") from error
+
+
+def picture_kind(head: bytes) -> str | None:
+    """The kind of picture that a file with these first 16 bytes holds, None for anything else."""
+    starts = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
+    for start, kind in starts.items():
+        if head.startswith(start):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return "BMP"
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        return "AVIF" if brand in (b"avif", b"avis") else "HEIC" if brand in _HEIF_BRANDS else None
+    return None
+
+
+def read_picture(path: Path) -> Image.Image:
+    """The picture upright in 8-bit RGB: transparency on white, 16 bits scaled to 8, of an animation the first frame.
+    Raises ValueError naming the file if it holds no whole picture."""
+    head = _head(path)
+    kind = picture_kind(head)
+    if kind is None:
+        content = "is named like a picture but holds none" if head else "is empty (0 bytes)"
+        raise ValueError(f"{path} {content}: replace it, or remove it")
+    try:
+        with Image.open(path, formats=(kind,)) as image:
+            return to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # on broken bytes Pillow's decoders raise almost anything
+        raise ValueError(f"{path} is a {kind} that cannot be decoded ({error}): replace it, or remove it") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of a picture in any mode; what is transparent becomes white."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError("32 bits per pixel without a known range")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def centre_square(image: Image.Image, size: int) -> Image.Image:
+    """The largest centred square, resized to `size` x `size` (bicubic, smoothed when it shrinks); never squashed."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))  # not resize(box=...), which looks beyond the box's edge
+    return square.resize((size, size), Image.Resampling.BICUBIC)

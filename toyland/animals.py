@@ -1,0 +1,249 @@
+"""The animals of Toyland. Each function takes the four size factors of a toy, 1 being the class's usual size."""
+
+from .parts import Anchor, Figure, Part, cone, curve, eyes, grow, grown, pair, tube
+
+
+def cat(ears: float, belly: float, head: float, tail: float) -> Figure:
+    nape, top = (0, 0.5, 0.03), (0.15, 0.83, 0.05)
+    ear = [
+        cone("ear", (0.16, 0.78, 0.04), (0.235, 1.02, 0.03), 0.115, 0.08, "plain", depth=0.55),
+        cone("inner ear", (0.16, 0.8, 0.085), (0.225, 0.965, 0.06), 0.072, 0.08, "pink", depth=0.45),
+    ]
+    whiskers = [
+        cone("whisker", (0.1, 0.64, 0.25), (0.34, 0.67, 0.2), 0.011, 0.8, "dark"),
+        cone("whisker", (0.1, 0.61, 0.25), (0.33, 0.575, 0.2), 0.011, 0.8, "dark"),
+    ]
+    face = [
+        Part("head", (0, 0.68, 0.04), (0.275, 0.225, 0.21), "main"),
+        *pair(*grown(ear, top, ears)),
+        *pair(Part("muzzle", (0.055, 0.615, 0.215), (0.075, 0.06, 0.065), "second"), *whiskers),
+        *pair(
+            Part("eye", (0.115, 0.72, 0.205), (0.062, 0.068, 0.04), "yellow"),
+            Part("eye", (0.115, 0.72, 0.237), (0.022, 0.055, 0.02), "dark"),
+        ),
+        Part("nose", (0, 0.655, 0.265), (0.034, 0.026, 0.03), "pink"),
+    ]
+    tip = (0.25 + 0.2 * tail, 0.1 + 0.48 * tail, -0.12)
+    swing = curve((0.1, 0.07, -0.16), (0.22 + 0.42 * tail, 0.02, -0.2), tip)
+    return Figure(
+        (
+            Part("body", (0, 0.3, -0.03), (0.225 * belly, 0.31, 0.21 * belly), "main"),
+            Part("chest", (0, 0.34, 0.06 * belly), (0.15 * belly, 0.2, 0.15 * belly), "second"),
+            *pair(
+                Part("haunch", (0.18 * belly, 0.12, -0.02), (0.11, 0.13, 0.17), "main"),
+                Part("leg", (0.095, 0.17, 0.15), (0.066, 0.18, 0.075), "main"),
+                Part("paw", (0.1, 0.045, 0.21), (0.075, 0.05, 0.095), "second"),
+            ),
+            *tube("tail", swing[:5], (0.058, 0.054), "main"),
+            *tube("tail", swing[4:], (0.055, 0.05), "second"),
+            *grown(face, nape, head),
+        ),
+        Anchor(grow((0, 0.87, 0.03), nape, head), 0.135 * head),
+        Anchor((0, 0.485, 0.02), 0.17),
+    )
+
+
+def dog(ears: float, belly: float, head: float, tail: float) -> Figure:
+    nape = (0, 0.5, 0.03)
+    ear = [Part("ear", (0.265, 0.66, 0.04), (0.07, 0.2, 0.115), "second", (0, 0, 0.22))]
+    face = [
+        Part("head", (0, 0.71, 0.03), (0.235, 0.225, 0.215), "main"),
+        *pair(*grown(ear, (0.2, 0.84, 0.03), ears)),
+        Part("patch", (0.1, 0.775, 0.165), (0.085, 0.09, 0.065), "second"),
+        *eyes(0.095, 0.775, 0.215, 0.043),
+        Part("snout", (0, 0.64, 0.25), (0.12, 0.092, 0.16), "white"),
+        Part("nose", (0, 0.69, 0.38), (0.06, 0.045, 0.045), "dark"),
+        Part("tongue", (0, 0.555, 0.345), (0.042, 0.07, 0.025), "pink", (-0.3, 0, 0)),
+    ]
+    tip = (-0.16 - 0.32 * tail, 0.12 + 0.32 * tail, -0.14)
+    wag = curve((-0.1, 0.12, -0.2), (-0.1 - 0.3 * tail, 0.1, -0.24), tip, 4)
+    return Figure(
+        (
+            Part("body", (0, 0.31, -0.04), (0.225 * belly, 0.31, 0.21 * belly), "main"),
+            Part("chest", (0, 0.33, 0.06 * belly), (0.14 * belly, 0.21, 0.14 * belly), "white"),
+            *pair(
+                Part("haunch", (0.19 * belly, 0.12, -0.02), (0.11, 0.13, 0.17), "main"),
+                Part("leg", (0.11, 0.18, 0.14), (0.07, 0.19, 0.08), "main"),
+                Part("paw", (0.115, 0.045, 0.2), (0.08, 0.05, 0.1), "second"),
+            ),
+            *tube("tail", wag, (0.06, 0.032), "plain"),
+            *grown(face, nape, head),
+        ),
+        Anchor(grow((0, 0.89, 0.02), nape, head), 0.16 * head),
+        Anchor((0, 0.5, 0.01), 0.17),
+    )
+
+
+def rabbit(ears: float, belly: float, head: float, tail: float) -> Figure:
+    nape = (0, 0.44, 0.03)
+    ear = [
+        Part("ear", (0.115, 0.96, 0.0), (0.07, 0.25, 0.045), "main", (0, 0, -0.16)),
+        Part("inner ear", (0.115, 0.95, 0.035), (0.042, 0.19, 0.025), "pink", (0, 0, -0.16)),
+    ]
+    face = [
+        Part("head", (0, 0.61, 0.04), (0.235, 0.205, 0.205), "main"),
+        *pair(*grown(ear, (0.085, 0.76, 0.01), ears)),
+        *eyes(0.095, 0.64, 0.205, 0.043),
+        *pair(Part("cheek", (0.065, 0.545, 0.2), (0.085, 0.065, 0.07), "white")),
+        Part("nose", (0, 0.59, 0.255), (0.036, 0.026, 0.03), "pink"),
+        Part("teeth", (0, 0.495, 0.245), (0.04, 0.05, 0.022), "white"),
+    ]
+    return Figure(
+        (
+            Part("body", (0, 0.27, -0.03), (0.23 * belly, 0.27, 0.22 * belly), "main"),
+            Part("chest", (0, 0.28, 0.08 * belly), (0.155 * belly, 0.19, 0.14 * belly), "second"),
+            *pair(
+                Part("foot", (0.15 * belly, 0.055, 0.18), (0.09, 0.06, 0.18), "plain"),
+                Part("arm", (0.15 * belly, 0.32, 0.17 * belly), (0.055, 0.1, 0.06), "plain", (0, 0, -0.45)),
+            ),
+            *grown([Part("tail", (0.31, 0.15, -0.1), (0.105, 0.105, 0.105), "white")], (0.21, 0.13, -0.1), tail),
+            *grown(face, nape, head),
+        ),
+        Anchor(grow((0, 0.765, 0.04), nape, head), 0.14 * head),
+        Anchor((0, 0.43, 0.02), 0.17),
+    )
+
+
+def bear(ears: float, belly: float, head: float, tail: float) -> Figure:
+    nape = (0, 0.52, 0.02)
+    ear = [
+        Part("ear", (0.2, 0.88, 0.0), (0.1, 0.1, 0.06), "plain"),
+        Part("inner ear", (0.2, 0.88, 0.045), (0.062, 0.062, 0.03), "second"),
+    ]
+    face = [
+        Part("head", (0, 0.72, 0.03), (0.255, 0.225, 0.215), "main"),
+        *pair(*grown(ear, (0.155, 0.83, 0), ears)),
+        *eyes(0.1, 0.765, 0.215, 0.036),
+        Part("muzzle", (0, 0.66, 0.215), (0.115, 0.088, 0.09), "second"),
+        Part("nose", (0, 0.7, 0.29), (0.05, 0.036, 0.035), "dark"),
+    ]
+    hand = (0.2 * belly + 0.24 * tail, 0.5 - 0.16 * tail, 0.14)
+    arm = tube("arm", [(0.19 * belly, 0.47, 0.02), hand], (0.095, 0.05 + 0.055 * tail), "plain")
+    return Figure(
+        (
+            Part("body", (0, 0.31, -0.02), (0.27 * belly, 0.31, 0.24 * belly), "main"),
+            Part("chest", (0, 0.3, 0.09 * belly), (0.18 * belly, 0.21, 0.165 * belly), "second"),
+            *pair(
+                *arm,
+                Part("leg", (0.21 * belly, 0.115, 0.15), (0.115, 0.115, 0.2), "plain", (0, 0.3, 0)),
+                Part("sole", (0.255 * belly, 0.12, 0.31), (0.085, 0.085, 0.05), "second", (0, 0.3, 0)),
+            ),
+            *grown(face, nape, head),
+        ),
+        Anchor(grow((0, 0.905, 0.02), nape, head), 0.15 * head),
+        Anchor((0, 0.515, 0.02), 0.205),
+    )
+
+
+def owl(ears: float, belly: float, head: float, tail: float) -> Figure:
+    gaze = 0.55 + 0.45 * head if head > 1 else head  # the eyes would meet otherwise
+    eye = [
+        Part("eye ring", (0.135, 0.67, 0.17), (0.15, 0.15, 0.075), "white"),
+        Part("eye", (0.13, 0.67, 0.222), (0.09, 0.09, 0.045), "orange"),
+        Part("eye", (0.128, 0.67, 0.25), (0.056, 0.056, 0.03), "dark"),
+    ]
+    tuft = [cone("tuft", (0.16, 0.8, 0.04), (0.27, 1.0, 0.04), 0.1, 0.05, "plain", depth=0.6)]
+    spread = 0.15 + 0.22 * tail
+    shoulder, size = (0.2 * belly + 0.19 * tail, 0.43, -0.02), (0.075 + 0.02 * tail, 0.1 + 0.21 * tail, 0.13)
+    wing = Part("wing", shoulder, size, "second", (0, 0, spread))
+    return Figure(
+        (
+            Part("body", (0, 0.4, 0), (0.295 * belly, 0.38, 0.25 * belly), "main"),
+            Part("body", (0, 0.62, 0.01), (0.285, 0.245, 0.23), "main"),
+            Part("chest", (0, 0.34, 0.09 * belly), (0.195 * belly, 0.25, 0.18 * belly), "second"),
+            *pair(*grown(tuft, (0.15, 0.79, 0.04), ears), wing),
+            *pair(*grown(eye, (0.11, 0.67, 0.17), gaze)),
+            cone("beak", (0, 0.605, 0.2), (0, 0.5, 0.32), 0.062, 0.1, "orange"),
+            *pair(Part("foot", (0.13, 0.035, 0.15), (0.095, 0.04, 0.12), "orange")),
+        ),
+        Anchor((0, 0.835, 0.02), 0.17),
+        Anchor((0, 0.5, 0.03), 0.26 * belly),
+    )
+
+
+def elephant(ears: float, belly: float, head: float, tail: float) -> Figure:
+    nape = (0, 0.6, 0.1)
+    ear = [
+        Part("ear", (0.325, 0.69, 0.12), (0.195, 0.235, 0.045), "plain", (0, 0.6, 0)),
+        Part("inner ear", (0.345, 0.685, 0.15), (0.145, 0.18, 0.035), "second", (0, 0.6, 0)),
+    ]
+    bend, end = (0, 0.58 - 0.3 * tail, 0.52), (0, 0.56 - 0.34 * tail, 0.56 + 0.13 * tail)
+    trunk = curve((0, 0.62, 0.36), (0, 0.55, 0.52 + 0.04 * tail), bend, 4)
+    trunk += curve(bend, (0, 0.55 - 0.42 * tail, 0.56), end, 3)[1:]
+    face = [
+        Part("head", (0, 0.67, 0.24), (0.205, 0.215, 0.2), "main"),
+        *pair(*grown(ear, (0.17, 0.72, 0.16), ears)),
+        *eyes(0.115, 0.73, 0.4, 0.036),
+        *tube("trunk", trunk, (0.085, 0.05), "plain"),
+        *pair(cone("tusk", (0.095, 0.55, 0.38), (0.125, 0.43, 0.54), 0.034, 0.3, "white")),
+    ]
+    legs = [cone("leg", (0.16, 0, z), (0.16, 0.36, z), 0.095, 1.0, "plain") for z in (0.1, -0.3)]
+    nails = [Part("nail", (0.16, 0.04, z + 0.07), (0.075, 0.035, 0.045), "second") for z in (0.1, -0.3)]
+    return Figure(
+        (
+            Part("body", (0, 0.45, -0.1), (0.27 * belly, 0.26 * belly, 0.36), "main"),
+            *pair(*legs, *nails),
+            *tube("tail", curve((0, 0.52, -0.43), (0, 0.48, -0.56), (0, 0.28, -0.54), 3), (0.026, 0.026), "plain"),
+            *grown(face, nape, head),
+        ),
+        Anchor(grow((0, 0.85, 0.23), nape, head), 0.15 * head),
+        Anchor((0, 0.5, 0.17), 0.2),
+    )
+
+
+def duck(ears: float, belly: float, head: float, tail: float) -> Figure:
+    nape = (0, 0.5, 0.14)
+    face = [
+        Part("head", (0, 0.68, 0.17), (0.19, 0.185, 0.19), "main"),
+        *eyes(0.105, 0.73, 0.315, 0.036),
+        Part("bill", (0, 0.645, 0.37), (0.105, 0.032, 0.13), "orange", (-0.12, 0, 0)),
+        Part("bill", (0, 0.615, 0.35), (0.085, 0.026, 0.1), "orange", (0.1, 0, 0)),
+    ]
+    wing = [
+        Part("wing", (0.28, 0.36, -0.08), (0.05, 0.13, 0.2), "second", (0.35, -0.2, 0.25)),
+        Part("wing", (0.3, 0.4, -0.2), (0.04, 0.075, 0.16), "second", (0.55, -0.25, 0.25)),
+    ]
+    wing = grown(wing, (0.23, 0.4, 0.05), ears)
+    rump = [
+        cone("tail", (0, 0.3, -0.3), (0, 0.53, -0.6), 0.19, 0.1, "plain", depth=0.55),
+        cone("tail", (0, 0.44, -0.475), (0, 0.55, -0.62), 0.1, 0.1, "second", depth=0.62),
+    ]
+    return Figure(
+        (
+            Part("body", (0, 0.29, -0.06), (0.265 * belly, 0.235 * belly, 0.37), "main"),
+            Part("neck", (0, 0.5, 0.14), (0.13, 0.17, 0.13), "main"),
+            *pair(*wing),
+            *grown(rump, (0, 0.34, -0.32), tail),
+            *pair(Part("foot", (0.12, 0.035, 0.1), (0.085, 0.035, 0.13), "orange")),
+            *grown(face, nape, head),
+        ),
+        Anchor(grow((0, 0.83, 0.16), nape, head), 0.135 * head),
+        Anchor((0, 0.51, 0.15), 0.13),
+    )
+
+
+def fish(ears: float, belly: float, head: float, tail: float) -> Figure:
+    eye = [
+        Part("eye", (0.13, 0.53, 0.25), (0.05, 0.09, 0.09), "white", (0, -0.35, 0)),
+        Part("eye", (0.162, 0.53, 0.262), (0.03, 0.056, 0.056), "dark", (0, -0.35, 0)),
+        Part("eye", (0.185, 0.555, 0.28), (0.018, 0.018, 0.018), "white"),
+    ]
+    fork = [
+        Part("tail", (0, 0.58, -0.53), (0.035, 0.19, 0.1), "second", (-0.75, 0, 0)),
+        Part("tail", (0, 0.36, -0.53), (0.035, 0.19, 0.1), "second", (0.75, 0, 0)),
+    ]
+    back = [Part("fin", (0, 0.72, -0.06), (0.032, 0.14, 0.21), "second", (-0.25, 0, 0))]
+    side = [Part("side fin", (0.25, 0.38, -0.02), (0.035, 0.085, 0.15), "second", (0.35, -0.7, 0))]
+    return Figure(
+        (
+            Part("body", (0, 0.46, 0.02), (0.185 * belly, 0.27 * belly, 0.42), "main"),
+            Part("body", (0, 0.47, -0.36), (0.06, 0.09, 0.14), "main"),
+            *grown(fork, (0, 0.47, -0.42), tail),
+            *grown(back, (0, 0.66, 0), ears),
+            *pair(*grown(side, (0.17, 0.41, 0.08), ears)),
+            *pair(*grown(eye, (0.14, 0.52, 0.26), head)),
+            Part("lips", (0, 0.4, 0.425), (0.065, 0.024, 0.04), "pink", (0.15, 0, 0)),
+            Part("lips", (0, 0.365, 0.41), (0.06, 0.024, 0.04), "pink"),
+        ),
+        grain="z",
+    )

@@ -1,0 +1,168 @@
+"""The training pictures: scene i is drawn from (seed, i); the pictures are rendered once, by several processes, into a
+memory-mapped file that is picked up where it was left and thrown away when the world's source changes."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from .attributes import Scene
+from .captions import caption
+from .sampling import sample_scene
+
+SIZE = 128
+CHUNK = 250
+_NOT_PIXELS = frozenset(("__init__.py", "captions.py", "dataset.py"))  # a change there changes no picture
+
+
+def world_fingerprint(folder: Path | None = None) -> str:
+    """A hash of the source files that decide about pixels: all of the package but those in `_NOT_PIXELS`."""
+    folder = folder or Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        if path.name not in _NOT_PIXELS:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _scene(seed: int, index: int, held_out: bool) -> Scene:
+    return sample_scene(np.random.default_rng([seed, index]), held_out=held_out)
+
+
+def _render_chunk(path: str, seed: int, held_out: bool, start: int, stop: int) -> int:
+    from .render import render  # here, so that reading finished pictures needs no renderer
+
+    cv2.setNumThreads(1)  # the processes share the cores already
+    images = np.load(path, mmap_mode="r+")
+    for index in range(start, stop):
+        images[index] = render(_scene(seed, index, held_out)).image
+    images.flush()
+    return start
+
+
+class RenderedScenes:
+    """`count` scenes with pictures and captions. `held_out` draws only combinations that training never sees."""
+
+    def __init__(self, folder: str | Path, seed: int, count: int, held_out: bool = False):
+        if count < 1:
+            raise ValueError(f"count must be at least 1, got {count}")
+        self.folder = Path(folder)
+        self.seed, self.count, self.held_out = seed, count, held_out
+
+    def __len__(self) -> int:
+        return self.count
+
+    def scene(self, index: int) -> Scene:
+        """Scene `index`: the ground truth of its picture."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"scene {index} of {self.count}")
+        return _scene(self.seed, index, self.held_out)
+
+    def caption(self, index: int, draw: int) -> str:
+        """A sentence about scene `index`; `draw` (say the epoch) says it differently."""
+        return caption(self.scene(index), np.random.default_rng([self.seed, index, draw]))
+
+    def labels(self, index: int) -> dict[str, str]:
+        """What is true of picture `index`: keys of CLASSES, BACKGROUNDS and STYLES."""
+        scene = self.scene(index)
+        return {"class": scene.toy.kind, "background": scene.background, "style": scene.style.name}
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """uint8 [count, 128, 128, 3], RGB, memory-mapped; rendered by one process if `prepare` has not been called."""
+        self.prepare(workers=1)
+        return np.load(self._final, mmap_mode="r")
+
+    @property
+    def _final(self) -> Path:
+        return self.folder / "images.npy"
+
+    @property
+    def _partial(self) -> Path:
+        return self.folder / "images.partial.npy"
+
+    @property
+    def _record(self) -> Path:
+        return self.folder / "images.json"
+
+    @property
+    def identity(self) -> dict:
+        return {
+            "seed": self.seed,
+            "count": self.count,
+            "held_out": self.held_out,
+            "chunk": CHUNK,
+            "world": world_fingerprint(),
+        }
+
+    def _chunks_done(self, identity: dict) -> set[int]:
+        """The starts of the chunks rendered earlier, none if the world has changed since. Raises ValueError if the
+        folder holds other pictures: they may have cost someone hours."""
+        try:
+            record = json.loads(self._record.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return set()
+        for key in ("seed", "count", "held_out"):
+            if record.get(key) != identity[key]:
+                raise ValueError(f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity[key]}")
+        same = all(record.get(key) == value for key, value in identity.items())
+        there = self._final.exists() or self._partial.exists()
+        return set(record["done"]) if same and there else set()
+
+    def _write_record(self, identity: dict, done: set[int]) -> None:
+        temporary = self._record.with_suffix(".json.tmp")
+        temporary.write_text(json.dumps({**identity, "done": sorted(done)}))
+        os.replace(temporary, self._record)
+
+    def prepare(self, workers: int = 1) -> None:
+        """Renders what is missing with that many processes. Killed at any time, it goes on where it was. One caller
+        at a time. Raises ValueError if the folder holds pictures of another seed, count or `held_out`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        identity, starts = self.identity, range(0, self.count, CHUNK)
+        done = self._chunks_done(identity)
+        if not done:
+            self._record.unlink(missing_ok=True)
+            self._final.unlink(missing_ok=True)
+            shape = (self.count, SIZE, SIZE, 3)
+            np.lib.format.open_memmap(self._partial, mode="w+", dtype=np.uint8, shape=shape).flush()
+        missing = [start for start in starts if start not in done]
+        self._render(missing, identity, done, workers)
+        if self._partial.exists():
+            os.replace(self._partial, self._final)
+
+    def _render(self, missing: list[int], identity: dict, done: set[int], workers: int) -> None:
+        jobs = [
+            (str(self._partial), self.seed, self.held_out, start, min(start + CHUNK, self.count)) for start in missing
+        ]
+        if not jobs:
+            return
+        with tqdm(total=self.count, initial=self.count - sum(j[4] - j[3] for j in jobs), unit="picture") as bar:
+            for job in self._finished(jobs, workers):
+                done.add(job[3])
+                self._write_record(identity, done)
+                bar.update(job[4] - job[3])
+
+    @staticmethod
+    def _finished(jobs: list[tuple], workers: int):
+        """Yields each job once its chunk is on the disk."""
+        if workers <= 1 or len(jobs) == 1:
+            for job in jobs:
+                _render_chunk(*job)
+                yield job
+            return
+        context = multiprocessing.get_context("spawn")  # safe beside torch's threads
+        with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+            futures = {pool.submit(_render_chunk, *job): job for job in jobs}
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    yield futures[future]
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)

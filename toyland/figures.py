@@ -1,0 +1,81 @@
+"""From a toy to its figure: sizes, paints and clothes."""
+
+from . import animals, things
+from .attributes import HAIRS, SKINS, Clothing, Toy
+from .parts import Figure, Part, cone
+
+BUILDERS = {
+    "cat": animals.cat,
+    "dog": animals.dog,
+    "rabbit": animals.rabbit,
+    "bear": animals.bear,
+    "owl": animals.owl,
+    "elephant": animals.elephant,
+    "duck": animals.duck,
+    "fish": animals.fish,
+    "robot": things.robot,
+    "snowman": things.snowman,
+    "doctor": things.doctor,
+    "car": things.car,
+    "teapot": things.teapot,
+    "mug": things.mug,
+    "mushroom": things.mushroom,
+    "tree": things.tree,
+}
+# Paints that no toy chooses, RGB 0-255.
+FIXED_PAINTS = {
+    "dark": (34, 32, 38),
+    "white": (246, 244, 240),
+    "coat": (244, 246, 250),
+    "cream": (243, 232, 208),
+    "pink": (245, 150, 170),
+    "red": (215, 50, 50),
+    "orange": (245, 145, 35),
+    "yellow": (250, 215, 70),
+    "wood": (112, 72, 44),
+    "steel": (96, 100, 110),
+    "mirror": (205, 212, 222),
+    "glass": (150, 205, 235),
+}
+RGB = tuple[float, float, float]
+
+
+def paints(toy: Toy) -> dict[str, RGB]:
+    """Colours (RGB 0-255) of every paint name that a part of this toy can have."""
+    own = {"main": toy.color.rgb, "plain": toy.color.rgb, "second": toy.color2.rgb}
+    return {**FIXED_PAINTS, **own, "skin": SKINS[toy.skin], "hair": HAIRS[toy.hair]}
+
+
+def figure(toy: Toy) -> Figure:
+    """The solids of a toy; its proportions in [-1, 1] become size factors around 1."""
+    if toy.kind == "owl" or toy.kind == "fish" or toy.kind == "teapot":
+        head = factor(toy.head, 0.6, 1.45)  # eyes and lids can vary more than heads
+    else:
+        head = factor(toy.head, 0.83, 1.2)
+    sizes = factor(toy.ears, 0.6, 1.5), factor(toy.belly, 0.82, 1.22), head, factor(toy.tail, 0.6, 1.5)
+    return BUILDERS[toy.kind](*sizes)
+
+
+def factor(proportion: float, smallest: float, largest: float) -> float:
+    """1 at 0, `smallest` at -1, `largest` at 1, geometric in between."""
+    return largest**proportion if proportion > 0 else smallest**-proportion
+
+
+def clothes(clothing: Clothing, wearer: Figure) -> list[Part]:
+    """The parts of a hat or a scarf, painted "clothing" and "trim"."""
+    anchor = wearer.crown if clothing.item == "hat" else wearer.neck
+    if anchor is None:
+        raise ValueError(f"this figure has no place for a {clothing.item}")
+    (x, y, z), r = anchor.centre, anchor.radius
+    if clothing.item == "hat":
+        return [
+            cone("hat", (x, y - 0.015, z), (x, y + 0.02, z), 1.55 * r, 0.96, "clothing"),
+            cone("hat", (x, y, z), (x, y + 1.25 * r, z), r, 0.84, "clothing"),
+            Part("hat", (x, y + 1.25 * r, z), (0.84 * r, 0.25 * r, 0.84 * r), "clothing"),
+            cone("hat band", (x, y, z), (x, y + 0.4 * r, z), 1.05 * r, 0.96, "trim"),
+        ]
+    return [
+        Part("scarf", (x, y, z), (1.3 * r, 0.075, 1.3 * r), "clothing"),
+        Part("scarf", (x + 0.45 * r, y - 0.14, z + 1.1 * r), (0.058, 0.16, 0.045), "clothing", (0.1, 0, 0.12)),
+        Part("scarf", (x + 0.42 * r, y - 0.01, z + 1.12 * r), (0.065, 0.06, 0.055), "trim"),
+    ]

@@ -1,0 +1,99 @@
+"""Proper names: each is one toy with every attribute fixed, each painter's name one setting of a style's filter. They
+make a single word able to stand for a whole appearance, which is what inversion needs."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .attributes import CLASSES, HAIRS, PARTS, PATTERNS, PROPORTIONS, SKINS, STYLES, Style, Toy
+from .sampling import DOCTOR_LOOK, lab, sample_style, sample_toy
+
+# Every first syllable with every second one: 16 x 15 names.
+_FIRST = "Mo Zu Pi Ka Lu Bi No To Fi Ra Se Do Ge Wi Hu Va".split()
+_SECOND = "mo zu ndi rra bu du tilo fa sha lo vi lune lina pelo ri".split()
+_PAINTERS = """Varello Okumen Tardini Belloque Hasgrun Mirenko Ostravel
+    Lindqvar Pesquero Dumarin Kovelli Sandrume Yorikawa Brantoux
+    Elmgard Castovar Nuriel Wendelow Farzani Tolbecq Irmelin
+    Quorvane Zebrowen Almerac Grindahl Pavloni Sorelka Thackmor
+    Uvaldi Jesperon Corvandel Haldeque Matsurei Bruneval Ekstrun
+    Delorva Fenwalde Rakovini Lasquier Ombrelli Vintermoor Cassagne""".split()
+
+CONCEPT_DISTANCE = 0.85  # from every named toy of the class; see `distance`
+
+
+def features(toy: Toy) -> np.ndarray:
+    """The toy as a vector [18] in which each attribute of its class that can be seen has about the same weight."""
+    parts = [getattr(toy, name) / 2 if name in PARTS[toy.kind] else 0.0 for name in PROPORTIONS]
+    pattern = [0.5 * (toy.pattern == name) for name in PATTERNS]
+    look = [0.5 * (toy.kind == "doctor" and toy.skin == name) for name in SKINS]
+    look += [0.5 * (toy.kind == "doctor" and toy.hair == name) for name in HAIRS]
+    colors = lab([toy.color.rgb, toy.color2.rgb]).ravel() / 100
+    return np.concatenate([colors, parts, pattern, look])
+
+
+def distance(toy: Toy, other: Toy) -> float:
+    """How different two toys of one class look: 0 is the same; black against white alone is about .95, another pattern
+    .71, a proportion from end to end 1."""
+    return float(np.linalg.norm(features(toy) - features(other)))
+
+
+def _spread(rng: np.random.Generator, count: int, draw, vector) -> list:
+    """`count` draws, each the one of four that lies farthest from those before it."""
+    chosen, vectors = [], []
+    for _ in range(count):
+        options = [draw(rng) for _ in range(4)]
+        found = [vector(option) for option in options]
+        gaps = [min((float(np.linalg.norm(v - w)) for w in vectors), default=0.0) for v in found]
+        best = int(np.argmax(gaps))
+        chosen.append(options[best])
+        vectors.append(found[best])
+    return chosen
+
+
+def _draw_named_toy(rng: np.random.Generator, kind: str) -> Toy:
+    toy = sample_toy(rng, kind)
+    # Doctors who have a name all have the common look, lest names blur the bias.
+    return replace(toy, skin=DOCTOR_LOOK[0], hair=DOCTOR_LOOK[1]) if kind == "doctor" else toy
+
+
+def _make_toys() -> dict[str, Toy]:
+    rng = np.random.default_rng(240)
+    names = [first + second for first in _FIRST for second in _SECOND]
+    names = [names[i] for i in rng.permutation(len(names))]  # so that a syllable says nothing of the class
+    each = len(names) // len(CLASSES)
+    toys = {}
+    for i, kind in enumerate(CLASSES):
+        drawn = _spread(rng, each, lambda r, kind=kind: _draw_named_toy(r, kind), features)
+        toys.update(zip(names[i * each : (i + 1) * each], drawn, strict=True))
+    return toys
+
+
+def _make_painters() -> dict[str, Style]:
+    rng = np.random.default_rng(42)
+    styles = [name for name in STYLES if name != "photo"]
+    each = len(_PAINTERS) // len(styles)
+    painters = {}
+    for i, style in enumerate(styles):
+        drawn = _spread(
+            rng,
+            each,
+            lambda r, style=style: sample_style(r, style),
+            lambda s: np.array([s.palette, s.stroke, s.grain]),
+        )
+        painters.update(zip(_PAINTERS[i :: len(styles)], drawn, strict=True))
+    return painters
+
+
+TOYS: dict[str, Toy] = _make_toys()
+TOYS_OF: dict[str, tuple[Toy, ...]] = {k: tuple(toy for toy in TOYS.values() if toy.kind == k) for k in CLASSES}
+PAINTERS: dict[str, Style] = _make_painters()
+NAME_OF: dict[Toy, str] = {toy: name for name, toy in TOYS.items()}
+PAINTER_OF: dict[Style, str] = {style: name for name, style in PAINTERS.items()}
+
+
+def concept_toy(rng: np.random.Generator, kind: str) -> Toy:
+    """A toy that no name stands for: at least `CONCEPT_DISTANCE` from every named toy of its class."""
+    while True:
+        toy = sample_toy(rng, kind)
+        if min(distance(toy, other) for other in TOYS_OF[kind]) >= CONCEPT_DISTANCE:
+            return toy

@@ -1,0 +1,106 @@
+"""The solids that figures are built of. Figure space: foot on y = 0, height about 1, x right, y up, z to the viewer."""
+
+import math
+from dataclasses import dataclass
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """An ellipsoid, or a cone with flat ends when `taper` is given.
+
+    `radii` are the half axes before `turn`, the Euler angles (x, y, z) in radians of Rz @ Ry @ Rx. A cone's axis is y,
+    `taper` its top radius over its bottom radius. `paint` names a colour, see `figures.paints`; "main" carries the
+    pattern, "plain" is the same colour without it. Parts of one `name` have no outline between them.
+    """
+
+    name: str
+    centre: Vector
+    radii: Vector
+    paint: str
+    turn: Vector = (0.0, 0.0, 0.0)
+    taper: float | None = None
+
+    @property
+    def patterned(self) -> bool:
+        return self.paint == "main"
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Where clothing sits: the middle of its ring and the ring's radius."""
+
+    centre: Vector
+    radius: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Parts and anchors. `grain` is the axis, "y" or "z", that stripes cross and that spots and checks go round."""
+
+    parts: tuple[Part, ...]
+    crown: Anchor | None = None
+    neck: Anchor | None = None
+    grain: str = "y"
+
+
+def cone(name: str, base: Vector, tip: Vector, radius: float, taper: float, paint: str, depth: float = 1.0) -> Part:
+    """A cone from `base`, where it has `radius`, to `tip`; `depth` flattens it along its third axis."""
+    dx, dy, dz = (t - b for b, t in zip(base, tip, strict=True))
+    length = math.hypot(dx, dy, dz)
+    centre = tuple((b + t) / 2 for b, t in zip(base, tip, strict=True))
+    turn = (math.asin(max(-1.0, min(1.0, dz / length))), 0.0, math.atan2(-dx, dy))
+    return Part(name, centre, (radius, length / 2, radius * depth), paint, turn, taper)
+
+
+def tube(name: str, path: list[Vector], radii: tuple[float, float], paint: str) -> list[Part]:
+    """A smooth pipe along `path` with round joints and ends, its radius going evenly from radii[0] to radii[1]."""
+    steps = len(path) - 1
+    radius = [radii[0] + (radii[1] - radii[0]) * i / steps for i in range(steps + 1)]
+    joints = [Part(name, point, (r, r, r), paint) for point, r in zip(path, radius, strict=True)]
+    return joints + [
+        cone(name, path[i], path[i + 1], radius[i], radius[i + 1] / radius[i], paint) for i in range(steps)
+    ]
+
+
+def curve(start: Vector, pull: Vector, stop: Vector, steps: int = 5) -> list[Vector]:
+    """steps + 1 points of the quadratic Bezier curve from `start` to `stop`."""
+    points = []
+    for i in range(steps + 1):
+        t = i / steps
+        weights = ((1 - t) ** 2, 2 * t * (1 - t), t * t)
+        axes = zip(start, pull, stop, strict=True)
+        points.append(tuple(sum(w * p for w, p in zip(weights, axis, strict=True)) for axis in axes))
+    return points
+
+
+def grow(point: Vector, pivot: Vector, factor: float) -> Vector:
+    """`point` moved `factor` times as far from `pivot`."""
+    return tuple(q + factor * (p - q) for p, q in zip(point, pivot, strict=True))
+
+
+def grown(parts: list[Part], pivot: Vector, factor: float) -> list[Part]:
+    """`parts` as one rigid group, scaled about `pivot`."""
+    return [
+        Part(p.name, grow(p.centre, pivot, factor), tuple(factor * r for r in p.radii), p.paint, p.turn, p.taper)
+        for p in parts
+    ]
+
+
+def pair(*parts: Part) -> list[Part]:
+    """`parts` and their mirror images on the other side of x = 0."""
+    mirrored = [
+        Part(p.name, (-p.centre[0], *p.centre[1:]), p.radii, p.paint, (p.turn[0], -p.turn[1], -p.turn[2]), p.taper)
+        for p in parts
+    ]
+    return [*parts, *mirrored]
+
+
+def eyes(x: float, y: float, z: float, size: float) -> list[Part]:
+    """A pair of shiny dark eyes, ringed with white so that they show on dark toys."""
+    ring = Part("eye", (x, y, z - 0.2 * size), (1.35 * size, 1.6 * size, 0.7 * size), "white")
+    ball = Part("eye", (x, y, z + 0.15 * size), (size, 1.25 * size, 0.6 * size), "dark")
+    glint = Part("eye", (x + 0.3 * size, y + 0.5 * size, z + 0.6 * size), (0.36 * size,) * 3, "white")
+    other = Part("eye", (-x + 0.3 * size, *glint.centre[1:]), glint.radii, "white")
+    return [*pair(ring, ball), glint, other]

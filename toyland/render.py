@@ -1,0 +1,115 @@
+"""From a scene to its picture: closed-form solids into a z-buffer, one deferred shading pass, then a style filter."""
+
+from dataclasses import dataclass
+from math import cos, pi, sin
+
+import cv2
+import numpy as np
+
+from .attributes import Scene
+from .backgrounds import backdrop
+from .figures import clothes, figure, paints
+from .parts import Part
+from .shading import DAYLIGHT, LIGHTING, Actor, cast_shadow, shade_figures
+from .styles import apply_style
+from .surfaces import joined, rasterize, solids
+
+SIDE = 128
+FINE = 256  # pictures are drawn at twice their size and averaged down
+COMPANION_SCALE, COMPANION_DISTANCE = 0.5, 0.64
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`image` uint8 [128, 128, 3] RGB; `mask` bool [128, 128] of the main figure with its clothing."""
+
+    image: np.ndarray
+    mask: np.ndarray
+
+
+def render(scene: Scene) -> Picture:
+    """Draws a scene. Equal scenes give equal pixels."""
+    if not 0 < scene.camera.pitch < pi / 2:
+        raise ValueError(f"the camera must look down at the ground, its pitch is {scene.camera.pitch}")
+    rng = np.random.default_rng(scene.seed)
+    canvas, horizon = backdrop(scene.background, rng)
+    canvas = canvas.copy()
+    camera, lighting = scene.camera, LIGHTING.get(scene.background, DAYLIGHT)
+    tilt = tilted(camera.pitch)
+    cast = actors(scene, tilt)
+    stage = joined([solids(a.parts, a.view, a.offset) for a in cast])
+    lamp = tilt @ np.array([0.7 * scene.light, 0.95, 0.6])
+    lamp /= np.linalg.norm(lamp)
+
+    pixels = np.arange(FINE) + 0.5
+    unit = camera.scale * FINE
+    x, y = (pixels - camera.x * FINE) / unit, (camera.y * FINE - pixels) / unit
+    cast_shadow(canvas, stage, lamp, camera.pitch, x, y, horizon, lighting.shadow)
+    depth, surface = rasterize(stage, x, y)
+    shade_figures(canvas, depth, surface, x, y, stage, cast, lamp, lighting)
+
+    small = exposed(cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA), scene.view)
+    groups, is_main = part_groups(cast)
+    mask = cv2.resize(is_main[surface], (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 127
+    return Picture(apply_style(small, borders(groups[surface[::2, ::2]]), scene.style, rng), mask)
+
+
+def tilted(pitch: float) -> np.ndarray:
+    """World to view: the camera looks down by `pitch`."""
+    return np.array([[1, 0, 0], [0, cos(pitch), -sin(pitch)], [0, sin(pitch), cos(pitch)]])
+
+
+def turned(yaw: float) -> np.ndarray:
+    """Figure space to world: a figure with positive yaw faces right."""
+    return np.array([[cos(yaw), 0, sin(yaw)], [0, 1, 0], [-sin(yaw), 0, cos(yaw)]])
+
+
+def actors(scene: Scene, tilt: np.ndarray) -> list[Actor]:
+    """The main figure with its clothing, then the companion if there is one."""
+    shape, colors = figure(scene.toy), paints(scene.toy)
+    parts = list(shape.parts)
+    if scene.clothing is not None:
+        parts += clothes(scene.clothing, shape)
+        rgb = scene.clothing.color.rgb
+        colors |= {"clothing": rgb, "trim": tuple(0.72 * c for c in rgb)}
+    view = tilt @ turned(scene.camera.yaw)
+    cast = [Actor(scene.toy, parts, part_colors(parts, colors), shape.grain, view, np.zeros(3))]
+    if scene.companion is not None:
+        other = scene.companion
+        shape = figure(other.toy)
+        parts, colors = list(shape.parts), paints(other.toy)
+        view = COMPANION_SCALE * tilt @ turned(other.yaw)
+        place = tilt @ np.array([other.side * COMPANION_DISTANCE, 0.0, other.depth])
+        cast.append(Actor(other.toy, parts, part_colors(parts, colors), shape.grain, view, place))
+    return cast
+
+
+def part_colors(parts: list[Part], colors: dict) -> np.ndarray:
+    return np.array([colors[p.paint] for p in parts], np.float32)
+
+
+def exposed(image: np.ndarray, view: str) -> np.ndarray:
+    """`image` uint8 with the exposure that `view` asks for; "close-up" is the camera's business."""
+    if view == "dark":
+        return image // 2
+    if view == "bright":
+        return (255 - (255 - image.astype(np.float32)) * 0.6).astype(np.uint8)
+    return image
+
+
+def part_groups(cast: list[Actor]) -> tuple[np.ndarray, np.ndarray]:
+    """Two tables over surface numbers, whose last row serves -1, nothing: the part group that outlines separate, and
+    255 on the main figure, else 0."""
+    names = [(number, p.name) for number, actor in enumerate(cast) for p in actor.parts]
+    order = {name: k for k, name in enumerate(dict.fromkeys(names))}
+    groups = [order[name] for name in names]
+    is_main = [255 * (number == 0) for number, _ in names]
+    return np.array([*groups, *groups, -1]), np.array([*is_main, *is_main, 0], np.uint8)
+
+
+def borders(groups: np.ndarray) -> np.ndarray:
+    """Pixels whose group differs from that of their left or upper neighbour, bool, same shape."""
+    edge = np.zeros(groups.shape, bool)
+    edge[:, 1:] = groups[:, 1:] != groups[:, :-1]
+    edge[1:] |= groups[1:] != groups[:-1]
+    return edge

@@ -1,0 +1,245 @@
+"""The seven styles as image filters. A painter is one setting of a filter: palette (cool to warm and richer), stroke
+(fine to coarse) and grain (smooth to rough). At every setting the toy must stay recognisable."""
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from toyland.attributes import STYLES, Style
+
+SIZE = 128  # side of a picture in pixels
+LUMA = np.float32([0.299, 0.587, 0.114])
+
+
+def apply_style(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
+    """Returns the uint8 RGB picture `image` [128, 128, 3] as `style` would paint it. `outline` [128, 128] is true on
+    the borders of the objects; `rng` draws the grain."""
+    if image.shape != (SIZE, SIZE, 3) or outline.shape != (SIZE, SIZE):
+        raise ValueError(f"styles paint pictures of {SIZE} x {SIZE} pixels, not {image.shape} with {outline.shape}")
+    if style.name not in STYLES:
+        raise ValueError(f"no style is called {style.name!r}; there are {', '.join(STYLES)}")
+    if style.name == "photo":
+        return image.copy()
+    painted = FILTERS[style.name](image.astype(np.float32), np.float32(outline), style, rng)
+    # A painting is looked at through a lens; this much softness also spares the autoencoder single-pixel noise.
+    return np.uint8(np.clip(cv2.GaussianBlur(painted, (0, 0), 0.6), 0, 255))
+
+
+def tinted(colors: np.ndarray, palette: float) -> np.ndarray:
+    """Shifts float RGB [..., 3] to cool and muted (palette -1) or to warm and rich (palette 1)."""
+    gains = np.float32([1 + 0.12 * palette, 1 - 0.01 * palette, 1 - 0.24 * palette])
+    saturation = 1 + 0.22 * palette
+    mix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * LUMA
+    return cv2.transform(colors, gains[:, None] * mix)
+
+
+def between(low: float, high: float, setting: float) -> float:
+    """Maps a setting in [-1, 1] to low..high."""
+    return low + (high - low) * (setting + 1) / 2
+
+
+def noise(rng: np.random.Generator, cell: float, channels: int = 1) -> np.ndarray:
+    """Smooth noise [128, 128] or [128, 128, channels] of about unit variance with features of `cell` pixels."""
+    side = int(SIZE / cell) + 2
+    grid = rng.standard_normal((side, side, channels), np.float32)
+    return cv2.resize(grid, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+
+
+@cache
+def pixel_grid() -> tuple[np.ndarray, np.ndarray]:
+    """The x and the y of every pixel, float32 [128, 128] each."""
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    return x, y
+
+
+def sampled(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+
+def flattened(image: np.ndarray, size: int) -> np.ndarray:
+    """Kuwahara's filter: every pixel takes the mean of the calmest of the four size x size squares that touch it, which
+    melts texture into patches and keeps borders sharp."""
+    gray = cv2.transform(image, LUMA[None])
+    means, spreads = [], []
+    for anchor in ((0, 0), (0, size - 1), (size - 1, 0), (size - 1, size - 1)):
+        mean_gray = cv2.blur(gray, (size, size), anchor=anchor)
+        spreads.append(cv2.blur(gray * gray, (size, size), anchor=anchor) - mean_gray * mean_gray)
+        means.append(cv2.blur(image, (size, size), anchor=anchor))
+    calmest = np.argmin(spreads, 0)
+    flat = means[0]
+    for number in (1, 2, 3):
+        cv2.copyTo(means[number], np.uint8(calmest == number), flat)
+    return flat
+
+
+def brush_direction(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors (x, y), float32 [128, 128] each, along the forms; in empty areas along a slowly turning field."""
+    gray = cv2.transform(image, LUMA[None])
+    dx, dy = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
+    drift = 0.5 + 0.8 * noise(rng, 48)
+    # Doubled angles, because a direction and its opposite are the same stroke.
+    real = cv2.GaussianBlur(dx * dx - dy * dy, (0, 0), 3) + 600 * np.cos(2 * drift)
+    imaginary = cv2.GaussianBlur(2 * dx * dy, (0, 0), 3) + 600 * np.sin(2 * drift)
+    angle = 0.5 * np.arctan2(imaginary, real) + np.float32(np.pi / 2)
+    return np.cos(angle), np.sin(angle)
+
+
+def oil(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
+    length = between(1.2, 3.2, style.stroke)
+    along_x, along_y = brush_direction(image, rng)
+    x, y = pixel_grid()
+    flat = flattened(image, (3, 4, 5)[round(style.stroke) + 1])
+    bristles = noise(rng, between(1.3, 2.6, style.stroke), 3) * np.float32([1, 0.45, 0.45])
+    paint, relief = np.zeros_like(flat), np.zeros_like(bristles)
+    steps = (-2, -1, 0, 1, 2)
+    for step in steps:
+        to_x, to_y = x + step * length * along_x, y + step * length * along_y
+        if abs(step) < 2:
+            paint += sampled(flat, to_x, to_y) / 3
+        relief += sampled(bristles, to_x, to_y) / len(steps)
+    paint = 0.4 * paint + 0.35 * flat + 0.25 * image
+    rough = between(6, 40, style.grain)
+    shade, hue = relief[..., :1], relief - relief.mean(-1, keepdims=True)
+    # Light from the top left turns the bristle marks into a relief of paint.
+    height = np.ascontiguousarray(relief[..., 0])
+    light = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=0.2) + cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=0.2)
+    paint += rough * (0.5 * shade + 0.35 * hue + light[..., None])
+    return tinted(128 + 1.1 * (paint - 124), style.palette)
+
+
+def watercolor(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
+    x, y = pixel_grid()
+    wobble = noise(rng, between(6, 14, style.stroke), 2) * between(0.3, 1.3, style.stroke)
+    wash = 0.6 * flattened(image, (3, 4, 5)[round(style.stroke) + 1]) + 0.4 * image
+    wash = sampled(wash, x + wobble[..., 0], y + wobble[..., 1])
+    soft = cv2.GaussianBlur(wash, (0, 0), between(1.2, 2.6, style.stroke))
+    wash = wash + np.minimum(0.8 * (wash - soft), 0)  # pigment gathers at the dark side of a border
+    flow = noise(rng, 22)
+    tooth = cv2.GaussianBlur(noise(rng, 1.5), (0, 0), 0.7)
+    pigment = 0.78 * (255 - tinted(wash, style.palette))
+    line = cv2.GaussianBlur(outline, (0, 0), 0.6)  # the pencil under the washes
+    pigment += between(50, 75, style.stroke) * line[..., None]
+    pigment *= (1 + 0.1 * flow + between(0, 0.22, style.grain) * tooth)[..., None]
+    border = np.minimum(np.minimum(x, SIZE - 1 - x), np.minimum(y, SIZE - 1 - y))
+    covered = np.clip((border + 2.2 * noise(rng, 9) - 5) / between(5, 1.5, style.grain), 0, 1)
+    paper = np.float32([253, 250, 243]) - between(0, 6, style.grain) * tooth[..., None]
+    return paper - pigment * covered[..., None]
+
+
+def hatching(period: float, angle: float, warp: np.ndarray) -> np.ndarray:
+    """Parallel strokes, 0 (paper) .. 1 (lead), `period` pixels apart, slightly unsteady by `warp` [128, 128]."""
+    x, y = pixel_grid()
+    across = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle)) + warp
+    return 0.5 + 0.5 * np.sin(across * np.float32(2 * np.pi / period))
+
+
+def pencil(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
+    gray = cv2.GaussianBlur(cv2.transform(image, LUMA[None]), (0, 0), 0.8)
+    around = cv2.GaussianBlur(gray, (0, 0), 2.2)
+    # The logarithmic contrast finds lines in the dark as well as in the light.
+    lines = np.clip(2.6 * (np.log(around + 20) - np.log(gray + 20)), 0, 0.8)
+    dark = 0.85 * np.clip(1 - gray / 225, 0, 1)
+    period, warp = between(3.4, 6.4, style.stroke), 0.8 * noise(rng, 16)
+    strokes = np.clip(1.6 * dark, 0, 1) * hatching(period, 0.8, warp)
+    strokes += np.clip(1.8 * (dark - 0.5), 0, 1) * hatching(period, -0.75, warp)
+    contour = cv2.GaussianBlur(outline, (0, 0), between(0.5, 1.1, style.stroke)) * between(1.0, 1.9, style.stroke)
+    lead = 0.3 * dark + 0.26 * strokes + lines
+    tooth = cv2.GaussianBlur(noise(rng, 1.6), (0, 0), 0.6)
+    lead *= 1 + between(0, 0.4, style.grain) * tooth
+    lead = np.clip(lead + 0.85 * contour + between(0, 0.05, style.grain) * tooth, 0, 0.92)[..., None]
+    warmth = np.float32([1, 0.15, -1]) * style.palette
+    paper, graphite = np.float32([246, 245, 242]) + 9 * warmth, np.float32([52, 50, 52]) + 34 * warmth
+    return paper + (graphite - paper) * lead
+
+
+def pixel(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
+    block = 4 + round(style.stroke)
+    count = -(-SIZE // block)
+    room = count * block - SIZE
+    wide = cv2.copyMakeBorder(image, 0, room, 0, room, cv2.BORDER_REPLICATE)
+    small = cv2.resize(wide, (count, count), interpolation=cv2.INTER_AREA)
+    border = cv2.copyMakeBorder(outline, 0, room, 0, room, cv2.BORDER_CONSTANT)
+    border = cv2.resize(border, (count, count), interpolation=cv2.INTER_AREA)
+    small *= 1 - np.minimum(0.9 * border, 0.4)[..., None]  # dark outlines, as in old computer games
+    small = tinted(128 + 1.12 * (small - 126), style.palette)
+    step = between(26, 40, style.stroke)
+    # A checkerboard added before rounding mixes two colours into a third, as old computers did.
+    checker = np.where(np.indices((count, count)).sum(0) % 2, 0.5, -0.5) * between(0, 1, style.grain) ** 2
+    speckle = rng.standard_normal((count, count), np.float32) * between(0, 0.2, style.grain)
+    small = np.round(np.clip(small, 0, 255) / step + np.float32(checker + speckle)[..., None]) * step
+    return cv2.resize(small, None, fx=block, fy=block, interpolation=cv2.INTER_NEAREST)[:SIZE, :SIZE]
+
+
+@cache
+def tiling(pitch: float, uneven: float) -> tuple[np.ndarray, np.ndarray]:
+    """Tiles whose centres stray from a square grid by `uneven` pitches: the number of the tile at each pixel, int
+    [128, 128], and how much of the pixel is grout, float32 [128, 128]."""
+    rng = np.random.default_rng(7)
+    count = int(SIZE / pitch) + 3
+    rows, columns = np.indices((count, count))
+    stray = rng.uniform(-uneven, uneven, (2, count, count))
+    centers = np.float32(np.stack([columns - 0.8 + stray[0], rows - 0.8 + stray[1]], -1) * pitch)
+    x, y = pixel_grid()
+    column, row = np.int32(x / pitch + 0.8), np.int32(y / pitch + 0.8)
+    distances, numbers = [], []
+    for step_y in (-1, 0, 1, 2):
+        for step_x in (-1, 0, 1, 2):
+            i, j = np.clip(row + step_y, 0, count - 1), np.clip(column + step_x, 0, count - 1)
+            # The larger of the two distances makes tiles with straight sides where they stand in line.
+            dx, dy = np.abs(centers[i, j, 0] - x), np.abs(centers[i, j, 1] - y)
+            distances.append(np.maximum(dx, dy) + 0.15 * np.minimum(dx, dy))
+            numbers.append(i * count + j)
+    order = np.argsort(distances, 0)[:2]
+    nearest, second = np.take_along_axis(np.array(distances), order, 0)
+    tiles = np.take_along_axis(np.array(numbers), order[:1], 0)[0]
+    return tiles, np.float32(np.clip(1.1 - (second - nearest) * 0.9, 0, 1))
+
+
+def mosaic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
+    pitch, uneven = 0.25 * round(4 * between(3.6, 5.2, style.stroke)), 0.04 * round(between(1, 7, style.grain))
+    tiles, grout = tiling(pitch, uneven)
+    crisp = image + 0.8 * (image - cv2.GaussianBlur(image, (0, 0), 2.0))
+    flat = np.clip(tinted(128 + 1.12 * (crisp - 126), style.palette), 0, 255).reshape(-1, 3)
+    numbers = tiles.ravel()
+    area = np.maximum(np.bincount(numbers), 1)
+    means = np.stack([np.bincount(numbers, flat[:, channel]) / area for channel in range(3)], 1).astype(np.float32)
+    glaze = rng.standard_normal((len(means), 1), np.float32)
+    means += between(2, 14, style.grain) * glaze
+    # Tiles on a border are set darker: the form stays readable through the grout.
+    means *= 1 - 0.7 * np.float32(np.bincount(numbers, outline.ravel()) / area)[:, None]
+    tone = np.float32([176, 172, 165]) + np.float32([10, 0, -16]) * style.palette
+    cover = 0.46 * grout[..., None]
+    return means[tiles] * (1 - cover) + tone * cover
+
+
+def comic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
+    smooth = cv2.medianBlur(np.uint8(image), 5).astype(np.float32)
+    value = smooth.max(-1)
+    levels = between(5.0, 3.4, style.stroke)
+    flat_value = np.clip(np.round(value / 255 * levels + 0.2) / levels, 0.22, 1) * 255
+    colors = smooth * (flat_value / np.maximum(value, 1))[..., None]
+    gray = cv2.transform(colors, LUMA[None])
+    colors = tinted(gray[..., None] + 1.25 * (colors - gray[..., None]), style.palette)
+    # Printers' dots: larger where the picture is darker.
+    x, y = pixel_grid()
+    dots = np.cos((x + y) * np.float32(np.pi / 4)) + np.cos((x - y) * np.float32(np.pi / 4))
+    size = between(-2.4, 0.6, style.grain) - (gray / 255 - 0.5)
+    colors = colors * (1 - between(0, 0.3, style.grain) * np.clip(1.2 * (dots + size) - 0.2, 0, 1))[..., None]
+    blurred = cv2.GaussianBlur(cv2.transform(image, LUMA[None]), (0, 0), 0.8)
+    around = cv2.GaussianBlur(blurred, (0, 0), between(1.6, 2.6, style.stroke))
+    inner = np.clip(6 * (np.log(around + 20) - np.log(blurred + 20)) - 0.9, 0, 0.6)
+    width = between(0.35, 0.85, style.stroke)
+    ink = np.clip(cv2.GaussianBlur(outline, (0, 0), width) * (1 + 1.5 * width) - 0.1, 0, 1)
+    ink = np.maximum(ink, inner)[..., None]
+    return colors * (1 - ink) + 14 * ink
+
+
+FILTERS = {
+    "oil": oil,
+    "watercolor": watercolor,
+    "pencil": pencil,
+    "pixel": pixel,
+    "mosaic": mosaic,
+    "comic": comic,
+}

@@ -1,0 +1,217 @@
+"""The people, machines, dishes and plants of Toyland. Each function takes the four size factors of a toy."""
+
+from math import cos, pi, sin
+
+from .parts import Anchor, Figure, Part, cone, curve, eyes, grow, grown, pair, tube
+
+
+def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
+    neck, crest = (0, 0.66, 0), (0, 0.9, 0)
+    antenna = [
+        cone("antenna", crest, (0, 1.04, 0), 0.02, 1.0, "dark"),
+        Part("antenna", (0, 1.06, 0), (0.05, 0.05, 0.05), "red"),
+    ]
+    face = [
+        cone("head", (0, 0.68, 0), (0, 0.9, 0), 0.215, 0.95, "plain"),
+        Part("head", (0, 0.9, 0), (0.204, 0.06, 0.204), "plain"),
+        Part("visor", (0, 0.8, 0.1), (0.17, 0.075, 0.135), "dark"),
+        *pair(
+            Part("eye", (0.075, 0.805, 0.21), (0.046, 0.046, 0.03), "yellow"),
+            cone("bolt", (0.2, 0.79, 0), (0.265, 0.79, 0), 0.07, 0.8, "second"),
+        ),
+        *grown(antenna, crest, ears),
+    ]
+    elbow = (0.29 * belly + 0.07 * tail, 0.54 - 0.13 * tail, 0.0)
+    hand = (0.28 * belly + 0.06 * tail, 0.55 - 0.29 * tail, 0.08)
+    arm = [
+        *tube("arm", [(0.26 * belly, 0.56, 0), elbow, hand], (0.05, 0.045), "steel"),
+        Part("hand", hand, (0.045 + 0.04 * tail,) * 3, "second"),
+    ]
+    return Figure(
+        (
+            cone("body", (0, 0.24, 0), (0, 0.62, 0), 0.225 * belly, 1.13, "main"),
+            Part("body", (0, 0.62, 0), (0.254 * belly, 0.045, 0.254 * belly), "plain"),
+            Part("panel", (0, 0.47, 0.145 * belly), (0.125 * belly, 0.1, 0.12 * belly), "second"),
+            Part("button", (-0.055, 0.47, 0.262 * belly), (0.028, 0.028, 0.02), "red"),
+            Part("button", (0.055, 0.47, 0.262 * belly), (0.028, 0.028, 0.02), "yellow"),
+            cone("neck", (0, 0.6, 0), (0, 0.7, 0), 0.09, 1.0, "steel"),
+            *pair(
+                *arm,
+                cone("leg", (0.115, 0.06, 0), (0.115, 0.26, 0), 0.065, 1.0, "steel"),
+                Part("foot", (0.125, 0.05, 0.04), (0.1, 0.06, 0.14), "second"),
+            ),
+            *grown(face, neck, head),
+        ),
+        Anchor(grow((0, 0.925, 0), neck, head), 0.16 * head),
+        Anchor((0, 0.655, 0), 0.16),
+    )
+
+
+def snowman(ears: float, belly: float, head: float, tail: float) -> Figure:
+    nape = (0, 0.7, 0)
+    face = [
+        Part("head", (0, 0.84, 0), (0.165, 0.16, 0.165), "plain"),
+        *eyes(0.068, 0.885, 0.145, 0.03),
+        *grown([cone("nose", (0, 0.835, 0.13), (0.03, 0.815, 0.38), 0.048, 0.15, "orange")], (0, 0.84, 0.14), tail),
+        *(
+            Part("mouth", (0.09 * sin(a), 0.83 - 0.09 * cos(a), 0.142), (0.015, 0.015, 0.015), "dark")
+            for a in (-0.8, -0.3, 0.3, 0.8)
+        ),
+    ]
+    twig = [
+        *tube("arm", [(0.16, 0.58, 0.02), (0.46, 0.74, 0.03)], (0.026, 0.022), "wood"),
+        *tube("arm", [(0.38, 0.7, 0.03), (0.42, 0.82, 0.03)], (0.018, 0.015), "wood"),
+        *tube("arm", [(0.38, 0.7, 0.03), (0.5, 0.68, 0.03)], (0.018, 0.015), "wood"),
+    ]
+    return Figure(
+        (
+            Part("base", (0, 0.245, 0), (0.29 * belly, 0.25, 0.29 * belly), "main"),
+            Part("body", (0, 0.57, 0), (0.22 * belly, 0.2, 0.22 * belly), "main"),
+            *(
+                Part("button", (0, y, z * belly), (0.032, 0.032, 0.024), "dark")
+                for y, z in ((0.64, 0.203), (0.53, 0.212))
+            ),
+            Part("collar", (0, 0.715, 0), (0.165, 0.045, 0.165), "second"),
+            *pair(*grown(twig, (0.18, 0.6, 0.02), ears)),
+            *grown(face, nape, head),
+        ),
+        Anchor(grow((0, 0.97, 0), nape, head), 0.125 * head),
+        Anchor((0, 0.7, 0), 0.175),
+    )
+
+
+def doctor(ears: float, belly: float, head: float, tail: float) -> Figure:
+    nape, scalp = (0, 0.64, 0), (0, 0.86, -0.02)
+    hair = [
+        Part("hair", (0, 0.895, -0.05), (0.2, 0.145, 0.175), "hair"),
+        *pair(Part("hair", (0.155, 0.81, -0.04), (0.06, 0.13, 0.09), "hair")),
+    ]
+    face = [
+        Part("head", (0, 0.82, 0.02), (0.18, 0.19, 0.17), "skin"),
+        *grown(hair, scalp, 0.45 + 0.55 * ears),
+        *eyes(0.072, 0.815, 0.178, 0.03),
+        Part("head", (0, 0.78, 0.192), (0.026, 0.03, 0.03), "skin"),
+        Part("mouth", (0, 0.72, 0.165), (0.045, 0.016, 0.02), "red"),
+        Part("band", (0, 0.9, 0.01), (0.183, 0.028, 0.178), "dark"),
+        cone("mirror", (0, 0.915, 0.15), (0, 0.925, 0.205), 0.066, 0.9, "white"),
+        Part("mirror", (0, 0.925, 0.2), (0.035, 0.035, 0.02), "steel"),
+    ]
+    chest = 0.17 * belly
+    half = [(0.085, 0.6, 0.1), (0.075, 0.5, chest), (0, 0.42, 0.03 + chest)]
+    tie = [(-px, py, pz) for px, py, pz in half] + half[1::-1]
+    return Figure(
+        (
+            cone("coat", (0, 0.17, 0), (0, 0.56, 0), 0.235 * belly, 0.72, "coat", depth=0.85),
+            Part("coat", (0, 0.545, 0), (0.19 * belly, 0.09, 0.14 * belly), "coat"),
+            cone("shirt", (0, 0.2, 0.075 * belly), (0, 0.6, 0.06 * belly), 0.155 * belly, 0.7, "main", depth=0.85),
+            *tube("stethoscope", tie, (0.017, 0.017), "dark"),
+            cone("stethoscope", (0, 0.41, 0.18 * belly), (0, 0.4, 0.22 * belly), 0.04, 0.9, "mirror"),
+            cone("neck", (0, 0.58, 0), (0, 0.7, 0.01), 0.06, 1.0, "skin"),
+            *pair(
+                *tube("sleeve", [(0.16 * belly, 0.54, 0), (0.27 * belly, 0.33, 0.05)], (0.065, 0.07), "coat"),
+                Part("hand", (0.285 * belly, 0.265, 0.06), (0.05, 0.055, 0.05), "skin"),
+                cone("leg", (0.095, 0.05, 0), (0.095, 0.2, 0), 0.075, 1.0, "plain"),
+                Part("shoe", (0.1, 0.04, 0.045), (0.085, 0.05, 0.13), "second"),
+            ),
+            *grown(face, nape, head),
+        ),
+        Anchor(grow((0, 0.945, 0.0), nape, head), 0.16 * head),
+        Anchor((0, 0.625, 0.01), 0.13),
+    )
+
+
+def car(ears: float, belly: float, head: float, tail: float) -> Figure:
+    radius = 0.135 * (0.5 + 0.5 * ears)
+    wide = 0.265 * belly
+    wheels = []
+    for z in (0.3, -0.31):
+        wheels += [
+            cone("wheel", (wide - 0.07, radius, z), (wide + 0.035, radius, z), radius, 0.93, "dark"),
+            cone("hub", (wide, radius, z), (wide + 0.045, radius, z), 0.55 * radius, 0.9, "mirror"),
+        ]
+    roof = 0.2 * head * head
+    return Figure(
+        (
+            Part("body", (0, 0.28, 0), (0.29 * belly, 0.15 * belly, 0.53), "main"),
+            Part("body", (0, 0.22, 0), (0.27 * belly, 0.11, 0.53), "main"),
+            Part("cabin", (0, 0.37, -0.07), (0.24 * belly, 0.07 + roof, 0.33), "main"),
+            Part("window", (0, 0.37, -0.07), (0.19 * belly, 0.86 * (0.07 + roof), 0.38), "glass"),
+            Part("window", (0, 0.37, -0.07), (0.275 * belly, 0.86 * (0.07 + roof), 0.21), "glass"),
+            cone("bumper", (-0.2 * belly, 0.16, 0.49), (0.2 * belly, 0.16, 0.49), 0.04, 1.0, "second"),
+            *pair(*wheels, Part("lamp", (0.15 * belly, 0.29, 0.455), (0.06, 0.06, 0.05), "yellow")),
+        ),
+        grain="z",
+    )
+
+
+def teapot(ears: float, belly: float, head: float, tail: float) -> Figure:
+    middle, top, side = 0.03 + 0.3 * belly, 0.03 + 0.6 * belly, 0.33 * belly
+    lid = [
+        Part("lid", (0, top - 0.01, 0), (0.19, 0.075, 0.19), "second"),
+        Part("knob", (0, top + 0.105, 0), (0.06, 0.06, 0.06), "plain"),
+    ]
+    bends = [k * pi / 16 - pi / 2 for k in range(0, 17, 2)]
+    loop = [(-0.6 * side - 0.27 * ears * cos(a), middle + 0.02 + (0.11 + 0.09 * ears) * sin(a), 0) for a in bends]
+    end = (side - 0.03 + 0.24 * tail, middle - 0.03 + 0.31 * tail, 0)
+    spout = curve((0.67 * side, middle - 0.08, 0), (side + 0.13 * tail, middle - 0.09, 0), end, 5)
+    return Figure(
+        (
+            Part("body", (0, middle, 0), (side, 0.3 * belly, side), "main"),
+            cone("foot", (0, 0, 0), (0, 0.09, 0), 0.22, 0.85, "second"),
+            *tube("spout", spout, (0.1, 0.05), "plain"),
+            Part("spout", end, (0.068, 0.035, 0.068), "second", (0, 0, -0.6)),
+            *tube("handle", loop, (0.042, 0.042), "second"),
+            *grown(lid, (0, top - 0.03, 0), head),
+        ),
+    )
+
+
+def mug(ears: float, belly: float, head: float, tail: float) -> Figure:
+    wide = 0.29 * belly
+    bends = [k * pi / 16 - pi / 2 for k in range(0, 17, 2)]
+    loop = [(wide - 0.02 + 0.24 * ears * cos(a), 0.4 + 0.21 * ears * sin(a), 0) for a in bends]
+    return Figure(
+        (
+            cone("body", (0, 0.06, 0), (0, 0.76, 0), wide, 1.06, "main"),
+            cone("foot", (0, 0, 0), (0, 0.075, 0), 0.92 * wide, 1.12, "second"),
+            cone("rim", (0, 0.72, 0), (0, 0.775, 0), 1.08 * wide, 1.0, "second"),
+            cone("tea", (0, 0.7, 0), (0, 0.78, 0), 0.93 * wide, 1.0, "wood"),
+            *tube("handle", loop, (0.05, 0.05), "second"),
+        ),
+    )
+
+
+def mushroom(ears: float, belly: float, head: float, tail: float) -> Figure:
+    cap = [
+        Part("cap", (0, 0.62, 0), (0.42, 0.24, 0.42), "main"),
+        Part("gills", (0, 0.55, 0), (0.38, 0.12, 0.38), "second"),
+    ]
+    stem = 0.17 * belly * belly
+    return Figure(
+        (
+            cone("stem", (0, 0.06, 0), (0, 0.55, 0), stem, 0.8, "cream"),
+            Part("stem", (0, 0.1, 0), (1.2 * stem, 0.1, 1.2 * stem), "cream"),
+            *eyes(0.42 * stem, 0.31, 0.84 * stem, 0.034),
+            *pair(Part("cheek", (0.64 * stem, 0.235, 0.7 * stem), (0.03, 0.022, 0.022), "pink")),
+            Part("mouth", (0, 0.22, 0.93 * stem), (0.03, 0.016, 0.02), "red"),
+            *grown(cap, (0, 0.55, 0), 0.35 + 0.65 * ears),
+        ),
+    )
+
+
+def tree(ears: float, belly: float, head: float, tail: float) -> Figure:
+    trunk = 0.095 * belly**2
+    tiers = ((0.22, 0.56, 0.37, 0.35), (0.46, 0.78, 0.29, 0.3), (0.68, 1.04, 0.21, 0.04))
+    crown = [cone("crown", (0, low, 0), (0, high, 0), radius, taper, "main") for low, high, radius, taper in tiers]
+    crown += [Part("hem", (0, low, 0), (radius, 0.05, radius), "plain") for low, _, radius, _ in tiers]
+    low, middle, high = (0.25, 0.37), (0.49, 0.29), (0.7, 0.21)
+    places = ((0.1, low), (1.2, low), (-1.0, low), (0.6, middle), (-0.5, middle), (0.0, high))
+    for turn, (y, radius) in places:
+        crown.append(Part("bauble", (radius * sin(turn), y, radius * cos(turn)), (0.052,) * 3, "second"))
+    crown.append(Part("bauble", (0, 1.05, 0), (0.06,) * 3, "second"))
+    return Figure(
+        (
+            cone("trunk", (0, 0, 0), (0, 0.4, 0), trunk, 0.8, "wood"),
+            *grown(crown, (0, 0.22, 0), 0.5 + 0.5 * ears),
+        ),
+    )
