@@ -1,4 +1,5 @@
-"""Attention of the UNet: self-attention over positions, cross-attention to the text (Rombach et al. 2022, section 3.3)."""
+"""Attention of the UNet: self-attention over positions, cross-attention to the text (Rombach et al. 2022, section
+3.3)."""
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -11,7 +12,8 @@ FEW_POSITIONS = 256
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v with `heads` heads; q [b, n, heads * d], k and v [b, m, heads * d] -> [b, n, heads * d]."""
+    """softmax(q k^T / sqrt(d)) v with `heads` heads; q [b, n, heads * d], k and v [b, m, heads * d] -> [b, n, heads *
+    d]."""
     q, k, v = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k, v))
     if q.device.type == "cpu" and q.shape[2] <= FEW_POSITIONS:
         weights = ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(dim=-1)
@@ -22,7 +24,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention from x [b, n, dim] to context [b, m, context_dim], or to x itself without one. -> [b, n, dim]"""
+    """Multi-head attention from x [b, n, dim] to context [b, m, context_dim], or to x itself without one. -> [b, n,
+    dim]"""
 
     def __init__(self, dim: int, heads: int, dim_head: int, context_dim: int | None = None) -> None:
         super().__init__()
@@ -51,7 +54,8 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm self-attention, cross-attention, feed-forward, each with a residual. x [b, n, dim], context [b, m, d]."""
+    """Pre-norm self-attention, cross-attention, feed-forward, each with a residual. x [b, n, dim], context [b, m,
+    d]."""
 
     def __init__(self, dim: int, heads: int, dim_head: int, context_dim: int) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
-"""The first stage: a convolutional autoencoder from pictures to latents, KL-regularised (Rombach et al. 2022, section 3.1).
-Names and shapes of the parameters are those of the published kl-f8 model."""
+"""The first stage: a convolutional autoencoder from pictures to latents, KL-regularised (Rombach et al. 2022, section
+3.1). Names and shapes of the parameters are those of the published kl-f8 model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytorch_lightning as L
@@ -25,7 +26,8 @@ class DiagonalGaussian:
 
     @classmethod
     def from_moments(cls, moments: Tensor) -> "DiagonalGaussian":
-        """Split moments [b, 2c, h, w] into float32; the log variance is clamped to [-30, 20] as in the published code."""
+        """Split moments [b, 2c, h, w] into float32; the log variance is clamped to [-30, 20] as in the published
+        code."""
         mean, logvar = moments.float().chunk(2, dim=1)
         return cls(mean, logvar.clamp(-30.0, 20.0))
 
@@ -113,7 +115,7 @@ def _middle(channels: int, groups: int) -> nn.ModuleDict:
 
 def _level(widths: Sequence[int], attention: bool, groups: int) -> nn.ModuleDict:
     """One resolution: res blocks of the given widths (input first), each followed by attention if asked for."""
-    blocks = [ResnetBlock(i, o, groups) for i, o in zip(widths[:-1], widths[1:], strict=True)]
+    blocks = [ResnetBlock(i, o, groups) for i, o in pairwise(widths)]
     attentions = [AttnBlock(width, groups) for width in widths[1:]] if attention else []
     return nn.ModuleDict({"block": nn.ModuleList(blocks), "attn": nn.ModuleList(attentions)})
 
@@ -205,9 +207,8 @@ class Decoder(nn.Module):
 class AutoencoderKL(L.LightningModule):
     """Pictures x [b, 3, H, W] in [-1, 1] <-> latents z [b, embed_dim, H / f, W / f]; f = 2 ** (len(channel_mult) - 1).
 
-    `groups` is that of every GroupNorm. `loss`, `optimizer` and `schedule` are needed for training only and leave no trace in the parameter names of a
-    model built without them.
-    """
+    `groups` is that of every GroupNorm. `loss`, `optimizer` and `schedule` are needed for training only and leave no
+    trace in the parameter names of a model built without them."""
 
     def __init__(
         self,
@@ -254,7 +255,8 @@ class AutoencoderKL(L.LightningModule):
         return losses["loss"]
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """PSNR in dB of the reconstruction from the posterior mean, pixel range 2; and the latents' standard deviation."""
+        """PSNR in dB of the reconstruction from the posterior mean, pixel range 2; and the latents' standard
+        deviation."""
         z = self.encode(batch["image"]).mean
         mse = (self.decode(z).float().clamp(-1.0, 1.0) - batch["image"]).square().mean(dim=(1, 2, 3))
         self.log_dict({"val/psnr": (10.0 * torch.log10(4.0 / mse)).mean(), "val/latent_std": z.std()}, prog_bar=True)

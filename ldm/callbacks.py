@@ -49,7 +49,9 @@ class ReconstructionGrid(L.Callback):
 class SampleGrid(L.Callback):
     """At every validation, one picture a prompt from the same noise each time: `folder`/samples-<step>.png."""
 
-    def __init__(self, folder: str, prompts: list[str], steps: int = 25, guidance: float = 4.0, columns: int = 6) -> None:
+    def __init__(
+        self, folder: str, prompts: list[str], steps: int = 25, guidance: float = 4.0, columns: int = 6
+    ) -> None:
         self.folder, self.prompts = Path(folder), prompts
         self.steps, self.guidance, self.columns = steps, guidance, columns
 
@@ -62,7 +64,8 @@ class SampleGrid(L.Callback):
 
 
 class Weights(L.Callback):
-    """At the end of every validation, the module's weights (averaged, where EMA runs before this callback) in `folder`."""
+    """At the end of every validation, the module's weights (averaged, where EMA runs before this callback) in
+    `folder`."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder

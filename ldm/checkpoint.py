@@ -24,8 +24,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
-    """`module` with the weights of `read_weights`, strictly: every name and shape must agree. Values take the module's own
-    dtype. None leaves the module as it was built, for training from scratch and for parts of a larger file."""
+    """`module` with the weights of `read_weights`, strictly: every name and shape must agree. Values take the module's
+    own dtype. None leaves the module as it was built, for training from scratch and for parts of a larger file."""
     if weights is None:
         return module
     loaded, own = read_weights(weights), module.state_dict()
@@ -36,7 +36,9 @@ def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
     }
     for fault, names in faults.items():
         if names:
-            raise ValueError(f"{weights}: {len(names)} tensors {fault}, such as {min(names)}: weights of another model?")
+            raise ValueError(
+                f"{weights}: {len(names)} tensors {fault}, such as {min(names)}: weights of another model?"
+            )
     module.load_state_dict(loaded)
     return module
 

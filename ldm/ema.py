@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 class EMA(L.Callback):
-    """Keeps an average of the trainable parameters: average += (1 - decay_n) * (weight - average) after optimiser step n,
-    decay_n = min(decay, (1 + n) / (10 + n)). Validation and exports see the average; training does not.
+    """Keeps an average of the trainable parameters: average += (1 - decay_n) * (weight - average) after optimiser step
+    n, decay_n = min(decay, (1 + n) / (10 + n)). Validation and exports see the average; training does not.
 
     Its state is part of the checkpoint, so resuming continues the same average.
     """

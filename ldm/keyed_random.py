@@ -6,7 +6,8 @@ import torch
 
 
 def generator(*key: int) -> torch.Generator:
-    """A CPU generator whose stream depends on `key` (non-negative integers) alone. CPU, so that every device draws alike."""
+    """A CPU generator whose stream depends on `key` (non-negative integers) alone. CPU, so that every device draws
+    alike."""
     state = np.random.SeedSequence(key).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 

@@ -1,5 +1,5 @@
-"""Latent diffusion (Rombach et al. 2022, eq. 2): the UNet and the text encoder learn to denoise the autoencoder's latents.
-The state dict has exactly the names of the published text-to-image checkpoint."""
+"""Latent diffusion (Rombach et al. 2022, eq. 2): the UNet and the text encoder learn to denoise the autoencoder's
+latents. The state dict has exactly the names of the published text-to-image checkpoint."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -20,10 +20,9 @@ from .unet import UNet
 class LatentDiffusion(L.LightningModule):
     """A frozen first stage, and a UNet and a text encoder that train together.
 
-    `scale_factor` brings latents to about unit variance. The other arguments matter for training only: `caption_dropout`
-    is the share of captions replaced by the empty text, which classifier-free guidance needs; `min_snr_gamma` weighs the
-    loss over t (None: all alike, as the paper).
-    """
+    `scale_factor` brings latents to about unit variance. The other arguments matter for training only:
+    `caption_dropout` is the share of captions replaced by the empty text, which classifier-free guidance needs;
+    `min_snr_gamma` weighs the loss over t (None: all alike, as the paper)."""
 
     def __init__(
         self,
@@ -84,7 +83,8 @@ class LatentDiffusion(L.LightningModule):
         return torch.stack(draws).to(self.device)
 
     def losses(self, z_0: Tensor, c: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """eq. 2 for each sample: mean squared error of the predicted noise [b]; z_0 and eps [b, ...], c [b, m, d], t [b]."""
+        """eq. 2 for each sample: mean squared error of the predicted noise [b]; z_0 and eps [b, ...], c [b, m, d], t
+        [b]."""
         z_t = q_sample(z_0, eps, self.alpha_bar[t])
         return (eps - self.unet(z_t, t, c).float()).square().mean(dim=(1, 2, 3))
 
@@ -107,7 +107,8 @@ class LatentDiffusion(L.LightningModule):
         self.log_dict({"val/loss": right, "val/text_gap": wrong - right}, prog_bar=True, batch_size=len(captions))
 
     def _noised(self, batch: dict[str, Any], rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """z_0 drawn from the batch's first-stage posteriors {"mean", "std"} [b, c, h, w], uniform t [b], eps like z_0."""
+        """z_0 drawn from the batch's first-stage posteriors {"mean", "std"} [b, c, h, w], uniform t [b], eps like
+        z_0."""
         mean, std = batch["mean"], batch["std"]
         noise, eps = torch.randn(2, *mean.shape, generator=rng).to(mean.device)
         t = torch.randint(len(self.alpha_bar), (len(mean),), generator=rng).to(mean.device)

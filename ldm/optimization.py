@@ -20,6 +20,7 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
 
 
 def with_schedule(optimizer: torch.optim.Optimizer, schedule: Callable[[int], float]) -> Any:
-    """What `configure_optimizers` returns: the optimiser, its learning rate multiplied by `schedule(step)` every step."""
+    """What `configure_optimizers` returns: the optimiser, its learning rate multiplied by `schedule(step)` every
+    step."""
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

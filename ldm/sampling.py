@@ -1,4 +1,5 @@
-"""Samplers as functions over a denoiser eps(z_t, t): DDIM (Song et al. 2021) and classifier-free guidance as a wrapper."""
+"""Samplers as functions over a denoiser eps(z_t, t): DDIM (Song et al. 2021) and classifier-free guidance as a
+wrapper."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,5 @@
-"""The forward diffusion process (Ho et al. 2020, eq. 4 and 7) with the buffers and names of the published checkpoint."""
+"""The forward diffusion process (Ho et al. 2020, eq. 4 and 7) with the buffers and names of the published
+checkpoint."""
 
 import numpy as np
 import torch
@@ -6,7 +7,8 @@ from torch import Tensor
 
 
 def scaled_linear_betas(steps: int, start: float, end: float) -> np.ndarray:
-    """beta_t, linear in its square root from `start` to `end`: float64 [steps]. The published code calls it "linear"."""
+    """beta_t, linear in its square root from `start` to `end`: float64 [steps]. The published code calls it
+    "linear"."""
     return np.linspace(start**0.5, end**0.5, steps, dtype=np.float64) ** 2
 
 

@@ -1,5 +1,5 @@
-"""The text side of the model in three public steps, tokenize -> embed -> encode, so that a learned word can be put between
-the first two and the third. The encoder is the BERT-style transformer that was trained with the 1.4B model."""
+"""The text side of the model in three public steps, tokenize -> embed -> encode, so that a learned word can be put
+between the first two and the third. The encoder is the BERT-style transformer that was trained with the 1.4B model."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -56,7 +56,9 @@ def whole_words(texts: Iterable[str]) -> list[str]:
     for text in texts:
         normal = splitter.normalizer.normalize_str(text)
         words.update(word for word, _ in splitter.pre_tokenizer.pre_tokenize_str(normal))
-    symbols = sorted({symbol for word in words for symbol in word} | set("abcdefghijklmnopqrstuvwxyz0123456789*.,'!?-&"))
+    symbols = sorted(
+        {symbol for word in words for symbol in word} | set("abcdefghijklmnopqrstuvwxyz0123456789*.,'!?-&")
+    )
     pieces = symbols + [f"##{symbol}" for symbol in symbols if symbol.isalnum()] + sorted(words)
     return ["[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(pieces)]
 

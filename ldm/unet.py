@@ -74,9 +74,9 @@ class Stage(nn.ModuleList):
 class UNet(L.LightningModule):
     """z_t [b, in_channels, h, w], t [b] in 0..999, text c [b, m, context_dim] -> eps [b, out_channels, h, w].
 
-    `sample_size` is the side of the latents that the model was trained on; it takes others, too. `attention_levels` are the levels (0 is the finest) that have transformers; the middle always has one.
-    `num_heads` heads share a level's channels; `groups` is that of every GroupNorm.
-    """
+    `sample_size` is the side of the latents that the model was trained on; it takes others, too. `attention_levels` are
+    the levels (0 is the finest) that have transformers; the middle always has one. `num_heads` heads share a level's
+    channels; `groups` is that of every GroupNorm."""
 
     def __init__(
         self,

@@ -4,11 +4,11 @@ python scripts/train.py experiment=cat_toy
 """
 
 import logging
-import sys
 from pathlib import Path
 
 import hydra
 import torch
+from command import command
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,33 +16,33 @@ log = logging.getLogger("train")
 
 
 def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
-    """The checkpoint to go on from: `resume` is "auto" (the run folder's own, if any), a path that must exist, or None."""
+    """The checkpoint to go on from: `resume` is "auto" (the run folder's own, if any), a path that must exist, or
+    None."""
     if resume is None:
         return None
     path = run / "last.ckpt" if resume == "auto" else Path(resume)
-    if path.exists():
+    if path.is_file():
         return str(path)
     if resume == "auto":
         return None
-    raise ValueError(f"resume={resume}: there is no such checkpoint. Leave it out to start anew.")
+    raise ValueError(f"resume={resume}: there is no such checkpoint; leave it out to start anew.")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
+@command
 def main(config: DictConfig) -> None:
     run = Path(config.paths.run)
-    run.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, run / "config.yaml", resolve=True)
+    checkpoint = checkpoint_to_resume(config.resume, run)
     torch.manual_seed(config.seed)  # initial weights; every later draw is keyed by (seed, step)
     data = instantiate(config.data, _convert_="all")
     module = instantiate(config.module, _convert_="all")
     callbacks = [instantiate(callback, _convert_="all") for callback in config.callbacks.values()]
     trainer = instantiate(config.trainer, callbacks=callbacks, _convert_="all")
-    checkpoint = checkpoint_to_resume(config.resume, run)
+    OmegaConf.save(config, run / "config.yaml", resolve=True)
     if checkpoint:
         log.info("resuming from %s", checkpoint)
     trainer.fit(module, data, ckpt_path=checkpoint)
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     main()

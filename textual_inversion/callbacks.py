@@ -1,4 +1,5 @@
-"""What an inversion leaves behind: the word, previews over the steps, the contact sheet, and a last line that says where."""
+"""What an inversion leaves behind: the word, previews over the steps, the contact sheet, and a last line that says
+where."""
 
 import logging
 from collections.abc import Sequence
@@ -53,7 +54,8 @@ class SaveWords(L.Callback):
 
 
 class Previews(L.Callback):
-    """Before the first step and after some, a picture of `prompt` from the same noise: `folder`/<concept>-<step>.png."""
+    """Before the first step and after some, a picture of `prompt` from the same noise:
+    `folder`/<concept>-<step>.png."""
 
     def __init__(self, folder: str, at_steps: Sequence[int], prompt: str, steps: int, guidance: float) -> None:
         self.folder, self.at_steps, self.prompt = Path(folder), frozenset(at_steps), prompt
@@ -74,8 +76,8 @@ class Previews(L.Callback):
 
 
 class ContactSheet(L.Callback):
-    """At the end, for each concept, `folder`/contact_sheet.png (the first), contact_sheet_1.png, ...: training pictures |
-    the word over the steps, from `previews` | the word in each of `prompts`."""
+    """At the end, for each concept, `folder`/contact_sheet.png (the first), contact_sheet_1.png, ...: training pictures
+    | the word over the steps, from `previews` | the word in each of `prompts`."""
 
     def __init__(
         self, folder: str, previews: str, prompts: Sequence[str], columns: int, steps: int, guidance: float

@@ -14,18 +14,22 @@ log = logging.getLogger(__name__)
 
 
 def initial_vectors(text: BERTTextEncoder, initializer: str, num_vectors: int) -> Tensor:
-    """The embedding of a coarse word, [num_vectors, width], all rows alike; of a word that the vocabulary holds in several
-    pieces, their mean. Raises ValueError for a word that it can only spell letter by letter."""
+    """The embedding of a coarse word, [num_vectors, width], all rows alike; of a word that the vocabulary holds in
+    several pieces, their mean. Raises ValueError for a word that it can only spell letter by letter."""
     tokenizer = text.tokenizer
     pieces = tokenizer.pieces(initializer)
     words = [tokenizer.word(piece) for piece in pieces]
     if not pieces or UNKNOWN in words or (len(words) > 1 and any(len(word.removeprefix("##")) == 1 for word in words)):
         known = [word for word in tokenizer.words if len(word) > 2 and word.isalpha()]
         near = get_close_matches(initializer.lower(), known, n=3, cutoff=0.5)
-        hint = f"near it are {', '.join(near)}" if near else "choose a word that the model was trained with, such as 'cat'"
+        hint = (
+            f"near it are {', '.join(near)}" if near else "choose a word that the model was trained with, such as 'cat'"
+        )
         raise ValueError(f"the initializer {initializer!r} is no word of the model's vocabulary; {hint}.")
     if len(pieces) > 1:
-        log.info("the initializer %r is several word pieces (%s): starting from their mean", initializer, " ".join(words))
+        log.info(
+            "the initializer %r is several word pieces (%s): starting from their mean", initializer, " ".join(words)
+        )
     ids = torch.tensor(pieces, device=text.device)
     return text.embed(ids).mean(dim=0).float().expand(num_vectors, -1).clone()
 
@@ -65,13 +69,16 @@ class EmbeddingManager(nn.Module):
         pieces += self.tokenizer.pieces(prompt[end:])
         room = self.tokenizer.max_length - 2
         if any(piece >= self.tokenizer.vocab_size for piece in pieces[room:]):
-            raise ValueError(f"{prompt!r} has {len(pieces)} pieces, the model reads {room}: the placeholder is cut off.")
+            raise ValueError(
+                f"{prompt!r} has {len(pieces)} pieces, the model reads {room}: the placeholder is cut off."
+            )
         if len(pieces) > room:
             log.warning("%r is cut: the model reads %d pieces of its %d", prompt, room, len(pieces))
         return self.tokenizer.frame(pieces)
 
     def embed(self, ids: Tensor, table: Callable[[Tensor], Tensor]) -> Tensor:
-        """ids [b, n] -> embeddings [b, n, width]: rows of the model's `table`, and v* where an id is a placeholder's."""
+        """ids [b, n] -> embeddings [b, n, width]: rows of the model's `table`, and v* where an id is a
+        placeholder's."""
         own = ids - self.tokenizer.vocab_size
         rows = torch.cat(list(self.vectors))
         frozen = table(ids.where(own < 0, self.tokenizer.pad_id))

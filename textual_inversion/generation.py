@@ -19,11 +19,14 @@ def manager_of(ldm: LatentDiffusion, words: Sequence[LearnedWord]) -> EmbeddingM
 
 
 def require_placeholders(prompts: Sequence[str], embeddings: EmbeddingManager) -> None:
-    """Raises ValueError for a prompt that mentions none of the learned words: it would silently paint something else."""
+    """Raises ValueError for a prompt that mentions none of the learned words: it would silently paint something
+    else."""
     known = " or ".join(repr(placeholder) for placeholder in embeddings.placeholders)
     for prompt in prompts:
         if not embeddings.mentions(prompt):
-            raise ValueError(f"the prompt {prompt!r} does not mention {known}, the learned word: write it into the prompt.")
+            raise ValueError(
+                f"the prompt {prompt!r} does not mention {known}, the learned word: write it into the prompt."
+            )
 
 
 @torch.no_grad()

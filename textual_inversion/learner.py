@@ -1,5 +1,5 @@
-"""Textual inversion (Gal et al. 2022, eq. 2): v* = argmin_v E ||eps - eps_theta(z_t, t, c_theta(y))||^2, everything but v
-frozen. One concept or many at once: the samples of a batch never mix, so each concept's gradient is its own."""
+"""Textual inversion (Gal et al. 2022, eq. 2): v* = argmin_v E ||eps - eps_theta(z_t, t, c_theta(y))||^2, everything but
+v frozen. One concept or many at once: the samples of a batch never mix, so each concept's gradient is its own."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -116,7 +116,9 @@ class TextualInversion(L.LightningModule):
         """The loss of fixed pictures, t and noise, which is comparable between steps, and where v* has gone."""
         losses = self.losses(batch)
         self.log("val/loss", losses.mean(), prog_bar=True)
-        for i, (placeholder, vectors) in enumerate(zip(self.embeddings.placeholders, self.embeddings.vectors, strict=True)):
+        for i, (placeholder, vectors) in enumerate(
+            zip(self.embeddings.placeholders, self.embeddings.vectors, strict=True)
+        ):
             start = self.initial[placeholder].to(vectors)
             self.log(f"val/loss/{placeholder}", losses[i])
             self.log(f"val/norm/{placeholder}", vectors.norm(dim=1).mean())
@@ -136,7 +138,9 @@ class TextualInversion(L.LightningModule):
 
     def val_dataloader(self) -> DataLoader:
         per_batch = max(1, self.batch_size)
-        return DataLoader([self.draw(_VALIDATION + i) for i in range(self.validation_draws // per_batch)], batch_size=None)
+        return DataLoader(
+            [self.draw(_VALIDATION + i) for i in range(self.validation_draws // per_batch)], batch_size=None
+        )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups = [

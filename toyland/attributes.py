@@ -3,9 +3,7 @@ equal scenes render to equal pixels."""
 
 from dataclasses import dataclass
 
-CLASSES = (
-    "cat dog rabbit bear owl elephant duck fish robot snowman doctor car teapot mug mushroom tree".split()
-)
+CLASSES = "cat dog rabbit bear owl elephant duck fish robot snowman doctor car teapot mug mushroom tree".split()
 WEARERS = frozenset("cat dog rabbit bear owl elephant duck robot snowman doctor".split())  # classes that wear a hat
 COMPANIONS = ("mug", "mushroom", "duck", "teapot", "tree", "car")  # classes that stand beside the main figure
 
@@ -57,7 +55,8 @@ STYLES = {
 }
 VIEWS = ("normal", "close-up", "dark", "bright")
 
-# The graded proportions of each class: attribute of `Toy` -> what people call that part. A missing attribute has no effect.
+# The graded proportions of each class: attribute of `Toy` -> what people call that part. A missing attribute has no
+# effect.
 PARTS = {
     "cat": {"ears": "ears", "belly": "belly", "head": "head", "tail": "tail"},
     "dog": {"ears": "ears", "belly": "belly", "head": "head", "tail": "tail"},
@@ -91,7 +90,8 @@ class Color:
 @dataclass(frozen=True)
 class Toy:
     """One figure with every lasting attribute fixed. Proportions lie in [-1, 1], 0 is the class's usual shape.
-    `skin` and `hair` are visible on doctors only. `color2` is the belly, the pattern's other colour and the trimmings."""
+    `skin` and `hair` are visible on doctors only. `color2` is the belly, the pattern's other colour and the
+    trimmings."""
 
     kind: str
     color: Color
@@ -149,8 +149,8 @@ class Companion:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture. `light` is the lamp's horizontal position in [-1, 1]. `seed` draws what has no name: which picture of
-    the background bank, its crop and flip, and the grain of the filters."""
+    """One picture. `light` is the lamp's horizontal position in [-1, 1]. `seed` draws what has no name: which picture
+    of the background bank, its crop and flip, and the grain of the filters."""
 
     toy: Toy
     background: str

@@ -149,7 +149,8 @@ def sample_camera(rng: np.random.Generator, kind: str, view: str) -> Camera:
 
 
 def sample_style(rng: np.random.Generator, name: str | None = None) -> Style:
-    """A style of that name with random settings; any style if None, three in five of them photos. A photo has no settings."""
+    """A style of that name with random settings; any style if None, three in five of them photos. A photo has no
+    settings."""
     if name is None:
         name = "photo" if rng.random() < 0.6 else _pick(rng, tuple(STYLES)[1:])
     if name == "photo":

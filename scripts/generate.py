@@ -1,0 +1,52 @@
+"""Paint prompts with learned words.
+
+python scripts/generate.py word=runs/cat_toy/<time> prompt="a photo of S* on the moon"
+"""
+
+import logging
+from pathlib import Path
+
+import hydra
+import torch
+from command import command
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig
+
+from ldm.callbacks import save_png, to_uint8
+from textual_inversion.contact_sheet import Row, save_sheet
+from textual_inversion.embedding_file import load_words
+from textual_inversion.generation import generate, manager_of, require_placeholders
+
+log = logging.getLogger("generate")
+
+
+def as_list(value: str | ListConfig) -> list[str]:
+    """One value or several, as the command line gives them."""
+    return [value] if isinstance(value, str) else list(value)
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="generate")
+@command
+def main(config: DictConfig) -> None:
+    ldm = instantiate(config.module.ldm, _convert_="all").eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    width = ldm.cond_stage_model.width
+    words = [word for path in as_list(config.word) for word in load_words(Path(path), width)]
+    embeddings = manager_of(ldm, words)
+    prompts = as_list(config.prompt)
+    require_placeholders(prompts, embeddings)
+    repeated = [prompt for prompt in prompts for _ in range(config.count)]
+    options = {"steps": config.steps, "guidance": config.guidance, "seed": config.seed}
+    images = to_uint8(generate(ldm, repeated, embeddings, **options))
+    folder = Path(config.paths.run)
+    rows = []
+    for i, prompt in enumerate(prompts):
+        pictures = images[i * config.count : (i + 1) * config.count]
+        for j, picture in enumerate(pictures):
+            save_png(folder / f"{i:02d}-{j:02d}.png", picture)
+        rows.append(Row(f'"{prompt}"', pictures))
+    save_sheet(folder / "sheet.png", rows)
+    log.info("%d pictures and sheet.png are in %s", len(images), folder)
+
+
+if __name__ == "__main__":
+    main()
