@@ -20,6 +20,14 @@ def zero_init(module: nn.Module) -> nn.Module:
     return module
 
 
+def nonzero_init(module: nn.Module) -> nn.Module:
+    """Draw what starts at zero in `module`, so that before any training its output depends on all of its input."""
+    for parameter in module.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.2)
+    return module
+
+
 def timestep_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     """Sinusoidal embedding of timesteps: t [b] -> [b, dim], the cosines first, then the sines (float32)."""
     half = dim // 2

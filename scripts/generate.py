@@ -4,6 +4,7 @@ python scripts/generate.py word=runs/cat_toy/<time> prompt="a photo of S* on the
 """
 
 import logging
+import os
 from pathlib import Path
 
 import hydra
@@ -45,7 +46,7 @@ def main(config: DictConfig) -> None:
             save_png(folder / f"{i:02d}-{j:02d}.png", picture)
         rows.append(Row(f'"{prompt}"', pictures))
     save_sheet(folder / "sheet.png", rows)
-    log.info("%d pictures and sheet.png are in %s", len(images), folder)
+    log.info("%d pictures and sheet.png are in %s", len(images), os.path.relpath(folder))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ldm.autoencoder import AutoencoderKL
 from ldm.callbacks import grid, save_png, to_uint8
-from ldm.data import to_tensor, val_batches
+from ldm.data import CaptionedImages, to_tensor, val_batches
 from textual_inversion.generation import generate
 from textual_inversion.zero_shot import Embedder, Question, zero_shot
 from toyland.attributes import BACKGROUNDS, STYLES
@@ -75,7 +75,7 @@ def accuracy_on_renders(scenes: RenderedScenes, count: int, clip: Embedder, ques
     return accuracy(seen, truth) | {f"{name}_photo": value for name, value in of_photos.items()}
 
 
-def mean_psnr(autoencoder: AutoencoderKL, scenes: RenderedScenes, count: int) -> float:
+def mean_psnr(autoencoder: AutoencoderKL, scenes: CaptionedImages, count: int) -> float:
     """PSNR in dB of the reconstructions from the posterior means, pixel range 2, mean over `count` pictures."""
     values = []
     for batch in val_batches(scenes, count):

@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # they belong to scripts/ and tests/, which may import everything.
 ARROWS = {
     "toyland": {"numpy", "cv2", "tqdm"},
-    "ldm": {"torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy"},
+    "ldm": {"torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy", "PIL", "tqdm"},
     "textual_inversion": {
-        "ldm", "torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy", "PIL", "matplotlib",
+        "ldm", "torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy", "PIL", "matplotlib", "tqdm",
     },
 }  # fmt: skip
 CODE = [*ARROWS, "scripts"]

@@ -2,6 +2,8 @@
 where."""
 
 import logging
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,7 @@ class Previews(L.Callback):
     `folder`/<concept>-<step>.png."""
 
     def __init__(self, folder: str, at_steps: Sequence[int], prompt: str, steps: int, guidance: float) -> None:
+        fill(prompt, "")  # a prompt without a slot is an error now and not when the picture is due
         self.folder, self.at_steps, self.prompt = Path(folder), frozenset(at_steps), prompt
         self.options = {"steps": steps, "guidance": guidance, "progress": False}
 
@@ -82,6 +85,8 @@ class ContactSheet(L.Callback):
     def __init__(
         self, folder: str, previews: str, prompts: Sequence[str], columns: int, steps: int, guidance: float
     ) -> None:
+        for prompt in prompts:
+            fill(prompt, "")  # a prompt without a slot is an error now and not after the last step
         self.folder, self.previews, self.prompts, self.columns = Path(folder), Path(previews), list(prompts), columns
         self.options = {"steps": steps, "guidance": guidance}
 
@@ -108,17 +113,35 @@ class ContactSheet(L.Callback):
         return [Row(f'"{prompt}"', piece) for prompt, piece in zip(prompts, pieces, strict=True)]
 
 
-class NextSteps(L.Callback):
-    """The last lines of a run: where everything is, and what to try."""
+class Messages(L.Callback):
+    """The first lines of a run, what will be done; and the last, where everything is and what to try: `command` paints
+    with the words of a run."""
 
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: str, command: str) -> None:
+        self.folder, self.command = os.path.relpath(folder), command
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        samples = trainer.max_steps * pl_module.batch_size
+        for concept, pictures in zip(pl_module.concepts, pl_module.pictures, strict=True):
+            log.info(
+                "learning %s from %d pictures in %s, starting from %r: %d steps of %d samples (each picture about %d "
+                "times), learning rate %g",
+                concept.placeholder,
+                len(pictures.images),
+                concept.images,
+                concept.initializer,
+                trainer.max_steps,
+                pl_module.batch_size,
+                samples // len(pictures.images),
+                concept.learning_rate,
+            )
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         for concept in pl_module.concepts:
             near = ", ".join(pl_module.nearest_words(concept.placeholder))
-            log.info("%s has been learned; the nearest words are %s", concept.placeholder, near)
-        log.info("the contact sheet: %s/contact_sheet.png", self.folder)
-        log.info("the word itself:   %s/%s", self.folder, FILE_NAME)
-        prompt = f"a photo of {pl_module.concepts[0].placeholder} on the moon"
-        log.info('paint more with:   python scripts/generate.py word=%s prompt="%s"', self.folder, prompt)
+            log.info("%s is learned; the words nearest to it are %s", concept.placeholder, near)
+        prompt = shlex.quote(f"prompt=a photo of {pl_module.concepts[0].placeholder} on the moon")
+        word = shlex.quote(f"word={self.folder}")
+        log.info("contact sheet:   %s/contact_sheet.png", self.folder)
+        log.info("the word:        %s/%s", self.folder, FILE_NAME)
+        log.info("paint more with: %s %s %s", self.command, word, prompt)

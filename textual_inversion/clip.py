@@ -3,6 +3,7 @@ the shipped model."""
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytorch_lightning as L
@@ -39,25 +40,20 @@ def zoom_and_shift(x: Tensor, zoom: float, shift: float, generator: torch.Genera
     return F.grid_sample(x, window, padding_mode="reflection", align_corners=False)
 
 
-def some_patches(b: int, patches: int, keep: float, generator: torch.Generator) -> Tensor:
-    """A random share `keep` of the patches of each picture: indices [b, k] (Li et al. 2023, FLIP: half of the patches
-    cost half and teach nearly as much)."""
-    return torch.rand(b, patches, generator=generator).argsort(dim=1)[:, : round(keep * patches)]
-
-
 class ConvStem(nn.Sequential):
-    """Pictures [b, 3, S, S] -> one vector per patch [b, width, S / patch_size, S / patch_size]: small patches, then two
-    strided convolutions, so that edges need not be learned patch by patch (Xiao et al. 2021: early convolutions)."""
+    """Pictures [b, 3, S, S] -> one vector per patch [b, width, S / patch_size, S / patch_size] by strided convolutions:
+    shapes are learned from far fewer pictures than with one linear map a patch (Xiao et al. 2021: early convolutions).
+    """
 
     def __init__(self, width: int, patch_size: int) -> None:
-        if patch_size % 4:
-            raise ValueError(f"patch_size {patch_size} must be a multiple of 4")
-        first = nn.Conv2d(3, width // 4, patch_size // 4, stride=patch_size // 4)
-        second = nn.Conv2d(width // 4, width // 2, 3, stride=2, padding=1)
-        third = nn.Conv2d(width // 2, width, 3, stride=2, padding=1)
-        super().__init__(first, nn.GELU(), second, nn.GELU(), third)
-        for conv in (first, second, third):
-            nn.init.kaiming_normal_(conv.weight)
+        halvings = round(math.log2(patch_size))
+        if 2**halvings != patch_size:
+            raise ValueError(f"patch_size {patch_size} must be a power of 2")
+        widths = [3, *(max(32, width >> i) for i in reversed(range(1, halvings))), width]
+        layers: list[nn.Module] = []
+        for i, o in pairwise(widths):
+            layers += [nn.Conv2d(i, o, 3, stride=2, padding=1), nn.GroupNorm(8, o), nn.GELU()]
+        super().__init__(*layers, nn.Conv2d(width, width, 1))
 
     @property
     def weight(self) -> Tensor:
@@ -70,8 +66,7 @@ class SmallCLIP(L.LightningModule):
 
     `questions` are asked of the held-out pictures at every validation and scored over all of them and for each value of
     the label `by`; the batch's "label_<name>" holds the truth.
-    In training each picture shows a share `keep` of its patches (`some_patches`), moved by `zoom` and `shift`
-    (`zoom_and_shift`).
+    In training each picture is moved by `zoom` and `shift` (`zoom_and_shift`).
     """
 
     def __init__(
@@ -88,7 +83,6 @@ class SmallCLIP(L.LightningModule):
         projection: int = 128,
         questions: Mapping[str, Question] | None = None,
         by: str | None = None,
-        keep: float = 1.0,
         zoom: float = 0.0,
         shift: float = 0.0,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
@@ -114,8 +108,7 @@ class SmallCLIP(L.LightningModule):
         self.model.set_attn_implementation("eager")  # faster on a CPU than the fused one: 65 and 36 positions
         self.tokenizer, self.image_size = tokenizer, image_size
         self.questions, self.by = dict(questions or {}), by
-        self.patches = (image_size // patch_size) ** 2
-        self.keep, self.zoom, self.shift = keep, zoom, shift
+        self.zoom, self.shift = zoom, shift
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
         self._answers: dict[str, Tensor] = {}
 
@@ -123,16 +116,8 @@ class SmallCLIP(L.LightningModule):
         """x [b, 3, H, W] in [-1, 1] -> [b, projection]; pictures of another side than the model's are resized."""
         if x.shape[-2:] != (self.image_size, self.image_size):
             x = F.interpolate(x, size=self.image_size, mode="bilinear", antialias=True, align_corners=False)
-        return self._embed_patches(x, None)
-
-    def _embed_patches(self, x: Tensor, seen: Tensor | None) -> Tensor:
-        """x [b, 3, S, S], the patches `seen` [b, k] of it (None: all) -> [b, projection]."""
-        vision = self.model.vision_model
-        h = vision.embeddings(x)  # the class token, then the patches
-        if seen is not None:
-            h = torch.cat([h[:, :1], h[:, 1:].gather(1, seen[:, :, None].expand(-1, -1, h.shape[2]))], dim=1)
-        h = vision.encoder(inputs_embeds=vision.pre_layrnorm(h)).last_hidden_state[:, 0]
-        return F.normalize(self.model.visual_projection(vision.post_layernorm(h)).float(), dim=-1)
+        pooled = self.model.vision_model(pixel_values=x).pooler_output
+        return F.normalize(self.model.visual_projection(pooled).float(), dim=-1)
 
     def embed_texts(self, texts: list[str]) -> Tensor:
         """b sentences -> [b, projection]."""
@@ -145,8 +130,7 @@ class SmallCLIP(L.LightningModule):
         x, rng = batch["image"], generator(self.seed, self.global_step)
         if self.zoom or self.shift:
             x = zoom_and_shift(x, self.zoom, self.shift, rng)
-        seen = some_patches(len(x), self.patches, self.keep, rng).to(x.device) if self.keep < 1.0 else None
-        images, texts = self._embed_patches(x, seen), self.embed_texts(batch["caption"])
+        images, texts = self.embed_images(x), self.embed_texts(batch["caption"])
         loss = contrastive_loss(images, texts, self.model.logit_scale)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(x))
         return loss

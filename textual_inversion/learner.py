@@ -1,6 +1,7 @@
 """Textual inversion (Gal et al. 2022, eq. 2): v* = argmin_v E ||eps - eps_theta(z_t, t, c_theta(y))||^2, everything but
 v frozen. One concept or many at once: the samples of a batch never mix, so each concept's gradient is its own."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class TextualInversion(L.LightningModule):
         state = super().state_dict(*args, **kwargs)
         return {name: value for name, value in state.items() if name.startswith("embeddings.")}
 
-    def setup(self, stage: str) -> None:
+    def on_fit_start(self) -> None:
         """Encode every picture and its mirror image once: per concept, moments [n, flip, mean and std, c, h, w]."""
         self.moments = [self._encode(pictures.images) for pictures in self.pictures]
 
@@ -137,10 +138,8 @@ class TextualInversion(L.LightningModule):
         return DataLoader(BatchStream(self.draw, self.global_step), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        per_batch = max(1, self.batch_size)
-        return DataLoader(
-            [self.draw(_VALIDATION + i) for i in range(self.validation_draws // per_batch)], batch_size=None
-        )
+        batches = math.ceil(self.validation_draws / self.batch_size)
+        return DataLoader([self.draw(_VALIDATION + i) for i in range(batches)], batch_size=None)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups = [

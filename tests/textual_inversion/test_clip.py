@@ -10,7 +10,7 @@ from torch import Tensor
 from ldm.checkpoint import pretrained
 from ldm.keyed_random import generator
 from ldm.text import WordPiece
-from textual_inversion.clip import SmallCLIP, contrastive_loss, some_patches, zoom_and_shift
+from textual_inversion.clip import SmallCLIP, contrastive_loss, zoom_and_shift
 from textual_inversion.zero_shot import Question
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] a the photo of on red green blue cat dog bites".split()
@@ -66,8 +66,8 @@ def test_a_tiny_batch_is_learned(build):
     assert losses[-1] < 0.1
 
 
-def test_it_learns_from_some_moved_patches_too(build):
-    losses = train(build(keep=0.5, zoom=0.05, shift=0.05), 80)
+def test_it_learns_from_moved_pictures_too(build):
+    losses = train(build(zoom=0.05, shift=0.05), 80)
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
 
 
@@ -137,9 +137,3 @@ def test_pictures_move_each_on_its_own():
     moved = zoom_and_shift(x, 0.1, 0.1, generator(0))
     assert moved.shape == x.shape and moved.abs().max() <= 1.0 + 1e-5
     assert all((moved[i] - moved[0]).abs().max() > 0.01 for i in range(1, 6))
-
-
-def test_seen_patches_differ_from_each_other():
-    seen = some_patches(8, 64, 0.5, generator(0))
-    assert seen.shape == (8, 32)
-    assert all(len(set(row)) == 32 and max(row) < 64 for row in seen.tolist())

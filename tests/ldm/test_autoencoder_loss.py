@@ -1,0 +1,53 @@
+"""The first stage's objective: what costs nothing, and what each term sees."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ldm.autoencoder import DiagonalGaussian
+from ldm.autoencoder_loss import AutoencoderLoss, image_gradients
+from ldm.keyed_random import generator
+
+X = torch.rand(2, 3, 6, 6, generator=generator(0)) * 2 - 1
+STANDARD = DiagonalGaussian(torch.zeros(2, 4, 3, 3), torch.zeros(2, 4, 3, 3))
+
+
+def wide(b: int = 2, side: int = 3) -> DiagonalGaussian:
+    return DiagonalGaussian(torch.ones(b, 4, side, side), torch.ones(b, 4, side, side))
+
+
+@pytest.fixture
+def loss() -> AutoencoderLoss:
+    return AutoencoderLoss(kl_weight=0.1, gradient_weight=0.5)
+
+
+def numbers(losses: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in losses.items()}
+
+
+def test_a_perfect_reconstruction_from_standard_latents_costs_nothing(loss):
+    assert numbers(loss(X, X, STANDARD)) == {"loss": 0, "l1": 0, "edges": 0, "kl": 0}
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms(loss):
+    terms = numbers(loss(X, X.flip(-1), wide()))
+    assert terms["loss"] == pytest.approx(terms["l1"] + 0.5 * terms["edges"] + 0.1 * terms["kl"])
+    assert min(terms.values()) > 0
+
+
+def test_a_wrong_brightness_has_no_wrong_edges(loss):
+    terms = numbers(loss(X, X + 0.25, STANDARD))
+    assert terms["l1"] == pytest.approx(0.25, abs=1e-6) and terms["edges"] == pytest.approx(0, abs=1e-6)
+
+
+def test_kl_counts_per_latent_number(loss):
+    """The weight means the same for every batch size and every size of picture."""
+    one, other = loss(X, X, wide()), loss(X[:1], X[:1], wide(1, 5))
+    assert float(one["kl"]) == pytest.approx(float(other["kl"])) == pytest.approx((1 + torch.e - 2) / 2)
+
+
+def test_image_gradients_are_differences_of_neighbours():
+    ramp = (torch.arange(5.0)[:, None] * 3 + torch.arange(4.0) * 2).expand(1, 1, 5, 4)
+    horizontal, vertical = image_gradients(ramp)
+    assert horizontal.shape == (1, 1, 5, 3) and (horizontal == 2).all()
+    assert vertical.shape == (1, 1, 4, 4) and (vertical == 3).all()

@@ -1,0 +1,114 @@
+"""The whole model: scaled latents, keyed noise, eq. 2, and what trains."""
+
+import pytest
+import torch
+
+from ldm.autoencoder import DiagonalGaussian
+from ldm.keyed_random import generator
+from ldm.schedule import min_snr_weight, q_sample
+
+CAPTIONS = ["a red cat", "a blue dog", "an owl", "a fish"]
+
+
+def latents(b: int = 4) -> dict:
+    rng = generator(0)
+    return {"mean": torch.randn(b, 4, 8, 8, generator=rng), "std": torch.rand(b, 4, 8, 8, generator=rng)}
+
+
+def test_latents_are_scaled_and_decoded_unscaled(build_ldm):
+    ldm, x = build_ldm(scale_factor=0.25), torch.rand(2, 3, 16, 16) * 2 - 1
+    plain, scaled = ldm.first_stage_model.encode(x), ldm.encode_first_stage(x)
+    torch.testing.assert_close(scaled.mean, 0.25 * plain.mean)
+    torch.testing.assert_close(scaled.std, 0.25 * plain.std)
+    torch.testing.assert_close(ldm.decode_first_stage(scaled.mean), ldm.first_stage_model.decode(plain.mean))
+
+
+def test_the_noise_of_a_picture_depends_on_seed_and_index_only(tiny_ldm):
+    three = tiny_ldm.noise(5, range(3))
+    assert three.shape == (3, 4, 8, 8)
+    assert torch.equal(tiny_ldm.noise(5, [2]), three[2:])
+    assert not torch.equal(three[0], three[1])
+    assert not torch.equal(tiny_ldm.noise(6, range(3)), three)
+
+
+def test_a_picture_is_the_same_alone_and_in_a_batch(tiny_ldm):
+    with torch.no_grad():
+        c = tiny_ldm.cond_stage_model(CAPTIONS)
+    together = tiny_ldm.sample(c, tiny_ldm.noise(0, range(4)), steps=3, guidance=2.0)
+    alone = tiny_ldm.sample(c[2:3], tiny_ldm.noise(0, [2]), steps=3, guidance=2.0)
+    assert together.shape == (4, 3, 16, 16) and not together.requires_grad
+    torch.testing.assert_close(alone, together[2:3])
+
+
+def test_the_loss_is_the_squared_error_of_the_noise(tiny_ldm):
+    z_0, eps = torch.randn(2, 4, 4, 8, 8, generator=generator(1))
+    t, c = torch.tensor([0, 10, 500, 999]), tiny_ldm.cond_stage_model(CAPTIONS)
+    predicted = tiny_ldm.unet(q_sample(z_0, eps, tiny_ldm.alpha_bar[t]), t, c)
+    torch.testing.assert_close(tiny_ldm.losses(z_0, c, t, eps), ((predicted - eps) ** 2).mean(dim=(1, 2, 3)))
+
+
+def test_an_untrained_model_predicts_no_noise_at_a_loss_of_one(build_ldm, logged):
+    ldm = build_ldm()
+    logged(ldm)
+    losses = [ldm.training_step(latents() | {"caption": CAPTIONS}, 0) for ldm.seed in range(20)]
+    assert torch.stack(losses).mean().item() == pytest.approx(1.0, abs=0.03)
+
+
+def test_all_but_the_first_stage_and_the_unused_logits_learn(tiny_ldm, logged):
+    logged(tiny_ldm)
+    tiny_ldm.training_step(latents() | {"caption": CAPTIONS}, 0).backward()
+    untouched = {name for name, p in tiny_ldm.named_parameters() if p.grad is None}
+    expected = {name for name, _ in tiny_ldm.named_parameters() if name.startswith("first_stage_model.")}
+    assert untouched == expected | {f"cond_stage_model.transformer.to_logits.{n}" for n in ("weight", "bias")}
+    optimized = tiny_ldm.configure_optimizers()["optimizer"].param_groups[0]["params"]
+    trainable = [p for p in tiny_ldm.parameters() if p.requires_grad]
+    assert {id(p) for p in optimized} == {id(p) for p in trainable}
+
+
+def test_captions_are_dropped_in_their_share(build_ldm, logged):
+    ldm, read = build_ldm(caption_dropout=0.25), []
+    logged(ldm)
+    original = ldm.cond_stage_model.tokenize
+    ldm.cond_stage_model.tokenize = lambda texts: read.extend(texts) or original(texts)
+    for ldm.seed in range(60):
+        ldm.training_step(latents() | {"caption": CAPTIONS}, 0)
+    assert read.count("") / len(read) == pytest.approx(0.25, abs=0.08)
+    assert {text for text in read if text} == set(CAPTIONS)
+
+
+def test_easy_timesteps_weigh_less_with_min_snr(tiny_ldm, logged):
+    values, batch = logged(tiny_ldm), latents(1) | {"caption": CAPTIONS[:1]}
+    plain = tiny_ldm.training_step(batch, 0)
+    seen = []
+    original = tiny_ldm.losses
+    tiny_ldm.losses = lambda z_0, c, t, eps: seen.append(t) or original(z_0, c, t, eps)
+    tiny_ldm.min_snr_gamma = 1e-3
+    weighted = tiny_ldm.training_step(batch, 0)
+    weight = min_snr_weight(tiny_ldm.alpha_bar[seen[0]], 1e-3)
+    torch.testing.assert_close(weighted, (weight * plain).squeeze())
+    assert values["train/loss"] == pytest.approx(plain.item())
+
+
+def test_validation_draws_the_same_every_time_and_says_what_the_text_is_worth(tiny_ldm, logged):
+    values, batch = logged(tiny_ldm), latents() | {"caption": CAPTIONS}
+    with torch.no_grad():
+        tiny_ldm.validation_step(batch, 0)
+        first = dict(values)
+        tiny_ldm.validation_step(batch, 0)
+        assert values == first and first["val/text_gap"] != 0
+        tiny_ldm.validation_step(batch | {"caption": ["a cat"] * 4}, 0)
+    assert values["val/text_gap"] == 0
+
+
+def test_z_0_is_drawn_from_the_posterior(build_ldm, logged):
+    ldm, drawn = build_ldm(scale_factor=0.5), []
+    logged(ldm)
+    original = ldm.losses
+    ldm.losses = lambda z_0, c, t, eps: drawn.append(z_0) or original(z_0, c, t, eps)
+    batch = latents()
+    for ldm.seed in range(100):
+        ldm.training_step(batch | {"caption": CAPTIONS}, 0)
+    z = torch.stack(drawn)
+    q = DiagonalGaussian(0.5 * batch["mean"], 2 * (0.5 * batch["std"]).log())
+    standard = (z - q.mean) / q.std
+    assert abs(standard.mean()) < 0.02 and abs(standard.std() - 1) < 0.02

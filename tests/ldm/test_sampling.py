@@ -1,0 +1,123 @@
+"""DDIM against a world where the best denoiser is known in closed form, and guidance as algebra."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ldm.sampling import conditioned, ddim, ddim_timesteps, guided
+from ldm.schedule import scaled_linear_betas, schedule_buffers
+
+ALPHA_BAR = schedule_buffers(scaled_linear_betas(1000, 0.00085, 0.012))["alphas_cumprod"].double()
+MU = 0.7
+
+
+def noise(n: int = 3) -> Tensor:
+    return torch.randn(n, 4, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def spread(a: Tensor, sigma: float) -> Tensor:
+    """Standard deviation of z_t where z_0 ~ N(MU, sigma^2)."""
+    return (a * sigma**2 + 1 - a).sqrt()
+
+
+def gaussian(sigma: float):
+    """The best denoiser of z_0 ~ N(MU, sigma^2)."""
+
+    def eps(z_t: Tensor, t: Tensor) -> Tensor:
+        a = ALPHA_BAR[t][:, None, None, None]
+        return (1 - a).sqrt() * (z_t - a.sqrt() * MU) / spread(a, sigma) ** 2
+
+    return eps
+
+
+def toy_unet(z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
+    return z_t.tanh() * c.mean(dim=(1, 2))[:, None, None, None] + 0.001 * t[:, None, None, None]
+
+
+def texts() -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    return torch.randn(3, 5, 6, generator=rng, dtype=torch.float64), torch.randn(1, 5, 6, generator=rng).double()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 30, 50, 999, 1000])
+def test_exactly_as_many_evaluations_as_asked_at_falling_timesteps(steps):
+    asked = []
+
+    def eps(z_t: Tensor, t: Tensor) -> Tensor:
+        asked.append(t.tolist())
+        return torch.zeros_like(z_t)
+
+    ddim(eps, noise(2), ALPHA_BAR, steps)
+    assert len(asked) == steps
+    assert all(len(set(t)) == 1 and len(t) == 2 for t in asked)
+    first = [t[0] for t in asked]
+    assert first == sorted(first, reverse=True) and 0 < first[-1] <= first[0] < 1000
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 50, 200, 500])
+def test_counts_that_divide_the_schedule_give_the_published_timesteps(steps):
+    assert ddim_timesteps(steps, 1000) == [t + 1 for t in range(0, 1000, 1000 // steps)]
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1001])
+def test_a_wrong_number_of_steps_is_named(steps):
+    with pytest.raises(ValueError, match=f"{steps} sampling steps"):
+        ddim(gaussian(1.0), noise(), ALPHA_BAR, steps)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 50])
+def test_a_world_of_one_picture_is_found_at_every_step(steps):
+    seen = []
+    ddim(gaussian(0.0), noise(), ALPHA_BAR, steps, lambda done, z, z_0: seen.append(z_0))
+    for z_0 in seen:
+        torch.testing.assert_close(z_0, torch.full_like(z_0, MU))
+
+
+def test_noise_becomes_a_draw_from_the_world():
+    """The probability-flow path keeps (z_t - sqrt(a) mu) / std(z_t); it ends at alpha_bar_0. Euler steps: first order."""
+    sigma, z_T = 0.5, noise()
+
+    def error(steps: int) -> float:
+        a_T, a_0 = ALPHA_BAR[ddim_timesteps(steps, 1000)[-1]], ALPHA_BAR[0]
+        standard = (z_T - a_T.sqrt() * MU) / spread(a_T, sigma)
+        exact = a_0.sqrt() * MU + spread(a_0, sigma) * standard
+        return float((ddim(gaussian(sigma), z_T, ALPHA_BAR, steps) - exact).abs().max())
+
+    assert error(500) < 0.01
+    assert error(250) < 0.6 * error(125)
+
+
+def test_no_gradient_is_kept_and_the_noise_is_not_touched():
+    z_T = noise().requires_grad_()
+    before = z_T.detach().clone()
+    assert not ddim(gaussian(0.5), z_T, ALPHA_BAR, 4).requires_grad
+    assert torch.equal(z_T, before)
+
+
+def test_one_callback_a_step_and_the_last_sees_the_result():
+    seen = []
+    z = ddim(gaussian(0.5), noise(), ALPHA_BAR, 5, lambda done, z, z_0: seen.append((done, z, z_0)))
+    assert [done for done, _, _ in seen] == [1, 2, 3, 4, 5]
+    assert torch.equal(seen[-1][1], z)
+    assert all(z_0.shape == z.shape for _, _, z_0 in seen)
+
+
+def test_guidance_of_one_is_plain_conditioning():
+    (c, uncond), z_t, t = texts(), noise(), torch.tensor([1, 500, 999])
+    evaluated = []
+
+    def unet(z: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        evaluated.append(len(z))
+        return toy_unet(z, t, c)
+
+    torch.testing.assert_close(guided(unet, c, uncond, 1.0)(z_t, t), conditioned(toy_unet, c)(z_t, t))
+    assert evaluated == [3]
+
+
+def test_guidance_is_linear_in_its_scale():
+    (c, uncond), z_t, t = texts(), noise(), torch.tensor([1, 500, 999])
+    eps_u = conditioned(toy_unet, uncond.expand_as(c))(z_t, t)
+    eps_c = conditioned(toy_unet, c)(z_t, t)
+    for scale in (0.0, 0.5, 1.0, 3.0, -2.0):
+        expected = (1 - scale) * eps_u + scale * eps_c
+        torch.testing.assert_close(guided(toy_unet, c, uncond, scale)(z_t, t), expected)

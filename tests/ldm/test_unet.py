@@ -1,0 +1,50 @@
+"""The denoiser: what it knows before training (nothing) and what it must listen to after."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ldm.keyed_random import generator
+
+T = torch.tensor([0, 500, 999])
+
+
+def inputs(b: int = 3, height: int = 8, width: int = 8) -> tuple[Tensor, Tensor]:
+    rng = generator(0)
+    return torch.randn(b, 4, height, width, generator=rng), torch.randn(b, 5, 16, generator=rng)
+
+
+def test_before_training_the_prediction_is_zero(build_unet):
+    z_t, c = inputs()
+    assert not build_unet()(z_t, T, c).any()
+
+
+@pytest.mark.parametrize("mult", [(1,), (1, 2), (1, 2, 2)])
+@pytest.mark.parametrize("size", [(8, 8), (16, 16), (8, 12)])
+def test_the_prediction_has_the_shape_of_the_latents(build_unet, awaken, mult, size):
+    unet = awaken(build_unet(channel_mult=mult, num_res_blocks=2, attention_levels=(0, len(mult) - 1), out_channels=3))
+    z_t, c = inputs(3, *size)
+    assert unet(z_t, T, c).shape == (3, 3, *size)
+
+
+def test_text_and_time_matter(build_unet, awaken):
+    unet, (z_t, c) = awaken(build_unet()), inputs()
+    eps = unet(z_t, T, c)
+    for other in (unet(z_t, T, c.roll(1, 0)), unet(z_t, T.roll(1), c), unet(z_t.flip(-1), T, c)):
+        assert ((other - eps).abs().amax(dim=(1, 2, 3)) > 1e-3 * eps.abs().max()).all()
+
+
+def test_samples_of_an_odd_batch_do_not_mix(build_unet, awaken):
+    unet, (z_t, c) = awaken(build_unet()), inputs()
+    eps = unet(z_t, T, c)
+    for i in range(3):
+        one = slice(i, i + 1)
+        torch.testing.assert_close(unet(z_t[one], T[one], c[one]), eps[one])
+
+
+def test_the_gradient_reaches_the_text_and_every_parameter(build_unet, awaken):
+    unet, (z_t, c) = awaken(build_unet()), inputs()
+    c.requires_grad_()
+    unet(z_t, T, c).square().sum().backward()
+    assert (c.grad.abs().sum(dim=(1, 2)) > 0).all()
+    assert all(p.grad is not None and p.grad.any() for p in unet.parameters())
