@@ -259,7 +259,8 @@ class AutoencoderKL(L.LightningModule):
         deviation."""
         z = self.encode(batch["image"]).mean
         mse = (self.decode(z).float().clamp(-1.0, 1.0) - batch["image"]).square().mean(dim=(1, 2, 3))
-        self.log_dict({"val/psnr": (10.0 * torch.log10(4.0 / mse)).mean(), "val/latent_std": z.std()}, prog_bar=True)
+        metrics = {"val/psnr": (10.0 * torch.log10(4.0 / mse)).mean(), "val/latent_std": z.std()}
+        self.log_dict(metrics, prog_bar=True, batch_size=len(z))
 
     def configure_optimizers(self) -> Any:
         return with_schedule(self.optimizer(self.parameters()), self.schedule)

@@ -19,8 +19,9 @@ def to_uint8(x: Tensor) -> np.ndarray:
 
 
 def grid(rows: list[np.ndarray], gap: int = 2) -> np.ndarray:
-    """Rows of pictures, each uint8 [n, H, W, 3], on one white sheet."""
-    framed = [np.pad(row, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255) for row in rows]
+    """Rows of pictures, each uint8 [n, H, W, 3], on one white sheet; a short row ends in white."""
+    width = max(len(row) for row in rows)
+    framed = [np.pad(row, ((0, width - len(row)), (0, gap), (0, gap), (0, 0)), constant_values=255) for row in rows]
     return np.concatenate([np.concatenate(list(row), axis=1) for row in framed], axis=0)
 
 
@@ -83,7 +84,8 @@ class MetricsTable(L.Callback):
         self.path, self.every = Path(path), every
         self.rows: list[dict[str, float]] = []
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Not on_fit_start: Lightning restores the step only after that."""
         if trainer.global_step and self.path.exists():
             with self.path.open(newline="") as file:
                 rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]

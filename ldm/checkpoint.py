@@ -53,7 +53,7 @@ def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, value in half.items():
-        if size + value.nbytes > SHARD_BYTES:
+        if shards[-1] and size + value.nbytes > SHARD_BYTES:
             shards.append({})
             size = 0
         shards[-1][name] = value

@@ -19,8 +19,8 @@ class EMA(L.Callback):
         self.average: dict[str, Tensor] = {}
         self._training_weights: dict[str, Tensor] = {}
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not self.average:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self.average:  # else a checkpoint has brought it
             self.average = {n: p.detach().clone() for n, p in pl_module.named_parameters() if p.requires_grad}
         self.average = {name: value.to(pl_module.device) for name, value in self.average.items()}
 

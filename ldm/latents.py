@@ -63,6 +63,7 @@ class LatentData(L.LightningDataModule):
         path, record = self.folder / f"{name}.npy", self.folder / f"{name}.json"
         if not record.exists() or json.loads(record.read_text()) != identity:
             self.folder.mkdir(parents=True, exist_ok=True)
+            record.unlink(missing_ok=True)  # until the new table is whole, no record vouches for it
             shape = (count, *moments(self.first_stage, source.images[:1]).shape[1:])
             table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
             for i in tqdm(range(0, count, batch_size), desc=f"encoding {name} pictures", unit="batch"):

@@ -1,6 +1,5 @@
 """Attention: two paths, one formula; what it may and may not depend on."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -55,7 +55,7 @@ def test_a_picture_is_saved_losslessly_in_a_folder_that_need_not_exist(tmp_path)
 def test_the_table_has_a_row_every_so_many_steps_and_at_each_validation(tmp_path):
     path = tmp_path / "run" / "metrics.csv"
     table = MetricsTable(path, every=2)
-    table.on_fit_start(trainer(), None)
+    table.on_train_start(trainer(), None)
     for step in range(1, 6):
         table.on_train_batch_end(trainer(step, train_loss=1 / step, val_old=9.0), None)
     table.on_validation_end(trainer(5, val_psnr=20.0, train_loss=0.2), None)
@@ -77,7 +77,7 @@ def test_a_step_that_trains_and_validates_is_one_row(tmp_path):
 def run(path: Path, start: int, stop: int) -> None:
     """A process that trains from step `start` (that of its checkpoint) to `stop` and validates every second step."""
     table = MetricsTable(path, every=1)
-    table.on_fit_start(trainer(start), None)
+    table.on_train_start(trainer(start), None)
     for step in range(start + 1, stop + 1):
         table.on_train_batch_end(trainer(step, train_loss=1 / step), None)
         if step % 2 == 0:

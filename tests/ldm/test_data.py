@@ -106,7 +106,7 @@ def test_validation_sees_the_first_pictures_once_unchanged(pictures):
     source = pictures()
     seen = list(batches(source).val_dataloader())
     assert torch.equal(torch.cat([batch["image"] for batch in seen]), to_tensor(source.images[:5]))
-    assert sum((batch["caption"] for batch in seen), []) == [source.caption(i, 0) for i in range(5)]
+    assert [text for batch in seen for text in batch["caption"]] == [source.caption(i, 0) for i in range(5)]
     sizes = [len(batch["image"]) for batch in val_batches(source, 5, batch_size=2)]
     assert sizes == [2, 2, 1] and "label_kind" not in seen[0]
 

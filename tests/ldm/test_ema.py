@@ -33,7 +33,7 @@ def copies(tensors: dict) -> dict:
 @pytest.fixture
 def started() -> tuple[EMA, Model]:
     ema, model = EMA(decay=0.5), Model()
-    ema.on_fit_start(SimpleNamespace(global_step=0), model)
+    ema.on_train_start(SimpleNamespace(global_step=0), model)
     return ema, model
 
 
@@ -82,7 +82,7 @@ def test_its_state_continues_the_same_average(started, tmp_path):
     resumed, again = EMA(decay=0.5), Model(seed=1)
     again.load_state_dict(saved["model"])
     resumed.load_state_dict(saved["ema"])
-    resumed.on_fit_start(SimpleNamespace(global_step=3), again)
+    resumed.on_train_start(SimpleNamespace(global_step=3), again)
     for n in range(4, 7):
         step(ema, model, n)
         step(resumed, again, n)

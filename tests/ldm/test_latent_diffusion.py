@@ -47,13 +47,6 @@ def test_the_loss_is_the_squared_error_of_the_noise(tiny_ldm):
     torch.testing.assert_close(tiny_ldm.losses(z_0, c, t, eps), ((predicted - eps) ** 2).mean(dim=(1, 2, 3)))
 
 
-def test_an_untrained_model_predicts_no_noise_at_a_loss_of_one(build_ldm, logged):
-    ldm = build_ldm()
-    logged(ldm)
-    losses = [ldm.training_step(latents() | {"caption": CAPTIONS}, 0) for ldm.seed in range(20)]
-    assert torch.stack(losses).mean().item() == pytest.approx(1.0, abs=0.03)
-
-
 def test_all_but_the_first_stage_and_the_unused_logits_learn(tiny_ldm, logged):
     logged(tiny_ldm)
     tiny_ldm.training_step(latents() | {"caption": CAPTIONS}, 0).backward()
@@ -70,6 +63,7 @@ def test_captions_are_dropped_in_their_share(build_ldm, logged):
     logged(ldm)
     original = ldm.cond_stage_model.tokenize
     ldm.cond_stage_model.tokenize = lambda texts: read.extend(texts) or original(texts)
+    ldm.losses = lambda z_0, c, t, eps: c.mean(dim=(1, 2))
     for ldm.seed in range(60):
         ldm.training_step(latents() | {"caption": CAPTIONS}, 0)
     assert read.count("") / len(read) == pytest.approx(0.25, abs=0.08)
@@ -103,10 +97,9 @@ def test_validation_draws_the_same_every_time_and_says_what_the_text_is_worth(ti
 def test_z_0_is_drawn_from_the_posterior(build_ldm, logged):
     ldm, drawn = build_ldm(scale_factor=0.5), []
     logged(ldm)
-    original = ldm.losses
-    ldm.losses = lambda z_0, c, t, eps: drawn.append(z_0) or original(z_0, c, t, eps)
+    ldm.losses = lambda z_0, c, t, eps: drawn.append(z_0) or c.mean(dim=(1, 2))
     batch = latents()
-    for ldm.seed in range(100):
+    for ldm.seed in range(60):
         ldm.training_step(batch | {"caption": CAPTIONS}, 0)
     z = torch.stack(drawn)
     q = DiagonalGaussian(0.5 * batch["mean"], 2 * (0.5 * batch["std"]).log())

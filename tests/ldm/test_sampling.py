@@ -74,7 +74,7 @@ def test_a_world_of_one_picture_is_found_at_every_step(steps):
 
 
 def test_noise_becomes_a_draw_from_the_world():
-    """The probability-flow path keeps (z_t - sqrt(a) mu) / std(z_t); it ends at alpha_bar_0. Euler steps: first order."""
+    """The probability-flow path keeps (z_t - sqrt(a) mu) / std(z_t); it ends at alpha_bar_0. DDIM is of first order."""
     sigma, z_T = 0.5, noise()
 
     def error(steps: int) -> float:

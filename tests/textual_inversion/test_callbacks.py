@@ -1,0 +1,92 @@
+import logging
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ldm.latents import weights_hash
+from textual_inversion.callbacks import ContactSheet, Messages, Previews, SaveWords
+from textual_inversion.embedding_file import load_words
+
+# A frozen model is in eval mode, which Lightning takes for an oversight.
+pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
+PAINT = {"steps": 1, "guidance": 2.0}
+
+
+def previews(folder, at_steps):
+    return Previews(str(folder), at_steps, "a photo of {}", **PAINT)
+
+
+def test_a_run_leaves_words_previews_sheets_and_says_where(inversion, concept, trainer, tmp_path, caplog):
+    module = inversion(concept("<cat-toy>", num_vectors=2), concept("T*", "owl"))
+    run = tmp_path / "run"
+    callbacks = [
+        SaveWords(str(run), "tiny"),
+        previews(run / "previews", [0, 2]),
+        ContactSheet(str(run), str(run / "previews"), ["a photo of {}"], columns=2, **PAINT),
+        Messages(str(run), "python scripts/generate.py debug=tiny"),
+    ]
+    with caplog.at_level(logging.INFO):
+        trainer(3, callbacks=callbacks).fit(module)
+
+    saved = load_words(run, width=16)
+    assert [word.placeholder for word in saved] == ["<cat-toy>", "T*"]
+    for word, vectors in zip(saved, module.embeddings.vectors, strict=True):
+        assert torch.equal(word.vectors, vectors)
+        facts = {"steps": 3, "model": "tiny", "model_fingerprint": weights_hash(module.ldm.cond_stage_model)}
+        assert facts.items() <= word.provenance.items()
+        assert word.provenance["nearest_words"] == module.nearest_words(word.placeholder)
+
+    made = sorted(str(path.relative_to(run)) for path in run.rglob("*.png"))
+    expected = ["0-00000.png", "0-00002.png", "1-00000.png", "1-00002.png"]
+    assert made == ["contact_sheet.png", "contact_sheet_1.png", *(f"previews/{name}" for name in expected)]
+
+    said = caplog.messages[-3:]
+    assert [Path(re.search(r"\S+/\S+$", line)[0]).resolve() for line in said[:2]] == [
+        run / "contact_sheet.png",
+        run / "learned_embeds.safetensors",
+    ]
+    command = shlex.split(said[2].split(": ", 1)[1])
+    assert command[:3] == ["python", "scripts/generate.py", "debug=tiny"]
+    assert Path(command[3].removeprefix("word=")).resolve() == run
+    assert command[4] == 'prompt="a photo of <cat-toy> on the moon"'  # as Hydra wants it
+
+
+def test_words_are_saved_at_every_validation(inversion, concept, trainer, tmp_path):
+    module, steps = inversion(concept()), []
+
+    class Look(SaveWords):
+        def on_validation_end(self, trainer, pl_module):
+            super().on_validation_end(trainer, pl_module)
+            (word,) = load_words(self.path)
+            assert torch.equal(word.vectors, pl_module.embeddings.vectors[0])
+            steps.append(word.provenance["steps"])
+
+    look = Look(str(tmp_path / "run"), "tiny")
+    trainer(4, callbacks=[look], limit_val_batches=None, val_check_interval=2).fit(module)
+    assert steps == [2, 4]
+
+
+def test_looking_does_not_change_what_is_learned(inversion, concept, trainer, tmp_path):
+    watched, alone = inversion(concept()), inversion(concept())
+    trainer(3, callbacks=[previews(tmp_path / "p", [0, 1, 2])]).fit(watched)
+    trainer(3).fit(alone)
+    assert torch.equal(watched.embeddings.vectors[0], alone.embeddings.vectors[0])
+
+
+def test_previews_differ_by_the_word_alone(inversion, concept, trainer, tmp_path):
+    still = inversion(concept("S*", learning_rate=1e-30), concept("T*", learning_rate=1.0))
+    trainer(2, callbacks=[previews(tmp_path, [0, 2])]).fit(still)
+    s_0, s_2, t_0, t_2 = (np.asarray(Image.open(path)) for path in sorted(tmp_path.glob("*.png")))
+    assert (s_0 == s_2).all() and (s_0 == t_0).all() and (t_0 != t_2).any()
+
+
+def test_a_prompt_without_a_slot_is_an_error_before_the_run(tmp_path):
+    with pytest.raises(ValueError, match=r"'a photo' has no \{\}"):
+        Previews("previews", [0], "a photo", **PAINT)
+    with pytest.raises(ValueError, match=r"'a sketch' has no \{\}"):
+        ContactSheet("run", "previews", ["a photo of {}", "a sketch"], columns=2, **PAINT)

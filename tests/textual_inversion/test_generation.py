@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from textual_inversion.embedding_file import LearnedWord, load_words, save_words
+from textual_inversion.generation import generate, manager_of, require_placeholders
+
+PROMPTS = ["a photo of S*", "a photo of S* on the moon", "T* and S*", "a photo of T*", "S*"]
+
+
+@pytest.fixture
+def words():
+    rng = torch.Generator().manual_seed(0)
+    return [LearnedWord("S*", torch.randn(2, 16, generator=rng)), LearnedWord("T*", torch.randn(1, 16, generator=rng))]
+
+
+def paint(ldm, prompts, embeddings=None, **options):
+    return generate(ldm, prompts, embeddings, **{"steps": 2, "guidance": 3.0, "progress": False} | options)
+
+
+def test_a_picture_depends_on_its_prompt_seed_and_index_not_on_its_batch(tiny_ldm, words):
+    embeddings = manager_of(tiny_ldm, words)
+    pictures = paint(tiny_ldm, PROMPTS, embeddings, batch_size=5)
+    assert pictures.shape == (5, 3, 16, 16) and pictures.abs().max() <= 1
+    for batch_size in (1, 2):
+        torch.testing.assert_close(paint(tiny_ldm, PROMPTS, embeddings, batch_size=batch_size), pictures)
+    later = paint(tiny_ldm, PROMPTS[3:], embeddings, first_index=3)
+    torch.testing.assert_close(later, pictures[3:])
+    assert not torch.allclose(paint(tiny_ldm, PROMPTS[:1], embeddings, seed=1), pictures[:1])
+    assert not torch.allclose(paint(tiny_ldm, ["a photo of T*"], embeddings), pictures[:1])
+
+
+def test_the_same_prompt_twice_is_two_pictures(tiny_ldm):
+    first, second = paint(tiny_ldm, ["a photo of a cat"] * 2)
+    assert not torch.allclose(first, second)
+
+
+def test_without_learned_words_prompts_are_the_model_s_own(tiny_ldm, words):
+    prompts = ["a photo of a cat"]
+    assert torch.equal(paint(tiny_ldm, prompts), paint(tiny_ldm, prompts, manager_of(tiny_ldm, words)))
+
+
+def test_a_file_of_words_encodes_as_the_learner_that_wrote_it(tiny_ldm, inversion, concept, tmp_path):
+    learner = inversion(concept("S*", num_vectors=2), concept("T*", "owl"))
+    for vectors in learner.embeddings.vectors:
+        torch.nn.init.normal_(vectors.data)
+    pairs = zip(learner.embeddings.placeholders, learner.embeddings.vectors, strict=True)
+    save_words(tmp_path / "words.safetensors", [LearnedWord(*pair) for pair in pairs])
+    loaded = manager_of(tiny_ldm, load_words(tmp_path / "words.safetensors", width=16))
+    text = tiny_ldm.cond_stage_model
+    assert torch.equal(loaded.encode(text, PROMPTS), learner.embeddings.encode(text, PROMPTS))
+
+
+def test_a_prompt_that_mentions_no_learned_word_is_an_error(tiny_ldm, words):
+    embeddings = manager_of(tiny_ldm, words)
+    require_placeholders(PROMPTS, embeddings)
+    with pytest.raises(ValueError, match=r"the prompt 'a photo of a cat' does not mention 'S\*' or 'T\*'"):
+        require_placeholders(["a photo of S*", "a photo of a cat"], embeddings)
