@@ -8,10 +8,15 @@ import torch
 def generator(*key: int) -> torch.Generator:
     """A CPU generator whose stream depends on `key` (non-negative integers) alone. CPU, so that every device draws
     alike."""
-    state = np.random.SeedSequence(key).generate_state(2, np.uint32)
+    state = np.random.SeedSequence(_padded(key)).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
 
 def numpy_generator(*key: int) -> np.random.Generator:
     """The same for numpy."""
-    return np.random.default_rng(key)
+    return np.random.default_rng(_padded(key))
+
+
+def _padded(key: tuple[int, ...]) -> tuple[int, ...]:
+    """numpy ignores zeros at the end of a key; with its length in front, (1,) and (1, 0) differ."""
+    return (len(key), *key)

@@ -30,14 +30,14 @@ def guided(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor, uncond: 
 
 
 def ddim_timesteps(steps: int, total: int) -> list[int]:
-    """`total` // steps apart, ascending from 1, exactly `steps` of them.
+    """Evenly spaced over the `total` training timesteps, ascending from 1, exactly `steps` of them.
 
-    The published code takes one step more where `steps` does not divide `total`, and fails for some counts.
+    The published code rounds the spacing down, takes more steps where `steps` does not divide `total`, and fails for some
+    counts; where it does divide, the timesteps are the same.
     """
     if not 1 <= steps <= total:
         raise ValueError(f"{steps} sampling steps: choose 1 to {total}")
-    stride = total // steps
-    return [min(i * stride + 1, total - 1) for i in range(steps)]
+    return [min(i * total // steps + 1, total - 1) for i in range(steps)]
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue
 
 log = logging.getLogger("command")
 
@@ -27,6 +28,10 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
             if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, ValueError):
                 raise
             log.error("error: %s", cause)
+            _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
+            sys.exit(1)
+        except MissingMandatoryValue as error:
+            log.error("error: %s has no value: add %s=... to the command", error.full_key, error.full_key)
             _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
             sys.exit(1)
 

@@ -29,11 +29,11 @@ def as_list(value: str | ListConfig) -> list[str]:
 @hydra.main(version_base="1.3", config_path="../configs", config_name="generate")
 @command
 def main(config: DictConfig) -> None:
+    paths, prompts = as_list(config.word), as_list(config.prompt)
     ldm = instantiate(config.module.ldm, _convert_="all").eval().to("cuda" if torch.cuda.is_available() else "cpu")
     width = ldm.cond_stage_model.width
-    words = [word for path in as_list(config.word) for word in load_words(Path(path), width)]
+    words = [word for path in paths for word in load_words(Path(path), width)]
     embeddings = manager_of(ldm, words)
-    prompts = as_list(config.prompt)
     require_placeholders(prompts, embeddings)
     repeated = [prompt for prompt in prompts for _ in range(config.count)]
     options = {"steps": config.steps, "guidance": config.guidance, "seed": config.seed}

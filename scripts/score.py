@@ -5,23 +5,22 @@ python scripts/score.py
 
 import json
 import logging
-import sys
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import hydra
 import numpy as np
 import torch
+from command import command
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
 from ldm.autoencoder import AutoencoderKL
-from ldm.callbacks import grid, save_png, to_uint8
+from ldm.callbacks import to_uint8
 from ldm.data import CaptionedImages, to_tensor, val_batches
+from textual_inversion.contact_sheet import Row, save_sheet
 from textual_inversion.generation import generate
 from textual_inversion.zero_shot import Embedder, Question, zero_shot
 from toyland.attributes import BACKGROUNDS, STYLES
@@ -31,7 +30,7 @@ from toyland.sampling import sample_scene
 log = logging.getLogger("score")
 
 Labels = dict[str, list[str]]  # question -> one label per picture
-COLUMNS = 16
+COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -84,27 +83,20 @@ def mean_psnr(autoencoder: AutoencoderKL, scenes: CaptionedImages, count: int) -
     return float(np.mean(values))
 
 
-def with_text(image: np.ndarray, text: str, wrong: str) -> np.ndarray:
-    """A picture uint8 [H, W, 3] over its prompt; over what was seen instead, in red, if anything was wrong."""
-    height, width = image.shape[:2]
-    sheet = np.concatenate([image, np.full((54, width, 3), 255, np.uint8)])
-    lines = [(line, (0, 0, 0)) for line in textwrap.wrap(text, 24)[:3]]
-    lines += [(line, (200, 0, 0)) for line in textwrap.wrap(wrong, 24)[:2]]
-    for i, (line, color) in enumerate(lines):
-        cv2.putText(sheet, line, (1, height + 9 + 10 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.3, color, 1, cv2.LINE_AA)
-    return sheet
-
-
-def contact_sheet(images: Tensor, prompts: list[Prompt], wrong: list[str]) -> np.ndarray:
-    """All pictures with their prompts in rows; those that failed come first."""
-    order = sorted(range(len(prompts)), key=lambda i: not wrong[i])
+def sheet_rows(images: Tensor, prompts: list[Prompt], wrong: list[str]) -> list[Row]:
+    """All pictures over their prompts, and what was seen instead; those that failed come first."""
     pictures = to_uint8(images)
-    cells = [with_text(pictures[i], prompts[i].text, wrong[i]) for i in order]
-    cells += [np.full_like(cells[0], 255)] * (-len(cells) % COLUMNS)
-    return grid([np.stack(cells[i : i + COLUMNS]) for i in range(0, len(cells), COLUMNS)])
+    order = sorted(range(len(prompts)), key=lambda i: not wrong[i])
+    rows = []
+    for start in range(0, len(order), COLUMNS):
+        some = order[start : start + COLUMNS]
+        captions = [prompts[i].text + (f" (seen: {wrong[i]})" if wrong[i] else "") for i in some]
+        rows.append(Row("", pictures[some], captions))
+    return rows
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="score")
+@command
 @torch.no_grad()
 def main(config: DictConfig) -> None:
     folder = Path(config.paths.run)
@@ -124,14 +116,12 @@ def main(config: DictConfig) -> None:
         "autoencoder_psnr": mean_psnr(ldm.first_stage_model, scenes, config.renders),
         "failed": [{"prompt": p.text, "seen": w} for p, w in zip(prompts, wrong, strict=True) if w],
     }
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "scores.json").write_text(json.dumps(scores, indent=2))
-    save_png(folder / "sheet.png", contact_sheet(images, prompts, wrong))
+    save_sheet(folder / "sheet.png", sheet_rows(images, prompts, wrong))
     for what in ("prompts", "clip_on_renders", "autoencoder_psnr"):
         log.info("%s: %s", what, scores[what])
     log.info("%s holds scores.json and sheet.png (%d of %d failed)", folder, len(scores["failed"]), len(prompts))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     main()

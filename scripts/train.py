@@ -4,6 +4,7 @@ python scripts/train.py experiment=cat_toy
 """
 
 import logging
+import warnings
 from pathlib import Path
 
 import hydra
@@ -13,6 +14,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger("train")
+
+# What Lightning warns of in every run: that the frozen model is in eval mode, the run folder holds a log already, batches
+# are made in the main process, and a call of its own is outdated.
+HARMLESS = ("Found .* in eval mode", "Checkpoint directory .* not empty", ".* does not have many workers", ".*LeafSpec")
 
 
 def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
@@ -41,6 +46,8 @@ def main(config: DictConfig) -> None:
     OmegaConf.save(config, run / "config.yaml", resolve=True)
     if checkpoint:
         log.info("resuming from %s", checkpoint)
+    for message in HARMLESS:
+        warnings.filterwarnings("ignore", message)
     trainer.fit(module, data, ckpt_path=checkpoint)
 
 

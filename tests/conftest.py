@@ -98,3 +98,32 @@ def awaken():
 def tiny_ldm(build_ldm, awaken):
     """A latent diffusion model in which every part has something to say, in eval mode."""
     return awaken(build_ldm()).eval()
+
+
+@pytest.fixture
+def run_script(monkeypatch, capsys):
+    """Runs scripts/<name>.py with arguments as from a shell, but in this process: its exit code and all it said."""
+    import logging
+    import runpy
+    import sys
+
+    def run(name: str, *arguments: str) -> tuple[int, str]:
+        script = ROOT / "scripts" / f"{name}.py"
+        monkeypatch.chdir(ROOT)
+        monkeypatch.syspath_prepend(script.parent)
+        monkeypatch.setattr(sys, "argv", [str(script), *arguments])
+        root, code = logging.getLogger(), 0
+        handlers, level = root.handlers[:], root.level
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            for handler in set(root.handlers) - set(handlers):
+                handler.close()
+            root.handlers[:] = handlers
+            root.setLevel(level)
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run

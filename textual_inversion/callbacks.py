@@ -60,7 +60,7 @@ class Previews(L.Callback):
     `folder`/<concept>-<step>.png."""
 
     def __init__(self, folder: str, at_steps: Sequence[int], prompt: str, steps: int, guidance: float) -> None:
-        fill(prompt, "")  # a prompt without a slot is an error now and not when the picture is due
+        fill(prompt, "the new word")  # a prompt without a slot is an error now and not when the picture is due
         self.folder, self.at_steps, self.prompt = Path(folder), frozenset(at_steps), prompt
         self.options = {"steps": steps, "guidance": guidance, "progress": False}
 
@@ -86,7 +86,7 @@ class ContactSheet(L.Callback):
         self, folder: str, previews: str, prompts: Sequence[str], columns: int, steps: int, guidance: float
     ) -> None:
         for prompt in prompts:
-            fill(prompt, "")  # a prompt without a slot is an error now and not after the last step
+            fill(prompt, "the new word")  # a prompt without a slot is an error now and not after the last step
         self.folder, self.previews, self.prompts, self.columns = Path(folder), Path(previews), list(prompts), columns
         self.options = {"steps": steps, "guidance": guidance}
 

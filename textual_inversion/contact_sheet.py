@@ -1,5 +1,6 @@
 """One picture that says whether inversion worked: what was shown, what was learned, and the word in new sentences."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_MARGIN, _GAP, _TITLE = 12, 4, 24  # pixels
+_MARGIN, _GAP, _TITLE, _LINE = 12, 4, 24, 14  # pixels
+_LETTERS_PER_PIXEL = 0.16  # of the small font
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,21 +22,25 @@ class Row:
 
 
 def contact_sheet(rows: Sequence[Row], side: int = 160) -> Image.Image:
-    """The rows on white, every picture brought to `side` pixels."""
-    font, small = ImageFont.load_default(15), ImageFont.load_default(12)
-    heights = [_TITLE + side + (18 if row.captions else 0) + _GAP for row in rows]
+    """The rows on white, every picture brought to `side` pixels; long captions go on in a new line."""
+    font, small = ImageFont.load_default(15), ImageFont.load_default(11)
+    wrapped = [[textwrap.wrap(caption, int(side * _LETTERS_PER_PIXEL)) for caption in row.captions] for row in rows]
+    below = [_LINE * max((len(lines) for lines in row), default=0) for row in wrapped]
     columns = max(len(row.images) for row in rows)
-    sheet = Image.new("RGB", (2 * _MARGIN + columns * (side + _GAP), 2 * _MARGIN + sum(heights)), "white")
+    height = sum(_TITLE + side + text + _GAP for text in below)
+    sheet = Image.new("RGB", (2 * _MARGIN + columns * (side + _GAP), 2 * _MARGIN + height), "white")
     draw = ImageDraw.Draw(sheet)
-    y = _MARGIN
-    for row, height in zip(rows, heights, strict=True):
-        draw.text((_MARGIN, y + 2), row.title, fill="black", font=font)
+    top = _MARGIN
+    for row, captions, text in zip(rows, wrapped, below, strict=True):
+        draw.text((_MARGIN, top + 2), row.title, fill="black", font=font)
         for i, image in enumerate(row.images):
-            x = _MARGIN + i * (side + _GAP)
-            sheet.paste(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS), (x, y + _TITLE))
-            if row.captions:
-                draw.text((x + 2, y + _TITLE + side + 2), row.captions[i], fill="#444444", font=small)
-        y += height
+            x, y = _MARGIN + i * (side + _GAP), top + _TITLE
+            sheet.paste(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS), (x, y))
+            if captions:
+                draw.multiline_text(
+                    (x + 1, y + side + 1), "\n".join(captions[i]), fill="#444444", font=small, spacing=1
+                )
+        top += _TITLE + side + text + _GAP
     return sheet
 
 

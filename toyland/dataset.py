@@ -78,7 +78,8 @@ class RenderedScenes:
 
     def caption(self, index: int, draw: int) -> str:
         """A sentence about scene `index`; `draw` (say the epoch) says it differently."""
-        return caption(self.scene(index), np.random.default_rng([self.seed, index, draw]))
+        # + 1, because numpy ignores zeros at the end of a key: draw 0 would repeat the stream that made the scene.
+        return caption(self.scene(index), np.random.default_rng([self.seed, index, draw + 1]))
 
     def labels(self, index: int) -> dict[str, str]:
         """What is true of picture `index`: keys of CLASSES, BACKGROUNDS and STYLES."""

@@ -1,4 +1,4 @@
-"""Concepts small enough that learning them takes milliseconds: four 16x16 pictures, the tiny model of tests/conftest."""
+"""Concepts that are learned in milliseconds: four 16x16 pictures, the tiny model of tests/conftest.py."""
 
 import numpy as np
 import pytest

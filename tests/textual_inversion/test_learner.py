@@ -87,7 +87,7 @@ def test_a_draw_depends_on_seed_step_and_index_alone(inversion, concept):
 
 
 def test_the_draws_cover_pictures_flips_captions_and_steps_of_the_diffusion(inversion, concept):
-    module = inversion(concept(), batch_size=200)
+    module = inversion(concept(), batch_size=60)
     module.on_fit_start()
     (moments,) = module.moments
     moments[:, :, 0] = torch.arange(8.0).view(4, 2, 1, 1, 1)  # each view's mean says which view it is
@@ -95,7 +95,7 @@ def test_the_draws_cover_pictures_flips_captions_and_steps_of_the_diffusion(inve
     batch = module.draw(0)
     assert batch["z_0"][:, 0, 0, 0].unique().tolist() == list(range(8))
     assert len(batch["ids"].unique(dim=0)) == 3
-    assert batch["t"].min() < 50 and batch["t"].max() > 950
+    assert batch["t"].min() < 100 and batch["t"].max() > 900
     assert abs(batch["eps"].mean()) < 0.05 and abs(batch["eps"].std() - 1) < 0.05
 
 

@@ -1,0 +1,136 @@
+"""Every config composes, and becomes objects as far as that needs no weights: big models on the meta device."""
+
+import re
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as L
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException, InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from ldm.latent_diffusion import LatentDiffusion
+from textual_inversion.concept import Concept
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CAT_TOY = "experiment=cat_toy"
+
+
+def names(group):
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def repository(monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent)
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        yield
+
+
+def composed(*overrides, main="train"):
+    """The resolved config, in which nothing is missing, without the weights that would have to be there."""
+    config = compose(main, [*overrides, "paths.run=/tmp/no_run"])
+    return without_weights(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+
+
+def without_weights(node):
+    if isinstance(node, dict):
+        loads = node.get("_target_") == "ldm.checkpoint.pretrained"
+        return {key: None if loads and key == "weights" else without_weights(value) for key, value in node.items()}
+    return [without_weights(value) for value in node] if isinstance(node, list) else node
+
+
+def on_meta(node):
+    with torch.device("meta"):
+        return instantiate(node, _convert_="all")
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+def test_every_experiment_becomes_what_train_py_fits(name):
+    config = composed(f"experiment={name}")
+    assert isinstance(on_meta(config["module"]), L.LightningModule)
+    assert config["data"] is None or isinstance(on_meta(config["data"]), L.LightningDataModule)
+    callbacks = [instantiate(callback, _convert_="all") for callback in config["callbacks"].values()]
+    assert all(isinstance(callback, L.Callback) for callback in callbacks)
+    trainer = instantiate(config["trainer"], callbacks=callbacks, accelerator="cpu", _convert_="all")
+    assert trainer.max_steps == config["trainer"]["max_steps"] > 0
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+def test_every_experiment_begins_with_its_command_what_to_expect_and_how_long_it_takes(name):
+    package, *comments = (CONFIGS / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[:4]
+    assert package == "# @package _global_"
+    wanted = [
+        rf"# python scripts/train\.py experiment={name}\b",
+        r"# (expect|aim)\b.*: \w",
+        r"# \d+ (CPU core|GPU).*\d+ ",
+    ]
+    for comment, pattern in zip(comments, wanted, strict=True):
+        assert re.match(pattern, comment), comment
+    assert re.search("minute|hour", comments[2])
+
+
+@pytest.mark.parametrize("name", names("concept"))
+def test_every_concept_has_its_pictures(name):
+    (concept,) = instantiate(composed(CAT_TOY, f"concept={name}")["module"]["concepts"], _convert_="all")
+    assert isinstance(concept, Concept) and Path(concept.images).is_dir()
+
+
+@pytest.mark.parametrize("name", sorted(set(names("templates")) - {"dual"}))  # dual is for per-image words
+def test_every_list_of_templates_suits_a_concept(name):
+    (concept,) = instantiate(composed(CAT_TOY, f"templates@concept={name}")["module"]["concepts"], _convert_="all")
+    assert concept.templates == tuple(OmegaConf.load(CONFIGS / "templates" / f"{name}.yaml").templates)
+
+
+@pytest.mark.parametrize("name", names("model"))
+def test_the_parts_of_every_model_fit_together(name):
+    node = composed(CAT_TOY, f"model@module.ldm.module={name}")["module"]["ldm"]
+    ldm = instantiate(node, _convert_="all").to("meta") if name == "tiny" else on_meta(node)
+    assert isinstance(ldm, LatentDiffusion)
+    unet, text = ldm.unet, ldm.cond_stage_model
+    z_t = torch.zeros(1, unet.in_channels, unet.sample_size, unet.sample_size, device="meta")
+    c = text.encode(text.embed(torch.zeros(1, text.max_length, dtype=torch.long, device="meta")))
+    assert unet(z_t, torch.zeros(1, device="meta"), c).shape == z_t.shape
+    x = ldm.decode_first_stage(z_t)
+    assert ldm.encode_first_stage(x).mean.shape == z_t.shape
+
+
+def side(model):
+    """Of the pictures that a model paints, read from its config."""
+    first_stage = model["first_stage"].get("module", model["first_stage"])
+    unet = model["unet"].get("module", model["unet"])
+    return unet["sample_size"] * 2 ** (len(first_stage["channel_mult"]) - 1)
+
+
+@pytest.mark.parametrize("choice", [*(f"scale={name}" for name in names("scale")), "debug=tiny"])
+def test_what_learns_a_word_and_what_paints_with_it_agree(choice):
+    learns, paints = composed(CAT_TOY, choice), composed("word=run", "prompt=S*", choice, main="generate")
+    for key in ("image_size", "guidance"):
+        assert learns[key] == paints[key]
+    assert learns["module"]["ldm"] == paints["module"]["ldm"]
+    assert side(learns["module"]["ldm"]["module"]) == learns["image_size"]
+    assert choice == "scale=toyland" or choice in learns["callbacks"]["messages"]["command"]
+
+
+def test_the_scores_config_is_complete():
+    config = composed(main="score")
+    assert isinstance(on_meta(config["ldm"]), LatentDiffusion)
+    assert on_meta(config["clip"]).embed_images
+    assert set(instantiate(config["questions"])) == {"class", "background", "style"}
+
+
+@pytest.mark.parametrize("key", ["sead=1", "trainer.max_step=1", "concept.image=x", "module.batch_sise=2", "scal=x"])
+def test_an_unknown_key_is_an_error(key):
+    with pytest.raises(ConfigCompositionException, match=re.escape(key.split("=")[0])):
+        compose("train", [CAT_TOY, key])
+
+
+@pytest.mark.parametrize("node", ["concept", "module", "trainer", "callbacks.previews"])
+def test_the_constructor_is_the_schema(node):
+    config = composed(CAT_TOY, "debug=tiny", f"+{node}.colour=red")
+    for part in node.split("."):
+        config = config[part]
+    with pytest.raises(InstantiationException, match="unexpected keyword argument 'colour'"):
+        instantiate(config, _convert_="all")
