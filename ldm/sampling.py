@@ -32,9 +32,8 @@ def guided(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor, uncond: 
 def ddim_timesteps(steps: int, total: int) -> list[int]:
     """Evenly spaced over the `total` training timesteps, ascending from 1, exactly `steps` of them.
 
-    The published code rounds the spacing down, takes more steps where `steps` does not divide `total`, and fails for some
-    counts; where it does divide, the timesteps are the same.
-    """
+    The published code rounds the spacing down, takes more steps where `steps` does not divide `total`, and fails for
+    some counts; where it does divide, the timesteps are the same."""
     if not 1 <= steps <= total:
         raise ValueError(f"{steps} sampling steps: choose 1 to {total}")
     return [min(i * total // steps + 1, total - 1) for i in range(steps)]

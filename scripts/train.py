@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger("train")
 
-# What Lightning warns of in every run: that the frozen model is in eval mode, the run folder holds a log already, batches
-# are made in the main process, and a call of its own is outdated.
+# Lightning's warnings in every run: the frozen model is in eval mode, the run folder has a log, batches are made in the
+# main process, a call of its own is outdated.
 HARMLESS = ("Found .* in eval mode", "Checkpoint directory .* not empty", ".* does not have many workers", ".*LeafSpec")
 
 

@@ -16,7 +16,8 @@ ARROWS = {
     "toyland": {"numpy", "cv2", "tqdm"},
     "ldm": {"torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy", "PIL", "tqdm"},
     "textual_inversion": {
-        "ldm", "torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy", "PIL", "matplotlib", "tqdm",
+        "ldm", "torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy", "PIL", "matplotlib",
+        "tqdm",
     },
 }  # fmt: skip
 CODE = [*ARROWS, "scripts"]
