@@ -113,19 +113,27 @@ def _middle(channels: int, groups: int) -> nn.ModuleDict:
     )
 
 
-def _level(widths: Sequence[int], attention: bool, groups: int) -> nn.ModuleDict:
-    """One resolution: res blocks of the given widths (input first), each followed by attention if asked for."""
-    blocks = [ResnetBlock(i, o, groups) for i, o in pairwise(widths)]
-    attentions = [AttnBlock(width, groups) for width in widths[1:]] if attention else []
-    return nn.ModuleDict({"block": nn.ModuleList(blocks), "attn": nn.ModuleList(attentions)})
+class _Level(nn.Module):
+    """One resolution: res blocks of the given widths (input first), each followed by attention if asked for; then the
+    way to the next resolution, if there is one."""
 
+    def __init__(self, widths: Sequence[int], attention: bool, groups: int) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(ResnetBlock(i, o, groups) for i, o in pairwise(widths))
+        self.attn = nn.ModuleList(AttnBlock(width, groups) for width in widths[1:] if attention)
+        self.downsample: Downsample | None = None
+        self.upsample: Upsample | None = None
 
-def _run_level(level: nn.ModuleDict, x: Tensor) -> Tensor:
-    for i, block in enumerate(level["block"]):
-        x = block(x)
-        if len(level["attn"]):
-            x = level["attn"][i](x)
-    return x
+    def forward(self, x: Tensor) -> Tensor:
+        for i, block in enumerate(self.block):
+            x = block(x)
+            if len(self.attn):
+                x = self.attn[i](x)
+        if self.downsample is not None:
+            x = self.downsample(x)
+        if self.upsample is not None:
+            x = self.upsample(x)
+        return x
 
 
 class Encoder(nn.Module):
@@ -146,10 +154,10 @@ class Encoder(nn.Module):
         self.down = nn.ModuleList()
         width = channels
         for i, mult in enumerate(channel_mult):
-            level = _level([width] + [channels * mult] * num_res_blocks, i in attention_levels, groups)
+            level = _Level([width] + [channels * mult] * num_res_blocks, i in attention_levels, groups)
             width = channels * mult
             if i < len(channel_mult) - 1:
-                level["downsample"] = Downsample(width)
+                level.downsample = Downsample(width)
             self.down.append(level)
         self.mid = _middle(width, groups)
         self.norm_out = group_norm(width, groups)
@@ -158,9 +166,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv_in(x)
         for level in self.down:
-            h = _run_level(level, h)
-            if "downsample" in level:
-                h = level["downsample"](h)
+            h = level(h)
         h = self.mid["block_2"](self.mid["attn_1"](self.mid["block_1"](h)))
         return self.conv_out(F.silu(self.norm_out(h)))
 
@@ -185,10 +191,10 @@ class Decoder(nn.Module):
         self.mid = _middle(width, groups)
         levels = []
         for i, mult in reversed(list(enumerate(channel_mult))):
-            level = _level([width] + [channels * mult] * (num_res_blocks + 1), i in attention_levels, groups)
+            level = _Level([width] + [channels * mult] * (num_res_blocks + 1), i in attention_levels, groups)
             width = channels * mult
             if i > 0:
-                level["upsample"] = Upsample(width)
+                level.upsample = Upsample(width)
             levels.insert(0, level)
         self.up = nn.ModuleList(levels)
         self.norm_out = group_norm(width, groups)
@@ -198,9 +204,7 @@ class Decoder(nn.Module):
         h = self.conv_in(z)
         h = self.mid["block_2"](self.mid["attn_1"](self.mid["block_1"](h)))
         for level in reversed(self.up):
-            h = _run_level(level, h)
-            if "upsample" in level:
-                h = level["upsample"](h)
+            h = level(h)
         return self.conv_out(F.silu(self.norm_out(h)))
 
 

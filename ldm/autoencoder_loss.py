@@ -24,7 +24,8 @@ class AutoencoderLoss(nn.Module):
     def forward(self, x: Tensor, x_hat: Tensor, posterior: DiagonalGaussian) -> dict[str, Tensor]:
         """Pictures and reconstructions [b, 3, h, w] in [-1, 1] -> named scalars; "loss" is their weighted sum."""
         l1 = (x - x_hat).abs().mean()
-        edges = sum((a - b).abs().mean() for a, b in zip(image_gradients(x), image_gradients(x_hat), strict=True))
+        (dx, dy), (dx_hat, dy_hat) = image_gradients(x), image_gradients(x_hat)
+        edges = (dx - dx_hat).abs().mean() + (dy - dy_hat).abs().mean()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         loss = l1 + self.gradient_weight * edges + self.kl_weight * kl
         return {"loss": loss, "l1": l1, "edges": edges, "kl": kl}

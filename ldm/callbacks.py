@@ -9,6 +9,7 @@ import pytorch_lightning as L
 from PIL import Image
 from torch import Tensor
 
+from .autoencoder import AutoencoderKL
 from .checkpoint import write_weights
 from .latent_diffusion import LatentDiffusion
 
@@ -38,7 +39,7 @@ class ReconstructionGrid(L.Callback):
         self.folder, self.count = Path(folder), count
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+        self, trainer: L.Trainer, pl_module: AutoencoderKL, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         if batch_idx == 0:
             x = batch["image"][: self.count]

@@ -8,7 +8,7 @@ import numpy as np
 import pytorch_lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from .keyed_random import numpy_generator
 
@@ -61,6 +61,19 @@ class BatchStream(IterableDataset):
         return (self.batch_at(step) for step in count(self.start + first, stride))
 
 
+class FixedBatches(Dataset):
+    """A few batches that are the same at every pass."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self.batches = batches
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.batches[index]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
 class PictureData(L.LightningDataModule):
     """Batches {"image" [b, 3, s, s] in [-1, 1], "caption" list of b} from `train`; the first `val_size` of `val` test.
 
@@ -105,7 +118,7 @@ class PictureData(L.LightningDataModule):
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(val_batches(self.val, self.val_size), batch_size=None)
+        return DataLoader(FixedBatches(val_batches(self.val, self.val_size)), batch_size=None)
 
 
 def val_batches(source: CaptionedImages, size: int, batch_size: int = 32) -> Sequence[Batch]:

@@ -5,6 +5,7 @@ from typing import Any
 import pytorch_lightning as L
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class EMA(L.Callback):
@@ -29,7 +30,8 @@ class EMA(L.Callback):
         n = trainer.global_step
         decay = min(self.decay, (1 + n) / (10 + n))
         weights = dict(pl_module.named_parameters())
-        torch._foreach_lerp_(list(self.average.values()), [weights[name] for name in self.average], 1.0 - decay)
+        average = get_ema_multi_avg_fn(decay)
+        average(list(self.average.values()), [weights[name] for name in self.average], n)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.swap_in(pl_module)

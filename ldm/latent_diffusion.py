@@ -2,7 +2,7 @@
 latents. The state dict has exactly the names of the published text-to-image checkpoint."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as L
 import torch
@@ -23,6 +23,8 @@ class LatentDiffusion(L.LightningModule):
     `scale_factor` brings latents to about unit variance. The other arguments matter for training only:
     `caption_dropout` is the share of captions replaced by the empty text, which classifier-free guidance needs;
     `min_snr_gamma` weighs the loss over t (None: all alike, as the paper)."""
+
+    alphas_cumprod: Tensor
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class LatentDiffusion(L.LightningModule):
 
     @property
     def unet(self) -> UNet:
-        return self.model["diffusion_model"]
+        return cast(UNet, self.model["diffusion_model"])
 
     @property
     def alpha_bar(self) -> Tensor:

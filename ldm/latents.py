@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .autoencoder import AutoencoderKL
-from .data import Batch, BatchStream, CaptionedImages, epoch_indices, to_tensor
+from .data import Batch, BatchStream, CaptionedImages, FixedBatches, epoch_indices, to_tensor
 
 
 @torch.no_grad()
@@ -87,7 +87,8 @@ class LatentData(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         pieces = np.array_split(np.arange(self.val_size), max(1, self.val_size // 64))
-        return DataLoader([self._batch(self.val_moments, self.val, p, 0) for p in pieces], batch_size=None)
+        batches = [self._batch(self.val_moments, self.val, p, 0) for p in pieces]
+        return DataLoader(FixedBatches(batches), batch_size=None)
 
 
 def unit_scale(table: np.ndarray) -> float:

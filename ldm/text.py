@@ -84,18 +84,37 @@ class _FeedForward(nn.Module):
         return self.net(x)
 
 
+class _Residual(nn.ModuleList):
+    """(LayerNorm, block): x + block(norm(x))."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm, block = self
+        return x + block(norm(x))
+
+
 class _Layers(nn.Module):
     """Attention and feed-forward in turn, each (LayerNorm, block) with a residual."""
 
     def __init__(self, dim: int, depth: int, heads: int, dim_head: int) -> None:
         super().__init__()
         blocks = [b for _ in range(depth) for b in (_Attention(dim, heads, dim_head), _FeedForward(dim))]
-        self.layers = nn.ModuleList([nn.ModuleList([nn.LayerNorm(dim), block]) for block in blocks])
+        self.layers = nn.ModuleList([_Residual([nn.LayerNorm(dim), block]) for block in blocks])
 
     def forward(self, x: Tensor) -> Tensor:
-        for norm, block in self.layers:
-            x = x + block(norm(x))
+        for layer in self.layers:
+            x = layer(x)
         return x
+
+
+class _Positions(nn.Module):
+    """One learned vector a position."""
+
+    def __init__(self, max_length: int, dim: int) -> None:
+        super().__init__()
+        self.emb = nn.Embedding(max_length, dim)
+
+    def forward(self, length: int) -> Tensor:
+        return self.emb.weight[:length]
 
 
 class BERTTextEncoder(L.LightningModule):
@@ -117,17 +136,18 @@ class BERTTextEncoder(L.LightningModule):
     ) -> None:
         super().__init__()
         self.vocabulary, self.vocab_size, self.width, self.max_length = vocabulary, vocab_size, width, max_length
+        token_emb, pos_emb = nn.Embedding(vocab_size, width), _Positions(max_length, width)
         self.transformer = nn.ModuleDict(
             {
-                "token_emb": nn.Embedding(vocab_size, width),
-                "pos_emb": nn.ModuleDict({"emb": nn.Embedding(max_length, width)}),
+                "token_emb": token_emb,
+                "pos_emb": pos_emb,
                 "attn_layers": _Layers(width, depth, heads, dim_head),
                 "norm": nn.LayerNorm(width),
                 "to_logits": nn.Linear(width, vocab_size),  # in the checkpoint; no use after pre-training
             }
         )
-        nn.init.normal_(self.transformer["token_emb"].weight, std=0.02)
-        nn.init.normal_(self.transformer["pos_emb"]["emb"].weight, std=0.02)
+        nn.init.normal_(token_emb.weight, std=0.02)
+        nn.init.normal_(pos_emb.emb.weight, std=0.02)
         self._tokenizer: WordPiece | None = None
 
     @property
@@ -151,7 +171,7 @@ class BERTTextEncoder(L.LightningModule):
 
     def encode(self, embeddings: Tensor) -> Tensor:
         """Token embeddings [b, n, width] -> c [b, n, width]."""
-        positions = self.transformer["pos_emb"]["emb"].weight[: embeddings.shape[1]]
+        positions = self.transformer["pos_emb"](embeddings.shape[1])
         return self.transformer["norm"](self.transformer["attn_layers"](embeddings + positions))
 
     def forward(self, texts: Iterable[str]) -> Tensor:

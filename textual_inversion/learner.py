@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ldm.data import BatchStream, to_tensor
+from ldm.data import BatchStream, FixedBatches, to_tensor
 from ldm.keyed_random import generator
 from ldm.latent_diffusion import LatentDiffusion
 
@@ -138,8 +138,9 @@ class TextualInversion(L.LightningModule):
         return DataLoader(BatchStream(self.draw, self.global_step), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        batches = math.ceil(self.validation_draws / self.batch_size)
-        return DataLoader([self.draw(_VALIDATION + i) for i in range(batches)], batch_size=None)
+        count = math.ceil(self.validation_draws / self.batch_size)
+        batches = [self.draw(_VALIDATION + i) for i in range(count)]
+        return DataLoader(FixedBatches(batches), batch_size=None)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups = [

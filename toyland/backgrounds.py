@@ -268,7 +268,7 @@ def studio(canvas: Canvas):
     paper = np.array([232, 229, 225]) + tint
     canvas.band(0, SIZE, paper * 0.93, paper * 0.93)
     light = np.interp(np.arange(SIZE), (0, horizon - 12, horizon + 14, SIZE), (0.97, 1.03, 1.09, 0.95))
-    canvas.image = np.uint8(np.clip(canvas.image * light[:, None, None], 0, 255))
+    canvas.image = np.clip(canvas.image * light[:, None, None], 0, 255).astype(np.uint8)
     canvas.glow(WIDTH / 2 + rng.uniform(-40, 40), horizon - 20, 190, (26, 26, 26))
 
 

@@ -7,7 +7,7 @@ SIZE = 256  # side of a backdrop in pixels
 WIDTH = 320  # width of a canvas in pixels; the rest is room to crop
 SHIFT = 4  # OpenCV's fixed-point coordinates: sixteenths of a pixel
 
-RGB = tuple[float, float, float]
+RGB = tuple[float, float, float] | np.ndarray  # an array where a colour is computed from another
 
 
 class Canvas:
@@ -16,7 +16,7 @@ class Canvas:
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
         self.horizon = int(rng.integers(112, 137))
-        self.image = np.zeros((SIZE, WIDTH, 3), np.uint8)
+        self.image: np.ndarray = np.zeros((SIZE, WIDTH, 3), np.uint8)
 
     def finished(self) -> np.ndarray:
         """The picture slightly out of focus, as behind a toy, and read-only, because the bank is shared."""
@@ -75,7 +75,7 @@ class Canvas:
         square = square + (np.arange(top, bottom, dtype=np.float32)[:, None] - y) ** 2
         light = np.clip(1 - np.sqrt(square) / radius, 0, 1) ** 2
         part = self.image[top:bottom, left:right]
-        part[:] = np.minimum(part + light[..., None] * np.float32(rgb), 255)
+        part[:] = np.minimum(part + light[..., None] * np.asarray(rgb, np.float32), 255)
 
     def ridge(self, base: float, height: float, wavelength: float, rgb: RGB, floor: int | None = None):
         """Fills from a rolling skyline around the row `base` down to the row `floor`, or to the horizon."""

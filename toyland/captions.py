@@ -133,8 +133,10 @@ def _parts(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]:
     look = toy.kind == "doctor" and rng.random() < detail.look
     said = []
     for proportion in PROPORTIONS:
-        grades = grade(toy.kind, proportion, getattr(toy, proportion))
         part = PARTS[toy.kind].get(proportion)
+        if part is None:
+            continue
+        grades = grade(toy.kind, proportion, getattr(toy, proportion))
         phrase = []
         if grades and rng.random() < detail.part:
             phrase.append(_pick(rng, grades.split("/")))

@@ -1,6 +1,7 @@
 """The solids that figures are built of. Figure space: foot on y = 0, height about 1, x right, y up, z to the viewer."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Vector = tuple[float, float, float]
@@ -49,12 +50,12 @@ def cone(name: str, base: Vector, tip: Vector, radius: float, taper: float, pain
     """A cone from `base`, where it has `radius`, to `tip`; `depth` flattens it along its third axis."""
     dx, dy, dz = (t - b for b, t in zip(base, tip, strict=True))
     length = math.hypot(dx, dy, dz)
-    centre = tuple((b + t) / 2 for b, t in zip(base, tip, strict=True))
+    x, y, z = ((b + t) / 2 for b, t in zip(base, tip, strict=True))
     turn = (math.asin(max(-1.0, min(1.0, dz / length))), 0.0, math.atan2(-dx, dy))
-    return Part(name, centre, (radius, length / 2, radius * depth), paint, turn, taper)
+    return Part(name, (x, y, z), (radius, length / 2, radius * depth), paint, turn, taper)
 
 
-def tube(name: str, path: list[Vector], radii: tuple[float, float], paint: str) -> list[Part]:
+def tube(name: str, path: Sequence[Vector], radii: tuple[float, float], paint: str) -> list[Part]:
     """A smooth pipe along `path` with round joints and ends, its radius going evenly from radii[0] to radii[1]."""
     steps = len(path) - 1
     radius = [radii[0] + (radii[1] - radii[0]) * i / steps for i in range(steps + 1)]
@@ -77,13 +78,14 @@ def curve(start: Vector, pull: Vector, stop: Vector, steps: int = 5) -> list[Vec
 
 def grow(point: Vector, pivot: Vector, factor: float) -> Vector:
     """`point` moved `factor` times as far from `pivot`."""
-    return tuple(q + factor * (p - q) for p, q in zip(point, pivot, strict=True))
+    x, y, z = (q + factor * (p - q) for p, q in zip(point, pivot, strict=True))
+    return x, y, z
 
 
 def grown(parts: list[Part], pivot: Vector, factor: float) -> list[Part]:
     """`parts` as one rigid group, scaled about `pivot`."""
     return [
-        Part(p.name, grow(p.centre, pivot, factor), tuple(factor * r for r in p.radii), p.paint, p.turn, p.taper)
+        Part(p.name, grow(p.centre, pivot, factor), grow(p.radii, (0, 0, 0), factor), p.paint, p.turn, p.taper)
         for p in parts
     ]
 
@@ -101,6 +103,7 @@ def eyes(x: float, y: float, z: float, size: float) -> list[Part]:
     """A pair of shiny dark eyes, ringed with white so that they show on dark toys."""
     ring = Part("eye", (x, y, z - 0.2 * size), (1.35 * size, 1.6 * size, 0.7 * size), "white")
     ball = Part("eye", (x, y, z + 0.15 * size), (size, 1.25 * size, 0.6 * size), "dark")
-    glint = Part("eye", (x + 0.3 * size, y + 0.5 * size, z + 0.6 * size), (0.36 * size,) * 3, "white")
+    spot = 0.36 * size
+    glint = Part("eye", (x + 0.3 * size, y + 0.5 * size, z + 0.6 * size), (spot, spot, spot), "white")
     other = Part("eye", (-x + 0.3 * size, *glint.centre[1:]), glint.radii, "white")
     return [*pair(ring, ball), glint, other]

@@ -111,7 +111,8 @@ def sample_color(rng: np.random.Generator, name: str | None = None) -> Color:
     color = _plain_color(rng, name)
     if shade:
         color = _shaded(color, shade, rng.random())
-    return Color(name, shade, tuple(round(float(v), 2) for v in _rgb(color)))
+    red, green, blue = (round(float(v), 2) for v in _rgb(color))
+    return Color(name, shade, (red, green, blue))
 
 
 def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:

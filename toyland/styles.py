@@ -9,7 +9,7 @@ import numpy as np
 from toyland.attributes import STYLES, Style
 
 SIZE = 128  # side of a picture in pixels
-LUMA = np.float32([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def apply_style(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
@@ -21,14 +21,14 @@ def apply_style(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.ra
         raise ValueError(f"no style is called {style.name!r}; there are {', '.join(STYLES)}")
     if style.name == "photo":
         return image.copy()
-    painted = FILTERS[style.name](image.astype(np.float32), np.float32(outline), style, rng)
+    painted = FILTERS[style.name](image.astype(np.float32), outline.astype(np.float32), style, rng)
     # A painting is looked at through a lens; this much softness also spares the autoencoder single-pixel noise.
-    return np.uint8(np.clip(cv2.GaussianBlur(painted, (0, 0), 0.6), 0, 255))
+    return np.clip(cv2.GaussianBlur(painted, (0, 0), 0.6), 0, 255).astype(np.uint8)
 
 
 def tinted(colors: np.ndarray, palette: float) -> np.ndarray:
     """Shifts float RGB [..., 3] to cool and muted (palette -1) or to warm and rich (palette 1)."""
-    gains = np.float32([1 + 0.12 * palette, 1 - 0.01 * palette, 1 - 0.24 * palette])
+    gains = np.array([1 + 0.12 * palette, 1 - 0.01 * palette, 1 - 0.24 * palette], np.float32)
     saturation = 1 + 0.22 * palette
     mix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * LUMA
     return cv2.transform(colors, gains[:, None] * mix)
@@ -69,7 +69,7 @@ def flattened(image: np.ndarray, size: int) -> np.ndarray:
     calmest = np.argmin(spreads, 0)
     flat = means[0]
     for number in (1, 2, 3):
-        cv2.copyTo(means[number], np.uint8(calmest == number), flat)
+        cv2.copyTo(means[number], (calmest == number).astype(np.uint8), flat)
     return flat
 
 
@@ -90,7 +90,7 @@ def oil(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Gen
     along_x, along_y = brush_direction(image, rng)
     x, y = pixel_grid()
     flat = flattened(image, (3, 4, 5)[round(style.stroke) + 1])
-    bristles = noise(rng, between(1.3, 2.6, style.stroke), 3) * np.float32([1, 0.45, 0.45])
+    bristles = noise(rng, between(1.3, 2.6, style.stroke), 3) * np.array([1, 0.45, 0.45], np.float32)
     paint, relief = np.zeros_like(flat), np.zeros_like(bristles)
     steps = (-2, -1, 0, 1, 2)
     for step in steps:
@@ -123,7 +123,7 @@ def watercolor(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.ran
     pigment *= (1 + 0.1 * flow + between(0, 0.22, style.grain) * tooth)[..., None]
     border = np.minimum(np.minimum(x, SIZE - 1 - x), np.minimum(y, SIZE - 1 - y))
     covered = np.clip((border + 2.2 * noise(rng, 9) - 5) / between(5, 1.5, style.grain), 0, 1)
-    paper = np.float32([253, 250, 243]) - between(0, 6, style.grain) * tooth[..., None]
+    paper = np.array([253, 250, 243], np.float32) - between(0, 6, style.grain) * tooth[..., None]
     return paper - pigment * covered[..., None]
 
 
@@ -148,8 +148,9 @@ def pencil(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.
     tooth = cv2.GaussianBlur(noise(rng, 1.6), (0, 0), 0.6)
     lead *= 1 + between(0, 0.4, style.grain) * tooth
     lead = np.clip(lead + 0.85 * contour + between(0, 0.05, style.grain) * tooth, 0, 0.92)[..., None]
-    warmth = np.float32([1, 0.15, -1]) * style.palette
-    paper, graphite = np.float32([246, 245, 242]) + 9 * warmth, np.float32([52, 50, 52]) + 34 * warmth
+    warmth = np.array([1, 0.15, -1], np.float32) * style.palette
+    paper = np.array([246, 245, 242], np.float32) + 9 * warmth
+    graphite = np.array([52, 50, 52], np.float32) + 34 * warmth
     return paper + (graphite - paper) * lead
 
 
@@ -167,7 +168,7 @@ def pixel(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.G
     # A checkerboard added before rounding mixes two colours into a third, as old computers did.
     checker = np.where(np.indices((count, count)).sum(0) % 2, 0.5, -0.5) * between(0, 1, style.grain) ** 2
     speckle = rng.standard_normal((count, count), np.float32) * between(0, 0.2, style.grain)
-    small = np.round(np.clip(small, 0, 255) / step + np.float32(checker + speckle)[..., None]) * step
+    small = np.round(np.clip(small, 0, 255) / step + (checker + speckle).astype(np.float32)[..., None]) * step
     return cv2.resize(small, None, fx=block, fy=block, interpolation=cv2.INTER_NEAREST)[:SIZE, :SIZE]
 
 
@@ -179,9 +180,9 @@ def tiling(pitch: float, uneven: float) -> tuple[np.ndarray, np.ndarray]:
     count = int(SIZE / pitch) + 3
     rows, columns = np.indices((count, count))
     stray = rng.uniform(-uneven, uneven, (2, count, count))
-    centers = np.float32(np.stack([columns - 0.8 + stray[0], rows - 0.8 + stray[1]], -1) * pitch)
+    centers = (np.stack([columns - 0.8 + stray[0], rows - 0.8 + stray[1]], -1) * pitch).astype(np.float32)
     x, y = pixel_grid()
-    column, row = np.int32(x / pitch + 0.8), np.int32(y / pitch + 0.8)
+    column, row = (x / pitch + 0.8).astype(np.int32), (y / pitch + 0.8).astype(np.int32)
     distances, numbers = [], []
     for step_y in (-1, 0, 1, 2):
         for step_x in (-1, 0, 1, 2):
@@ -193,7 +194,7 @@ def tiling(pitch: float, uneven: float) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(distances, 0)[:2]
     nearest, second = np.take_along_axis(np.array(distances), order, 0)
     tiles = np.take_along_axis(np.array(numbers), order[:1], 0)[0]
-    return tiles, np.float32(np.clip(1.1 - (second - nearest) * 0.9, 0, 1))
+    return tiles, np.clip(1.1 - (second - nearest) * 0.9, 0, 1).astype(np.float32)
 
 
 def mosaic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
@@ -207,14 +208,14 @@ def mosaic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.
     glaze = rng.standard_normal((len(means), 1), np.float32)
     means += between(2, 14, style.grain) * glaze
     # Tiles on a border are set darker: the form stays readable through the grout.
-    means *= 1 - 0.7 * np.float32(np.bincount(numbers, outline.ravel()) / area)[:, None]
-    tone = np.float32([176, 172, 165]) + np.float32([10, 0, -16]) * style.palette
+    means *= 1 - 0.7 * (np.bincount(numbers, outline.ravel()) / area).astype(np.float32)[:, None]
+    tone = np.array([176, 172, 165], np.float32) + np.array([10, 0, -16], np.float32) * style.palette
     cover = 0.46 * grout[..., None]
     return means[tiles] * (1 - cover) + tone * cover
 
 
 def comic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
-    smooth = cv2.medianBlur(np.uint8(image), 5).astype(np.float32)
+    smooth = cv2.medianBlur(image.astype(np.uint8), 5).astype(np.float32)
     value = smooth.max(-1)
     levels = between(5.0, 3.4, style.stroke)
     flat_value = np.clip(np.round(value / 255 * levels + 0.2) / levels, 0.22, 1) * 255

@@ -23,9 +23,10 @@ def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
     ]
     elbow = (0.29 * belly + 0.07 * tail, 0.54 - 0.13 * tail, 0.0)
     hand = (0.28 * belly + 0.06 * tail, 0.55 - 0.29 * tail, 0.08)
+    palm = 0.045 + 0.04 * tail
     arm = [
         *tube("arm", [(0.26 * belly, 0.56, 0), elbow, hand], (0.05, 0.045), "steel"),
-        Part("hand", hand, (0.045 + 0.04 * tail,) * 3, "second"),
+        Part("hand", hand, (palm, palm, palm), "second"),
     ]
     return Figure(
         (
@@ -207,8 +208,8 @@ def tree(ears: float, belly: float, head: float, tail: float) -> Figure:
     low, middle, high = (0.25, 0.37), (0.49, 0.29), (0.7, 0.21)
     places = ((0.1, low), (1.2, low), (-1.0, low), (0.6, middle), (-0.5, middle), (0.0, high))
     for turn, (y, radius) in places:
-        crown.append(Part("bauble", (radius * sin(turn), y, radius * cos(turn)), (0.052,) * 3, "second"))
-    crown.append(Part("bauble", (0, 1.05, 0), (0.06,) * 3, "second"))
+        crown.append(Part("bauble", (radius * sin(turn), y, radius * cos(turn)), (0.052, 0.052, 0.052), "second"))
+    crown.append(Part("bauble", (0, 1.05, 0), (0.06, 0.06, 0.06), "second"))
     return Figure(
         (
             cone("trunk", (0, 0, 0), (0, 0.4, 0), trunk, 0.8, "wood"),
