@@ -16,7 +16,7 @@ from ldm.data import BatchStream, FixedBatches, to_tensor
 from ldm.keyed_random import generator
 from ldm.latent_diffusion import LatentDiffusion
 
-from .captions import caption
+from .captions import caption, fill
 from .concept import Concept
 from .embedding_manager import EmbeddingManager, initial_vectors
 from .pictures import load_pictures
@@ -52,7 +52,7 @@ class TextualInversion(L.LightningModule):
         self.embeddings = EmbeddingManager(text.tokenizer, self.initial)
         for concept in self.concepts:
             for template in concept.templates:
-                self.embeddings.tokenize([template.replace("{}", concept.placeholder)])
+                self.embeddings.tokenize([fill(template, concept.placeholder)])
         self.pictures = [load_pictures(Path(concept.images), image_size) for concept in self.concepts]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
