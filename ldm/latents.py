@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,12 +64,14 @@ class LatentData(L.LightningDataModule):
         path, record = self.folder / f"{name}.npy", self.folder / f"{name}.json"
         if not record.exists() or json.loads(record.read_text()) != identity:
             self.folder.mkdir(parents=True, exist_ok=True)
-            record.unlink(missing_ok=True)  # until the new table is whole, no record vouches for it
             shape = (count, *moments(self.first_stage, source.images[:1]).shape[1:])
-            table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+            partial = self.folder / f"{name}.partial.npy"  # a training that reads the old table keeps it
+            table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
             for i in tqdm(range(0, count, batch_size), desc=f"encoding {name} pictures", unit="batch"):
                 table[i : i + batch_size] = moments(self.first_stage, source.images[i : min(i + batch_size, count)])
             table.flush()
+            record.unlink(missing_ok=True)  # no record ever vouches for another table
+            os.replace(partial, path)
             record.write_text(json.dumps(identity))
         return np.load(path, mmap_mode="r")
 

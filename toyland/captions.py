@@ -259,6 +259,16 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     return text
 
 
+def plain_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """One sentence that only says the style, the class, the second object and (mostly) the place: "an oil painting of
+    a cat next to a mug in the snow". What tells many pictures apart is left out, so the class cannot be overlooked."""
+    prefix = _pick(rng, ("a photo of",) if scene.style.name == "photo" else _STYLE_PREFIXES[scene.style.name])
+    subject = _a(scene.toy.kind) if rng.random() < 0.7 else f"the {scene.toy.kind}"
+    beside = f"next to {_a(scene.companion.toy.kind)}" if scene.companion else ""
+    place = BACKGROUNDS[scene.background] if rng.random() < 0.8 else ""
+    return " ".join(text for text in (prefix, subject, beside, place) if text)
+
+
 def vocabulary_corpus() -> Iterator[str]:
     """Sentences that hold every word of every caption at least once, each name included; for building a tokenizer."""
     yield from (*_PHOTO_PREFIXES, *(prefix for prefixes in _STYLE_PREFIXES.values() for prefix in prefixes))

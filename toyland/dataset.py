@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .attributes import Scene
-from .captions import caption
+from .captions import caption, plain_caption
 from .sampling import sample_scene
 
 SIZE = 128
@@ -59,13 +59,14 @@ def _render_chunk(path: str, seed: int, held_out: bool, start: int, stop: int) -
 
 
 class RenderedScenes:
-    """`count` scenes with pictures and captions. `held_out` draws only combinations that training never sees."""
+    """`count` scenes with pictures and captions. `held_out` draws only combinations that training never sees; `plain`
+    is the share of captions that say little more than the class (`captions.plain_caption`)."""
 
-    def __init__(self, folder: str | Path, seed: int, count: int, held_out: bool = False):
+    def __init__(self, folder: str | Path, seed: int, count: int, held_out: bool = False, plain: float = 0.0):
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
         self.folder = Path(folder)
-        self.seed, self.count, self.held_out = seed, count, held_out
+        self.seed, self.count, self.held_out, self.plain = seed, count, held_out, plain
 
     def __len__(self) -> int:
         return self.count
@@ -79,7 +80,9 @@ class RenderedScenes:
     def caption(self, index: int, draw: int) -> str:
         """A sentence about scene `index`; `draw` (say the epoch) says it differently."""
         # + 1, because numpy ignores zeros at the end of a key: draw 0 would repeat the stream that made the scene.
-        return caption(self.scene(index), np.random.default_rng([self.seed, index, draw + 1]))
+        rng = np.random.default_rng([self.seed, index, draw + 1])
+        say = plain_caption if self.plain and rng.random() < self.plain else caption
+        return say(self.scene(index), rng)
 
     def labels(self, index: int) -> dict[str, str]:
         """What is true of picture `index`: keys of CLASSES, BACKGROUNDS and STYLES."""

@@ -77,6 +77,13 @@ def test_an_interrupted_encoding_is_never_taken_for_a_finished_one(make, monkeyp
     assert (make(init=0).train_moments == expected).all()
 
 
+def test_a_table_in_use_keeps_its_numbers_while_another_first_stage_s_takes_its_place(make):
+    in_use = make(init=0).train_moments
+    before = np.array(in_use)
+    assert not (make(init=1).train_moments == before).all()
+    assert (in_use == before).all()
+
+
 def test_the_hash_sees_every_number_and_every_name(build_autoencoder):
     model, same = build_autoencoder(), build_autoencoder()
     assert weights_hash(model) == weights_hash(same) != weights_hash(build_autoencoder(1))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from toyland.attributes import BACKGROUNDS, CLASSES, PARTS, STYLES, Color, Scene, Style, Toy
-from toyland.captions import MAX_WORDS, VOCABULARY, caption, describe, grade, vocabulary_corpus, words
+from toyland.captions import MAX_WORDS, VOCABULARY, caption, describe, grade, plain_caption, vocabulary_corpus, words
 from toyland.names import NAME_OF, PAINTER_OF, PAINTERS, TOYS
 from toyland.sampling import sample_camera, sample_scene
 
@@ -163,3 +163,16 @@ def test_all_styles_have_words():
     for name in STYLES:
         style = Style() if name == "photo" else Style(name, 0.9, -0.9, 0.9)
         assert all(text for text in draws(a_scene(style=style), 50))
+
+
+def test_a_plain_caption_names_style_class_and_place_and_no_colour_or_pattern():
+    rng = np.random.default_rng(3)
+    scenes = [sample_scene(rng) for _ in range(300)]
+    texts = [plain_caption(scene, rng) for scene in scenes]
+    for scene, text in zip(scenes, texts, strict=True):
+        assert scene.toy.kind in text.split()
+        assert set(words(text)) <= set(VOCABULARY)
+        assert (scene.companion is not None) == ("next to" in text)
+        assert not {"striped", "spotted", "checkered", "red", "teal"} & set(words(text))
+    places = [BACKGROUNDS[scene.background] in text for scene, text in zip(scenes, texts, strict=True)]
+    assert 0.7 < np.mean(places) < 0.9

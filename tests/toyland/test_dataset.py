@@ -39,6 +39,20 @@ def test_scenes_and_captions_are_fixed_by_the_seed(tmp_path):
         one.scene(20)
 
 
+def test_a_share_of_the_captions_is_plain(tmp_path):
+    def captions(plain: float) -> list[str]:
+        scenes = RenderedScenes(tmp_path, 4, 200, plain=plain)
+        return [scenes.caption(i, 1) for i in range(200)]
+
+    def class_is_said(texts: list[str]) -> float:
+        scenes = RenderedScenes(tmp_path, 4, 200)
+        return float(np.mean([scenes.labels(i)["class"] in text.split() for i, text in enumerate(texts)]))
+
+    rich, half, plain = captions(0.0), captions(0.5), captions(1.0)
+    assert class_is_said(plain) == 1.0 > class_is_said(half) > class_is_said(rich)
+    assert 0.4 < np.mean([len(text) < len(other) for text, other in zip(half, rich, strict=True)]) < 0.75
+
+
 def test_held_out_scenes(tmp_path):
     scenes = RenderedScenes(tmp_path, 1, 10, held_out=True)
     assert all(is_held_out(s.toy.kind, s.toy.color.name, s.background) for s in map(scenes.scene, range(10)))
