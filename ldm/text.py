@@ -146,8 +146,8 @@ class BERTTextEncoder(L.LightningModule):
                 "to_logits": nn.Linear(width, vocab_size),  # in the checkpoint; no use after pre-training
             }
         )
-        # Larger than language models begin with: at 0.02 the first layers' outputs drown what tells two words apart, and
-        # the gradient of a denoiser is too weak to ever bring it back (measured: ten times less text gap).
+        # Not the 0.02 of language models: beside the layers' outputs such words all look alike, and a denoiser's weak
+        # gradient does not part them again ("cat" and "dog" then change c by a few percent).
         nn.init.normal_(token_emb.weight, std=1.0)
         nn.init.normal_(pos_emb.emb.weight, std=0.3)
         self._tokenizer: WordPiece | None = None
