@@ -259,12 +259,16 @@ class AutoencoderKL(L.LightningModule):
         return losses["loss"]
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """PSNR in dB of the reconstruction from the posterior mean, pixel range 2; and the latents' standard
-        deviation."""
+        """PSNR of the reconstruction from the posterior mean, and the latents' standard deviation."""
         z = self.encode(batch["image"]).mean
-        mse = (self.decode(z).float().clamp(-1.0, 1.0) - batch["image"]).square().mean(dim=(1, 2, 3))
-        metrics = {"val/psnr": (10.0 * torch.log10(4.0 / mse)).mean(), "val/latent_std": z.std()}
+        metrics = {"val/psnr": psnr(self.decode(z), batch["image"]).mean(), "val/latent_std": z.std()}
         self.log_dict(metrics, prog_bar=True, batch_size=len(z))
 
     def configure_optimizers(self) -> Any:
         return with_schedule(self.optimizer(self.parameters()), self.schedule)
+
+
+def psnr(reconstruction: Tensor, x: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio [b] in dB of pictures [b, 3, H, W] in [-1, 1]; the reconstruction is clipped."""
+    mse = (reconstruction.float().clamp(-1.0, 1.0) - x).square().mean(dim=(1, 2, 3))
+    return 10.0 * torch.log10(4.0 / mse)

@@ -1,6 +1,8 @@
 """Captioned pictures as an endless stream of training batches; batch number k is a pure function of (seed, k)."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import count
 from typing import Any, Protocol, runtime_checkable
 
@@ -41,12 +43,15 @@ def to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
+@lru_cache(maxsize=4)
+def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
+    return numpy_generator(seed, epoch).permutation(n)
+
+
 def epoch_indices(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
     """Indices [batch_size] of batch `step`: consecutive pieces of one permutation of n per epoch."""
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = positions // n
-    permutations = {epoch: numpy_generator(seed, epoch).permutation(n) for epoch in set(epochs.tolist())}
-    return np.array([permutations[e][p % n] for e, p in zip(epochs.tolist(), positions.tolist(), strict=True)])
+    return np.array([_permutation(n, seed, position // n)[position % n] for position in positions.tolist()])
 
 
 class BatchStream(IterableDataset):
@@ -74,8 +79,42 @@ class FixedBatches(Dataset):
         return len(self.batches)
 
 
-class PictureData(L.LightningDataModule):
-    """Batches {"image" [b, 3, s, s] in [-1, 1], "caption" list of b} from `train`; the first `val_size` of `val` test.
+class CaptionedData(L.LightningDataModule):
+    """An endless stream of training batches from `train`, which goes on where a resumed training stopped; the first
+    `val_size` of `val` test."""
+
+    def __init__(
+        self,
+        train: CaptionedImages,
+        val: CaptionedImages,
+        batch_size: int,
+        val_size: int,
+        seed: int,
+        num_workers: int,
+    ) -> None:
+        super().__init__()
+        self.train, self.val, self.batch_size, self.val_size = train, val, batch_size, val_size
+        self.seed, self.num_workers = seed, num_workers
+
+    def prepare_data(self) -> None:
+        self.train.prepare()
+        self.val.prepare()
+
+    def setup(self, stage: str) -> None:
+        if self.val_size > len(self.val.images):
+            raise ValueError(f"data.val_size is {self.val_size}, but there are {len(self.val.images)} such pictures.")
+
+    @abstractmethod
+    def train_batch(self, step: int) -> Batch:
+        """Batch number `step`, whatever was drawn before."""
+
+    def train_dataloader(self) -> DataLoader:
+        start = self.trainer.global_step if self.trainer is not None else 0
+        return DataLoader(BatchStream(self.train_batch, start), batch_size=None, num_workers=self.num_workers)
+
+
+class PictureData(CaptionedData):
+    """Batches {"image" [b, 3, s, s] in [-1, 1], "caption" list of b}.
 
     `crop` cuts a random square of that side (to train convolutional models on parts of pictures); None cuts nothing.
     """
@@ -90,16 +129,10 @@ class PictureData(L.LightningDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
-        self.train, self.val, self.batch_size, self.val_size = train, val, batch_size, val_size
-        self.crop, self.seed, self.num_workers = crop, seed, num_workers
-
-    def prepare_data(self) -> None:
-        self.train.prepare()
-        self.val.prepare()
+        super().__init__(train, val, batch_size, val_size, seed, num_workers)
+        self.crop = crop
 
     def train_batch(self, step: int) -> Batch:
-        """Batch number `step`, whatever was drawn before."""
         indices = epoch_indices(len(self.train.images), self.batch_size, self.seed, step)
         rng = numpy_generator(self.seed, step, 1)
         images = np.stack([self._view(self.train.images[i], rng) for i in indices])
@@ -111,11 +144,6 @@ class PictureData(L.LightningDataModule):
             y, x = (int(rng.integers(0, side - self.crop + 1)) for side in image.shape[:2])
             image = image[y : y + self.crop, x : x + self.crop]
         return image[:, ::-1] if rng.random() < 0.5 else image
-
-    def train_dataloader(self) -> DataLoader:
-        start = self.trainer.global_step if self.trainer is not None else 0
-        stream = BatchStream(self.train_batch, start)
-        return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(FixedBatches(val_batches(self.val, self.val_size)), batch_size=None)

@@ -6,13 +6,12 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pytorch_lightning as L
 import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .autoencoder import AutoencoderKL
-from .data import Batch, BatchStream, CaptionedImages, FixedBatches, epoch_indices, to_tensor
+from .data import Batch, CaptionedData, CaptionedImages, FixedBatches, epoch_indices, to_tensor
 
 
 @torch.no_grad()
@@ -31,7 +30,7 @@ def weights_hash(module: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-class LatentData(L.LightningDataModule):
+class LatentData(CaptionedData):
     """Batches {"mean", "std" [b, c, h, w], "caption" list of b}; the moments of `train` and of the first `val_size` of
     `val` are kept in `folder` and made anew when the first stage changes."""
 
@@ -46,15 +45,11 @@ class LatentData(L.LightningDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
-        self.train, self.val, self.first_stage, self.folder = train, val, first_stage.eval(), Path(folder)
-        self.batch_size, self.val_size, self.seed, self.num_workers = batch_size, val_size, seed, num_workers
-
-    def prepare_data(self) -> None:
-        self.train.prepare()
-        self.val.prepare()
+        super().__init__(train, val, batch_size, val_size, seed, num_workers)
+        self.first_stage, self.folder = first_stage.eval(), Path(folder)
 
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         self.train_moments = self._encoded("train", self.train, len(self.train.images))
         self.val_moments = self._encoded("val", self.val, self.val_size)
 
@@ -80,13 +75,8 @@ class LatentData(L.LightningDataModule):
         return {"mean": mean, "std": std, "caption": [source.caption(int(i), draw) for i in indices]}
 
     def train_batch(self, step: int) -> Batch:
-        """Batch number `step`, whatever was drawn before."""
         indices = epoch_indices(len(self.train_moments), self.batch_size, self.seed, step)
         return self._batch(self.train_moments, self.train, indices, step)
-
-    def train_dataloader(self) -> DataLoader:
-        start = self.trainer.global_step if self.trainer is not None else 0
-        return DataLoader(BatchStream(self.train_batch, start), batch_size=None, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
         pieces = np.array_split(np.arange(self.val_size), max(1, self.val_size // 64))

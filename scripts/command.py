@@ -25,7 +25,8 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
             main(config)
         except (ValueError, InstantiationException) as error:
             cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-            if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, ValueError):
+            mistake = isinstance(cause, ValueError) or "unexpected keyword argument" in str(cause)
+            if os.environ.get("HYDRA_FULL_ERROR") == "1" or not mistake:
                 raise
             log.error("error: %s", cause)
             _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))

@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
 from ldm.callbacks import save_png, to_uint8
+from ldm.latents import weights_hash
 from textual_inversion.contact_sheet import Row, save_sheet
 from textual_inversion.embedding_file import load_words
 from textual_inversion.generation import generate, manager_of, require_placeholders
@@ -31,8 +32,8 @@ def as_list(value: str | ListConfig) -> list[str]:
 def main(config: DictConfig) -> None:
     paths, prompts = as_list(config.word), as_list(config.prompt)
     ldm = instantiate(config.module.ldm, _convert_="all").eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    width = ldm.cond_stage_model.width
-    words = [word for path in paths for word in load_words(Path(path), width)]
+    width, fingerprint = ldm.cond_stage_model.width, weights_hash(ldm.cond_stage_model)
+    words = [word for path in paths for word in load_words(Path(path), width, fingerprint)]
     embeddings = manager_of(ldm, words)
     require_placeholders(prompts, embeddings)
     repeated = [prompt for prompt in prompts for _ in range(config.count)]

@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from ldm.autoencoder import AutoencoderKL
+from ldm.autoencoder import AutoencoderKL, psnr
 from ldm.callbacks import to_uint8
 from ldm.data import CaptionedImages, to_tensor, val_batches
 from textual_inversion.contact_sheet import Row, save_sheet
@@ -75,12 +75,9 @@ def accuracy_on_renders(scenes: RenderedScenes, count: int, clip: Embedder, ques
 
 
 def mean_psnr(autoencoder: AutoencoderKL, scenes: CaptionedImages, count: int) -> float:
-    """PSNR in dB of the reconstructions from the posterior means, pixel range 2, mean over `count` pictures."""
-    values = []
-    for batch in val_batches(scenes, count):
-        error = autoencoder.decode(autoencoder.encode(batch["image"]).mean).clamp(-1.0, 1.0) - batch["image"]
-        values += (10.0 * torch.log10(4.0 / error.square().mean(dim=(1, 2, 3)))).tolist()
-    return float(np.mean(values))
+    """PSNR in dB of the reconstructions from the posterior means, mean over `count` pictures."""
+    images = (batch["image"] for batch in val_batches(scenes, count))
+    return float(torch.cat([psnr(autoencoder.decode(autoencoder.encode(x).mean), x) for x in images]).mean())
 
 
 def sheet_rows(images: Tensor, prompts: list[Prompt], wrong: list[str]) -> list[Row]:

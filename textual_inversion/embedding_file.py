@@ -84,10 +84,10 @@ def save_words(path: Path, words: Sequence[LearnedWord]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def load_words(path: Path, width: int | None = None) -> tuple[LearnedWord, ...]:
+def load_words(path: Path, width: int | None = None, fingerprint: str | None = None) -> tuple[LearnedWord, ...]:
     """The words in a file, or in the `learned_embeds.safetensors` of a run folder, in the order they were saved in.
     Raises ValueError if there are none, if the file is not what it should be, or if the vectors do not have `width`
-    numbers, when that is given."""
+    numbers, when that is given; warns of words learned in a model of another `fingerprint`, when that is given."""
     file = find_file(Path(path))
     if not is_safetensors(file):
         raise ValueError(f"{file} is not a safetensors file but {_describe(file)}: give the {FILE_NAME} of a run")
@@ -99,6 +99,12 @@ def load_words(path: Path, width: int | None = None) -> tuple[LearnedWord, ...]:
             raise ValueError(
                 f"{file}: the word {word.placeholder!r} has {found} numbers per vector, the model's words have {width}"
                 f"; it was learned for {model}. Use that model, or learn the word again with this one."
+            )
+        if fingerprint is not None and word.provenance.get("model_fingerprint", fingerprint) != fingerprint:
+            log.warning(
+                "%s: the word %r was learned in other weights than these, where it may mean something else",
+                file,
+                word.placeholder,
             )
     return words
 

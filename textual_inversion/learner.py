@@ -24,6 +24,11 @@ from .pictures import load_pictures
 _VALIDATION = 1 << 31  # a step that no training reaches: the key of the fixed draws that validate
 
 
+def concept_identity(concept: Concept) -> dict[str, Any]:
+    """What a checkpoint must agree about with the training that goes on from it."""
+    return {name: getattr(concept, name) for name in ("placeholder", "initializer", "num_vectors", "seed")}
+
+
 class TextualInversion(L.LightningModule):
     """Learns the vectors of `concepts` in the frozen `ldm` with `batch_size` samples a step for each.
 
@@ -58,6 +63,14 @@ class TextualInversion(L.LightningModule):
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         state = super().state_dict(*args, **kwargs)
         return {name: value for name, value in state.items() if name.startswith("embeddings.")}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["concepts"] = [concept_identity(concept) for concept in self.concepts]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = [concept_identity(concept) for concept in self.concepts]
+        if checkpoint["concepts"] != own:
+            raise ValueError(f"the checkpoint is of {checkpoint['concepts']}, not of {own}: start anew without resume.")
 
     def on_fit_start(self) -> None:
         """Encode every picture and its mirror image once: per concept, moments [n, flip, mean and std, c, h, w]."""

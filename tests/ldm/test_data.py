@@ -116,3 +116,8 @@ def test_known_labels_come_along(pictures):
     source.labels = lambda index: {"kind": f"kind {index}", "style": "photo"}
     last = val_batches(source, 5, batch_size=2)[-1]
     assert last["label_kind"] == ["kind 4"] and last["label_style"] == ["photo"]
+
+
+def test_more_validation_pictures_than_there_are_is_an_error_before_the_first_step(pictures):
+    with pytest.raises(ValueError, match="val_size is 7, but there are 6"):
+        PictureData(pictures(), pictures(), batch_size=4, val_size=7).setup("fit")

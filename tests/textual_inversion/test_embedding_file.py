@@ -97,6 +97,13 @@ def test_a_word_of_another_width_says_which_model_it_is_for(tmp_path, origin, mo
     assert "has 1280 numbers per vector, the model's words have 256; it was learned for " + model in str(caught.value)
 
 
+@pytest.mark.parametrize(("fingerprint", "warns"), [("other", True), ("same", False), (None, False)])
+def test_a_word_learned_in_other_weights_is_loaded_with_a_warning(tmp_path, caplog, fingerprint, warns):
+    save_words(tmp_path / FILE_NAME, [word(model_fingerprint="same"), word("T*")])
+    assert len(load_words(tmp_path, fingerprint=fingerprint)) == 2
+    assert [record.args[1] for record in caplog.records] == (["S*"] if warns else [])
+
+
 @pytest.mark.parametrize(
     ("content", "kind"),
     [

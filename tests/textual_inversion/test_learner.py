@@ -182,3 +182,12 @@ def test_two_concepts_of_one_placeholder_are_an_error(inversion, concept):
 def test_a_word_too_long_for_its_sentences_is_an_error_before_learning(inversion, concept):
     with pytest.raises(ValueError, match="the placeholder is cut off"):
         inversion(concept(num_vectors=12))
+
+
+@pytest.mark.parametrize("other", [{"initializer": "owl"}, {"seed": 7}, {"placeholder": "T*"}])
+def test_a_checkpoint_of_another_concept_is_refused(inversion, concept, other):
+    checkpoint = {}
+    inversion(concept()).on_save_checkpoint(checkpoint)
+    inversion(concept(learning_rate=0.5)).on_load_checkpoint(checkpoint)
+    with pytest.raises(ValueError, match="start anew"):
+        inversion(replace(concept(), **other)).on_load_checkpoint(checkpoint)
