@@ -1,6 +1,7 @@
 """Attention of the UNet: self-attention over positions, cross-attention to the text (Rombach et al. 2022, section
 3.3)."""
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -11,15 +12,16 @@ from .layers import GEGLU, group_norm, zero_init
 FEW_POSITIONS = 256
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d)) v with `heads` heads; q [b, n, heads * d], k and v [b, m, heads * d] -> [b, n, heads *
-    d]."""
+    d]. Where `mask` [b, m] is False, nobody looks."""
     q, k, v = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k, v))
+    seen = None if mask is None else mask[:, None, None, :]
     if q.device.type == "cpu" and q.shape[2] <= FEW_POSITIONS:
-        weights = ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(dim=-1)
-        out = weights @ v
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        out = (scores if seen is None else scores.masked_fill(~seen, -torch.inf)).softmax(dim=-1) @ v
     else:
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
     return rearrange(out, "b h n d -> b n (h d)")
 
 
@@ -36,9 +38,9 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(context_dim or dim, inner, bias=False)
         self.to_out = nn.Sequential(nn.Linear(inner, dim))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         context = x if context is None else context
-        return self.to_out(attend(self.to_q(x), self.to_k(context), self.to_v(context), self.heads))
+        return self.to_out(attend(self.to_q(x), self.to_k(context), self.to_v(context), self.heads, mask))
 
 
 class FeedForward(nn.Module):
@@ -54,8 +56,8 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm self-attention, cross-attention, feed-forward, each with a residual. x [b, n, dim], context [b, m,
-    d]."""
+    """Pre-norm self-attention, cross-attention, feed-forward, each with a residual. x [b, n, dim], context [b, m, d];
+    without a context both attend to x itself."""
 
     def __init__(self, dim: int, heads: int, dim_head: int, context_dim: int) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         x = x + self.attn1(self.norm1(x))
         x = x + self.attn2(self.norm2(x), context)
         return x + self.ff(self.norm3(x))
@@ -87,8 +89,28 @@ class SpatialTransformer(nn.Module):
         )
         self.proj_out = zero_init(nn.Conv2d(inner, channels, 1))
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         h = rearrange(self.proj_in(self.norm(x)), "b c h w -> b (h w) c")
         for block in self.transformer_blocks:
             h = block(h, context)
         return x + self.proj_out(rearrange(h, "b (h w) c -> b c h w", h=x.shape[2]))
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention over the positions of a feature map, of the UNets that read no text: one projection makes q, k and
+    v. Its channels are grouped by head first, then into q, k and v ("legacy", of all published weights), or the other
+    way round (`qkv_first`). [b, c, h, w]."""
+
+    def __init__(self, channels: int, heads: int, qkv_first: bool = False, groups: int = 32) -> None:
+        super().__init__()
+        self.heads, self.qkv_first = heads, qkv_first
+        self.norm = group_norm(channels, groups, eps=1e-5)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = zero_init(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = rearrange(x, "b c h w -> b c (h w)")
+        order = "(three heads d)" if self.qkv_first else "(heads three d)"
+        qkv = rearrange(self.qkv(self.norm(flat)), f"b {order} n -> three b n (heads d)", three=3, heads=self.heads)
+        h = self.proj_out(rearrange(attend(*qkv, heads=self.heads), "b n c -> b c n"))
+        return (flat + h).view(x.shape)

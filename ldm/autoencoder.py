@@ -1,6 +1,7 @@
 """The first stage: a convolutional autoencoder from pictures to latents, KL-regularised (Rombach et al. 2022, section
 3.1). Names and shapes of the parameters are those of the published kl-f8 model."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -37,8 +38,16 @@ class DiagonalGaussian:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """z = mean + std * eps [b, c, h, w] in float32; eps is drawn on the CPU, alike for every device."""
-        eps = torch.randn(self.mean.shape, generator=generator).to(self.mean.device)
+        return self.at(torch.randn(self.mean.shape, generator=generator).to(self.mean.device))
+
+    def at(self, eps: Tensor) -> Tensor:
+        """z = mean + std * eps."""
         return self.mean + self.std * eps
+
+    def nll(self, z: Tensor) -> Tensor:
+        """-log q(z) per picture [b], in nats."""
+        scaled = (z - self.mean).square() / self.logvar.exp()
+        return 0.5 * (math.log(2.0 * math.pi) + self.logvar + scaled).sum(dim=(1, 2, 3))
 
     def kl(self) -> Tensor:
         """KL(q || N(0, 1)) per picture [b], summed over its latent numbers, in nats."""

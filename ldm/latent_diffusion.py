@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .autoencoder import AutoencoderKL, DiagonalGaussian
 from .keyed_random import generator
 from .optimization import constant, with_schedule
-from .sampling import ddim, guided
+from .sampling import ddim, ddim_timesteps, guided
 from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
 from .text import BERTTextEncoder
 from .unet import UNet
@@ -76,7 +76,7 @@ class LatentDiffusion(L.LightningModule):
     def sample(self, c: Tensor, z_T: Tensor, steps: int, guidance: float) -> Tensor:
         """Texts c [n, m, d] and noise z_T [n, c, h, w] -> pictures [n, 3, H, W], about [-1, 1], by guided DDIM."""
         eps = guided(self.unet, c, self.cond_stage_model([""]), guidance)
-        return self.decode_first_stage(ddim(eps, z_T, self.alpha_bar, steps))
+        return self.decode_first_stage(ddim(eps, z_T, self.alpha_bar, ddim_timesteps(steps, len(self.alpha_bar))))
 
     def noise(self, seed: int, indices: Iterable[int]) -> Tensor:
         """z_T [n, c, h, w] of pictures number `indices`: each from (seed, index) alone, whatever it is batched with."""

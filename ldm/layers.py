@@ -31,7 +31,9 @@ def nonzero_init(module: nn.Module) -> nn.Module:
 def timestep_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     """Sinusoidal embedding of timesteps: t [b] -> [b, dim], the cosines first, then the sines (float32)."""
     half = dim // 2
-    frequencies = torch.exp(-math.log(max_period) / half * torch.arange(half, dtype=torch.float32, device=t.device))
+    # In this order, in which the published model was trained: its last digits matter at t near 1000.
+    exponents = -math.log(max_period) * torch.arange(half, dtype=torch.float32, device=t.device) / half
+    frequencies = torch.exp(exponents)
     angles = t.float()[:, None] * frequencies
     embedding = torch.cat([angles.cos(), angles.sin()], dim=-1)
     return F.pad(embedding, (0, dim % 2))

@@ -1,13 +1,14 @@
-"""Samplers as functions over a denoiser eps(z_t, t): DDIM (Song et al. 2021) and classifier-free guidance as a
-wrapper."""
+"""Samplers as functions over a denoiser eps(z_t, t): DDIM (Song et al. 2021), PLMS (Liu et al. 2022), ancestral (Ho et
+al. 2020), and classifier-free guidance as a wrapper."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t [b, c, h, w], t [b]) -> eps [b, c, h, w]
 Callback = Callable[[int, Tensor, Tensor], None]  # (steps done, z_t, predicted z_0)
+Noise = Callable[[int], Tensor]  # steps done -> fresh noise like z_T
 
 
 def conditioned(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor) -> Denoiser:
@@ -30,29 +31,117 @@ def guided(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor, uncond: 
 
 
 def ddim_timesteps(steps: int, total: int) -> list[int]:
-    """Evenly spaced over the `total` training timesteps, ascending from 1, exactly `steps` of them.
-
-    The published code rounds the spacing down, takes more steps where `steps` does not divide `total`, and fails for
-    some counts; where it does divide, the timesteps are the same."""
+    """Evenly spaced over the `total` training timesteps, ascending from 1, exactly `steps` of them; where `steps`
+    divides `total` they are those of `published_timesteps`."""
     if not 1 <= steps <= total:
         raise ValueError(f"{steps} sampling steps: choose 1 to {total}")
     return [min(i * total // steps + 1, total - 1) for i in range(steps)]
 
 
-@torch.no_grad()
-def ddim(eps: Denoiser, z_T: Tensor, alpha_bar: Tensor, steps: int, callback: Callback | None = None) -> Tensor:
-    """Deterministic DDIM (eta = 0): noise z_T [b, c, h, w] -> z_0, in `steps` evaluations of eps.
+def published_timesteps(steps: int, total: int) -> list[int]:
+    """Those of the published code, which rounds the spacing down: it takes more steps than asked where `steps` does not
+    divide `total`, and ends beyond the schedule (ValueError here) for some counts, such as 3 or 300 of 1000."""
+    timesteps = [t + 1 for t in range(0, total, total // steps)]
+    if timesteps[-1] >= total:
+        raise ValueError(f"{steps} sampling steps of {total} end beyond the schedule, at {timesteps[-1]}")
+    return timesteps
 
-    alpha_bar [T] is the schedule's. As published, the last step ends at alpha_bar_0 rather than at 1.
-    """
-    timesteps = ddim_timesteps(steps, len(alpha_bar))
+
+def quadratic_timesteps(steps: int, total: int) -> list[int]:
+    """Denser towards the picture, as in the published code: squares up to 0.8 `total`; the first two coincide."""
+    return [int(i) + 1 for i in torch.linspace(0, (0.8 * total) ** 0.5, steps, dtype=torch.float64).square()]
+
+
+def ddim_sigma(a: Tensor, a_prev: Tensor, eta: float) -> Tensor:
+    """Standard deviation of the fresh noise in a step (Song et al. 2021, eq. 16); eta = 0 adds none, 1 is ancestral."""
+    return eta * ((1.0 - a_prev) / (1.0 - a) * (1.0 - a / a_prev)).sqrt()
+
+
+def ddim_step(z: Tensor, e: Tensor, a: Tensor, a_prev: Tensor, sigma: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+    """Song et al. 2021, eq. 12, but for the fresh noise: z_t and its eps -> z_{t-1}, and the predicted z_0."""
+    z_0 = (z - (1.0 - a).sqrt() * e) / a.sqrt()
+    return a_prev.sqrt() * z_0 + (1.0 - a_prev - sigma**2).sqrt() * e, z_0
+
+
+def _falling(timesteps: Sequence[int], alpha_bar: Tensor) -> list[tuple[int, Tensor, Tensor]]:
+    """(t, alpha_bar_t, alpha_bar of the next t) of every step. As published, the last step ends at alpha_bar_0 rather
+    than at 1."""
+    ends = [0, *timesteps[:-1]]
+    return [(t, alpha_bar[t], alpha_bar[end]) for t, end in zip(reversed(timesteps), reversed(ends), strict=True)]
+
+
+@torch.no_grad()
+def ddim(
+    eps: Denoiser,
+    z_T: Tensor,
+    alpha_bar: Tensor,
+    timesteps: Sequence[int],
+    eta: float = 0.0,
+    noise: Noise | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """DDIM: noise z_T [b, c, h, w] -> z_0, one evaluation of eps for each of the ascending `timesteps`.
+
+    alpha_bar [T] is the schedule's. eta = 0 is deterministic; more adds `noise` in every step. A noised picture goes on
+    from its own timestep when given the timesteps up to there."""
+    if eta and noise is None:
+        raise ValueError(f"eta = {eta} adds noise in every step: give `noise`")
     z = z_T
-    for done, i in enumerate(reversed(range(steps)), start=1):
-        a, a_prev = alpha_bar[timesteps[i]], alpha_bar[timesteps[i - 1] if i else 0]
-        e = eps(z, torch.full((len(z),), timesteps[i], device=z.device))
-        # eq. 12: z_{t-1} = sqrt(a_prev) * predicted z_0 + sqrt(1 - a_prev) * eps
-        z_0 = (z - (1.0 - a).sqrt() * e) / a.sqrt()
-        z = a_prev.sqrt() * z_0 + (1.0 - a_prev).sqrt() * e
+    for done, (t, a, a_prev) in enumerate(_falling(timesteps, alpha_bar), start=1):
+        sigma = ddim_sigma(a, a_prev, eta)
+        z, z_0 = ddim_step(z, eps(z, torch.full((len(z),), t, device=z.device)), a, a_prev, sigma)
+        if eta and noise is not None:
+            z = z + sigma * noise(done - 1)
+        if callback is not None:
+            callback(done, z, z_0)
+    return z
+
+
+@torch.no_grad()
+def plms(
+    eps: Denoiser, z_T: Tensor, alpha_bar: Tensor, timesteps: Sequence[int], callback: Callback | None = None
+) -> Tensor:
+    """Pseudo linear multistep (Liu et al. 2022, eq. 12): DDIM steps along a combination of the last four eps, so one
+    evaluation a step, and two for the first."""
+    z, past = z_T, []
+    falling = _falling(timesteps, alpha_bar)
+    for done, (t, a, a_prev) in enumerate(falling, start=1):
+        e = eps(z, torch.full((len(z),), t, device=z.device))
+        if not past:  # Heun's: the mean of eps here and after a first try
+            t_next = falling[min(done, len(falling) - 1)][0]
+            ahead, _ = ddim_step(z, e, a, a_prev)
+            slope = (e + eps(ahead, torch.full((len(z),), t_next, device=z.device))) / 2.0
+        elif len(past) == 1:
+            slope = (3.0 * e - past[-1]) / 2.0
+        elif len(past) == 2:
+            slope = (23.0 * e - 16.0 * past[-1] + 5.0 * past[-2]) / 12.0
+        else:
+            slope = (55.0 * e - 59.0 * past[-1] + 37.0 * past[-2] - 9.0 * past[-3]) / 24.0
+        past = [*past[-2:], e]
+        z, z_0 = ddim_step(z, slope, a, a_prev)
+        if callback is not None:
+            callback(done, z, z_0)
+    return z
+
+
+@torch.no_grad()
+def ancestral(
+    eps: Denoiser,
+    z_T: Tensor,
+    tables: Mapping[str, Tensor],
+    noise: Noise,
+    start: int | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Draws z_{t-1} ~ p(z_{t-1} | z_t) for every t from `start` - 1 (None: the last) to 0 (Ho et al. 2020, algorithm
+    2); `tables` are `schedule_buffers`."""
+    z = z_T
+    for done, t in enumerate(reversed(range(start or len(tables["betas"]))), start=1):
+        e = eps(z, torch.full((len(z),), t, device=z.device))
+        z_0 = tables["sqrt_recip_alphas_cumprod"][t] * z - tables["sqrt_recipm1_alphas_cumprod"][t] * e
+        z = tables["posterior_mean_coef1"][t] * z_0 + tables["posterior_mean_coef2"][t] * z
+        if t > 0:
+            z = z + (0.5 * tables["posterior_log_variance_clipped"][t]).exp() * noise(done - 1)
         if callback is not None:
             callback(done, z, z_0)
     return z

@@ -12,13 +12,26 @@ def scaled_linear_betas(steps: int, start: float, end: float) -> np.ndarray:
     return np.linspace(start**0.5, end**0.5, steps, dtype=np.float64) ** 2
 
 
-def schedule_buffers(betas: np.ndarray) -> dict[str, Tensor]:
-    """The twelve tables of the published checkpoint, computed in float64, kept in float32: name -> [steps]."""
+def linear_betas(steps: int, start: float, end: float) -> np.ndarray:
+    """beta_t, evenly spaced: float64 [steps]. The published code calls it "sqrt_linear", and its square root "sqrt"."""
+    return np.linspace(start, end, steps, dtype=np.float64)
+
+
+def cosine_betas(steps: int, offset: float = 0.008) -> np.ndarray:
+    """Nichol & Dhariwal (2021), eq. 17: alpha_bar_t falls as a squared cosine, beta_t <= 0.999; float64 [steps]."""
+    alpha_bar = np.cos((np.arange(steps + 1) / steps + offset) / (1.0 + offset) * np.pi / 2.0) ** 2
+    return np.clip(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.0, 0.999)
+
+
+def schedule_buffers(betas: np.ndarray, v_posterior: float = 0.0) -> dict[str, Tensor]:
+    """The twelve tables of the published checkpoint, computed in float64, kept in float32: name -> [steps].
+    `v_posterior` moves the variance of ancestral steps from its lower bound (0) to its upper one, beta_t (1)."""
     alphas = 1.0 - betas
     alpha_bar = np.cumprod(alphas)
     alpha_bar_prev = np.append(1.0, alpha_bar[:-1])
     # q(z_{t-1} | z_t, z_0) = N(coef1 * z_0 + coef2 * z_t, variance)
     posterior_variance = betas * (1.0 - alpha_bar_prev) / (1.0 - alpha_bar)
+    posterior_variance = (1.0 - v_posterior) * posterior_variance + v_posterior * betas
     tables = {
         "betas": betas,
         "alphas_cumprod": alpha_bar,
@@ -46,3 +59,11 @@ def min_snr_weight(alpha_bar_t: Tensor, gamma: float) -> Tensor:
     """Weight of the eps-loss at t, min(SNR, gamma) / SNR with SNR = alpha_bar / (1 - alpha_bar) (Hang et al. 2023)."""
     snr = alpha_bar_t / (1.0 - alpha_bar_t)
     return snr.clamp(max=gamma) / snr
+
+
+def elbo_weights(buffers: dict[str, Tensor]) -> Tensor:
+    """Weight of the eps-loss at t in the variational bound (Ho et al. 2020, eq. 12), [steps]; t = 0, where it is
+    infinite, takes that of t = 1."""
+    betas, variance = buffers["betas"], buffers["posterior_variance"]
+    weights = betas.square() / (2.0 * variance * (1.0 - betas) * (1.0 - buffers["alphas_cumprod"]))
+    return torch.cat([weights[1:2], weights[1:]])

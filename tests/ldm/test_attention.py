@@ -27,7 +27,9 @@ def test_the_explicit_path_is_taken_for_few_positions_only(monkeypatch):
     fused = []
     original = F.scaled_dot_product_attention
     monkeypatch.setattr(
-        F, "scaled_dot_product_attention", lambda q, k, v: fused.append(q.shape[2]) or original(q, k, v)
+        F,
+        "scaled_dot_product_attention",
+        lambda q, k, v, **kwargs: fused.append(q.shape[2]) or original(q, k, v, **kwargs),
     )
     for positions in (attention.FEW_POSITIONS, attention.FEW_POSITIONS + 1):
         attend(draw(1, positions, 4), draw(1, 3, 4), draw(1, 3, 4), heads=1)

@@ -47,7 +47,7 @@ def test_exactly_as_many_evaluations_as_asked_at_falling_timesteps(steps):
         asked.append(t.tolist())
         return torch.zeros_like(z_t)
 
-    ddim(eps, noise(2), ALPHA_BAR, steps)
+    ddim(eps, noise(2), ALPHA_BAR, ddim_timesteps(steps, 1000))
     assert len(asked) == steps
     assert all(len(set(t)) == 1 and len(t) == 2 for t in asked)
     first = [t[0] for t in asked]
@@ -62,13 +62,13 @@ def test_counts_that_divide_the_schedule_give_the_published_timesteps(steps):
 @pytest.mark.parametrize("steps", [0, -1, 1001])
 def test_a_wrong_number_of_steps_is_named(steps):
     with pytest.raises(ValueError, match=f"{steps} sampling steps"):
-        ddim(gaussian(1.0), noise(), ALPHA_BAR, steps)
+        ddim(gaussian(1.0), noise(), ALPHA_BAR, ddim_timesteps(steps, 1000))
 
 
 @pytest.mark.parametrize("steps", [1, 4, 50])
 def test_a_world_of_one_picture_is_found_at_every_step(steps):
     seen = []
-    ddim(gaussian(0.0), noise(), ALPHA_BAR, steps, lambda done, z, z_0: seen.append(z_0))
+    ddim(gaussian(0.0), noise(), ALPHA_BAR, ddim_timesteps(steps, 1000), callback=lambda done, z, z_0: seen.append(z_0))
     for z_0 in seen:
         torch.testing.assert_close(z_0, torch.full_like(z_0, MU))
 
@@ -81,7 +81,7 @@ def test_noise_becomes_a_draw_from_the_world():
         a_T, a_0 = ALPHA_BAR[ddim_timesteps(steps, 1000)[-1]], ALPHA_BAR[0]
         standard = (z_T - a_T.sqrt() * MU) / spread(a_T, sigma)
         exact = a_0.sqrt() * MU + spread(a_0, sigma) * standard
-        return float((ddim(gaussian(sigma), z_T, ALPHA_BAR, steps) - exact).abs().max())
+        return float((ddim(gaussian(sigma), z_T, ALPHA_BAR, ddim_timesteps(steps, 1000)) - exact).abs().max())
 
     assert error(500) < 0.01
     assert error(250) < 0.6 * error(125)
@@ -90,13 +90,19 @@ def test_noise_becomes_a_draw_from_the_world():
 def test_no_gradient_is_kept_and_the_noise_is_not_touched():
     z_T = noise().requires_grad_()
     before = z_T.detach().clone()
-    assert not ddim(gaussian(0.5), z_T, ALPHA_BAR, 4).requires_grad
+    assert not ddim(gaussian(0.5), z_T, ALPHA_BAR, ddim_timesteps(4, 1000)).requires_grad
     assert torch.equal(z_T, before)
 
 
 def test_one_callback_a_step_and_the_last_sees_the_result():
     seen = []
-    z = ddim(gaussian(0.5), noise(), ALPHA_BAR, 5, lambda done, z, z_0: seen.append((done, z, z_0)))
+    z = ddim(
+        gaussian(0.5),
+        noise(),
+        ALPHA_BAR,
+        ddim_timesteps(5, 1000),
+        callback=lambda done, z, z_0: seen.append((done, z, z_0)),
+    )
     assert [done for done, _, _ in seen] == [1, 2, 3, 4, 5]
     assert torch.equal(seen[-1][1], z)
     assert all(z_0.shape == z.shape for _, _, z_0 in seen)
