@@ -28,10 +28,14 @@ class EMA(L.Callback):
     @torch.no_grad()
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         n = trainer.global_step
-        decay = min(self.decay, (1 + n) / (10 + n))
+        decay = self.decay_at(n)
         weights = dict(pl_module.named_parameters())
         average = get_ema_multi_avg_fn(decay)
         average(list(self.average.values()), [weights[name] for name in self.average], n)
+
+    def decay_at(self, n: int) -> float:
+        """That of optimiser step n, 1-based."""
+        return min(self.decay, (1 + n) / (10 + n))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.swap_in(pl_module)

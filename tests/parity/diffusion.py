@@ -5,6 +5,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from ldm.autoencoder import AutoencoderKL
+from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import (
     Denoiser,
     ancestral,
@@ -19,7 +21,7 @@ from ldm.sampling import (
 from ldm.schedule import cosine_betas, elbo_weights, linear_betas, q_sample, scaled_linear_betas, schedule_buffers
 
 from .case import Case
-from .networks import unet_of
+from .networks import autoencoder_of, text_encoder_of, unet_of
 
 PUBLISHED = schedule_buffers(scaled_linear_betas(1000, 0.00085, 0.012))
 ALPHA_BAR = PUBLISHED["alphas_cumprod"]
@@ -132,3 +134,22 @@ def ancestral_trajectory(case: Case) -> None:
         callback=lambda _, z, z_0: visited.append(z),
     )
     case.check(samples=z, intermediates=torch.stack(visited))
+
+
+def model_of(ctor: dict, first_stage: AutoencoderKL) -> LatentDiffusion:
+    return LatentDiffusion(unet_of(ctor["unet"]), first_stage, text_encoder_of(ctor["bert"]))
+
+
+def whole_model(case: Case) -> None:
+    """The state dict of the original fits ours, but for the first stage, of which that model has none."""
+    model = model_of(case.ctor, AutoencoderKL(32, (1,)))
+    missing, unexpected = model.load_state_dict(case.weights(), strict=False)
+    assert not unexpected and all(name.startswith("first_stage_model.") for name in missing)
+
+
+def first_stage_scaling(case: Case) -> None:
+    first_stage = case.loaded(autoencoder_of(case.ctor["first_stage_config"]["params"]))
+    model = model_of(case.ctor, first_stage)
+    model.scale_factor = case.ctor["scale_factor"]
+    z = model.encode_first_stage(case.input("image")).at(case.input("noise"))
+    case.check(z=z, decoded=model.decode_first_stage(case.input("z")))

@@ -10,6 +10,7 @@ from ldm.layers import timestep_embedding
 from ldm.text import BERTTextEncoder
 from ldm.unet import UNet
 from ldm.unet_blocks import ResBlock
+from ldm.vq import VQModel
 
 from .case import Case, recorded
 
@@ -107,6 +108,27 @@ def autoencoder_kl(case: Case) -> None:
     case.check(decode_of_z=model.decode(case.input("z")), reconstruction_mode=model.decode(posterior.mean))
     wild = DiagonalGaussian.from_moments(case.input("wild_moments"))
     case.check(wild_kl=wild.kl(), wild_logvar=wild.logvar, wild_std=wild.std)
+
+
+def vq_model(case: Case) -> None:
+    body, codebook_size = case.ctor["ddconfig"], case.ctor["n_embed"]
+    model = VQModel(
+        channels=body["ch"],
+        channel_mult=body["ch_mult"],
+        num_res_blocks=body["num_res_blocks"],
+        attention_levels=(0,),  # 16, which is the resolution
+        z_channels=body["z_channels"],
+        embed_dim=case.ctor["embed_dim"],
+        codebook_size=codebook_size,
+    )
+    case.loaded(model)
+    z, h = model.encode(case.input("image")).mean, case.input("h")
+    z_q, loss = model.quantize(z)
+    indices = model.quantize.nearest(z)
+    case.check(prequant=z, interface_encode=z, quant=z_q, emb_loss=loss, indices=indices.flatten())
+    case.check(decode_of_quant=model.decode_entries(z_q), forward_dec=model.decode(z))
+    case.check(codebook_entry=model.quantize.entries(indices), quantized_h=model.quantize(h)[0])
+    case.check(interface_decode=model.decode(h), interface_decode_not_quantized=model.decode_entries(h))
 
 
 def text_encoder_of(bert: dict) -> BERTTextEncoder:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from . import diffusion, networks
+from . import diffusion, networks, training
 from .case import ENTRIES, Case
 
 CHECKS: dict[str, Callable[[Case], None]] = {
@@ -18,6 +18,12 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "vae_attn_block": networks.vae_attn_block,
     "cross_attention": networks.cross_attention,
     "autoencoder_kl": networks.autoencoder_kl,
+    "vq_model": networks.vq_model,
+    "first_stage_scaling": diffusion.first_stage_scaling,
+    "ldm": diffusion.whole_model,
+    "lit_ema": training.lit_ema,
+    "lr_schedulers": training.lr_schedulers,
+    "personalized_dataset": training.personalized_dataset,
     "bert": networks.bert,
     "timestep_embedding": networks.timestep_embeddings,
     "beta_schedule": diffusion.beta_schedules,
