@@ -130,7 +130,7 @@ def published_square(
     """What the official code makes of a picture: alpha dropped, not turned upright, and squashed to a square unless
     `centre_crop` is set. For comparisons; inversion here uses `to_rgb` and `centre_square`.
 
-    The longer side is brought to size first: Pillow's own order has changed between versions, and with it the pixels."""
+    The longer side is brought to size first: Pillow's own order depends on its version, and the pixels on the order."""
     image = image.convert("RGB")
     if centre_crop:
         side = min(image.size)
