@@ -34,6 +34,19 @@ def initial_vectors(text: BERTTextEncoder, initializer: str, num_vectors: int) -
     return text.embed(ids).mean(dim=0).float().expand(num_vectors, -1).clone()
 
 
+def active_vectors(step: int, num_vectors: int, every: int = 2000) -> int:
+    """Progressive extensions (Gal et al. 2022, section 5.1): one vector at first, one more after every so many
+    steps."""
+    return min(num_vectors, 1 + step // every)
+
+
+def published_expansion(ids: Tensor, own_ids: Mapping[int, Sequence[int]]) -> Tensor:
+    """Rows of ids [b, n], in which each placeholder is one token of the vocabulary, as the official code expands them:
+    the token gives way to `own_ids` of it, what follows moves right, and what passes the end is lost, [SEP] too."""
+    rows = [[i for token in row for i in own_ids.get(token, (token,))][: ids.shape[1]] for row in ids.tolist()]
+    return torch.tensor(rows)
+
+
 class EmbeddingManager(nn.Module):
     """Learned vectors v* of any number of placeholders, and how they come into a prompt.
 

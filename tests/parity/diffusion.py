@@ -1,11 +1,12 @@
 """Checks of the diffusion process: schedules, samplers, losses."""
 
+import math
 from functools import partial
 
 import numpy as np
 import torch
 
-from ldm.autoencoder import AutoencoderKL
+from ldm.autoencoder import AutoencoderKL, DiagonalGaussian
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import (
     Denoiser,
@@ -19,6 +20,7 @@ from ldm.sampling import (
     quadratic_timesteps,
 )
 from ldm.schedule import cosine_betas, elbo_weights, linear_betas, q_sample, scaled_linear_betas, schedule_buffers
+from textual_inversion.regularization import published_coarse_loss
 
 from .case import Case
 from .networks import autoencoder_of, text_encoder_of, unet_of
@@ -47,12 +49,18 @@ def beta_schedules(case: Case) -> None:
     case.check(**{f"call_{i}.betas": torch.tensor(betas_of(call)) for i, call in enumerate(case.ctor["calls"])})
 
 
+def z_0_weights(alpha_bar: torch.Tensor) -> torch.Tensor:
+    """The original's weights of the variational bound when z_0 is predicted, which no model of the paper does."""
+    weights = 0.5 * alpha_bar.sqrt() / (2.0 - alpha_bar)
+    return torch.cat([weights[1:2], weights[1:]])
+
+
 def register_schedule(case: Case) -> None:
-    """But for the weights of the variational bound when z_0 is predicted, which no model of the paper does."""
     for i, call in enumerate(case.ctor["calls"]):
         buffers = schedule_buffers(betas_of(call), call.get("v_posterior", 0.0))
-        if call.get("parameterization", "eps") == "eps":
-            case.check(**{f"call_{i}.lvlb_weights": elbo_weights(buffers)})
+        of_z_0 = call.get("parameterization") == "x0"
+        weights = z_0_weights(buffers["alphas_cumprod"]) if of_z_0 else elbo_weights(buffers)
+        case.check(**{f"call_{i}.lvlb_weights": weights})
         case.check(**{f"call_{i}.{name}": table for name, table in buffers.items()})
 
 
@@ -153,3 +161,50 @@ def first_stage_scaling(case: Case) -> None:
     model.scale_factor = case.ctor["scale_factor"]
     z = model.encode_first_stage(case.input("image")).at(case.input("noise"))
     case.check(z=z, decoded=model.decode_first_stage(case.input("z")))
+
+
+def q_and_losses(case: Case) -> None:
+    """The forward process, its posterior, and the loss in its variants."""
+    x, eps, t = case.input("x_start"), case.input("noise"), case.input("t")
+    table = {name: values[t][:, None, None, None] for name, values in PUBLISHED.items()}
+    z_t = q_sample(x, eps, ALPHA_BAR[t])
+    forward = DiagonalGaussian(table["sqrt_alphas_cumprod"] * x, table["log_one_minus_alphas_cumprod"])
+    case.check(
+        **{
+            "q_sample": z_t,
+            "q_mean_variance.mean": forward.mean,
+            "q_mean_variance.log_variance": forward.logvar,
+            "q_mean_variance.variance": 1.0 - table["alphas_cumprod"],
+            # The original was called with eps in the place of z_t.
+            "q_posterior.mean": table["posterior_mean_coef1"] * x + table["posterior_mean_coef2"] * eps,
+            "q_posterior.variance": table["posterior_variance"],
+            "q_posterior.log_variance_clipped": table["posterior_log_variance_clipped"],
+        }
+    )
+    a, root = table["sqrt_recip_alphas_cumprod"], table["sqrt_recipm1_alphas_cumprod"]
+    case.check(predict_start_from_noise=a * x - root * eps, predict_eps_from_xstart=(a * eps - x) / root)
+    last = torch.full_like(x, float(PUBLISHED["log_one_minus_alphas_cumprod"][-1]))
+    prior = DiagonalGaussian(PUBLISHED["sqrt_alphas_cumprod"][-1] * x, last)
+    case.check(prior_bpd=prior.kl() / x[0].numel() / math.log(2.0))
+
+    model = model_of(case.ctor, AutoencoderKL(32, (1,))).eval()
+    model.load_state_dict(case.weights(), strict=False)
+    c = case.input("context")
+    predicted = model.unet(z_t, t, c)
+    case.check(apply_model=predicted)
+    torch.testing.assert_close(model.losses(x, c, t, eps), (predicted - eps).square().mean(dim=(1, 2, 3)))
+    start = model.cond_stage_model.embed(torch.tensor([case.ctor["bert"]["words"]["sculpture"]]))
+    penalty = published_coarse_loss([case.input("vector.*")], [start]).mean()
+    for i, variant in enumerate(case.ctor["loss_variants"]):
+        of_z_0 = variant.get("parameterization") == "x0"
+        error = predicted - (x if of_z_0 else eps)
+        losses = (error.abs() if variant.get("loss_type") == "l1" else error.square()).mean(dim=(1, 2, 3))
+        weights = z_0_weights(ALPHA_BAR) if of_z_0 else elbo_weights(PUBLISHED)
+        bound = (weights[t] * losses).mean()
+        logvar = case.input("logvar")[t] if variant.get("use_logvar") else torch.zeros(len(t))
+        learned = (losses / logvar.exp() + logvar).mean()
+        loss = variant.get("l_simple_weight", 1.0) * learned + variant.get("original_elbo_weight", 0.0) * bound
+        loss = loss + variant.get("embedding_reg_weight", 0.0) * penalty
+        mode = "train" if variant.get("training") else "val"
+        of_variant = {"loss": loss, f"dict.{mode}/loss_simple": losses.mean(), f"dict.{mode}/loss_vlb": bound}
+        case.check(**{f"variant_{i}.{name}": value for name, value in of_variant.items()})
