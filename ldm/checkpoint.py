@@ -1,46 +1,105 @@
-"""Weights from and to files: safetensors, whole or in shards, strictly loaded."""
+"""Weights from and to files. Loading is strict: every name and shape agrees, or an error says which do not."""
 
+import logging
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .family import describe_family
+from .file_kind import file_kind
+from .pickled import load_pickled
+
+log = logging.getLogger(__name__)
+
 SHARD_BYTES = 15_000_000  # a file that any host of git repositories takes
+
+# What published files hold beside a model's own tensors: the running average and the loss (discriminator, perceptual
+# network) of the training, and the learned words of the official textual inversion (read those with load_words).
+DROPPED = ("model_ema.", "loss.", "first_stage_model.loss.", "embedding_manager.", "logvar", "lvlb_weights")
+POSITION_IDS = "position_ids"  # 0, 1, 2, ...: a buffer of CLIP that newer files leave out
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of all such files in a folder."""
+    """The tensors of a file in safetensors or torch format (those of its "state_dict", if it has one), or of all
+    safetensors files in a folder. They stay on the disk until they are used. Raises ValueError that says what is
+    wrong with the file."""
     path = Path(path)
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise ValueError(f"no weights at {path}: it should be a safetensors file, or a folder of such files.")
-    try:
-        return {name: value for file in files for name, value in load_file(file).items()}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not in safetensors format ({error}); it may be damaged or incomplete.") from error
+    return {name: value for file in files for name, value in _read_file(file).items()}
+
+
+def _read_file(file: Path) -> dict[str, Tensor]:
+    if file_kind(file) == "safetensors":
+        try:
+            return load_file(file)
+        except SafetensorError as error:
+            raise ValueError(f"{file} is damaged or cut short ({error}): download or copy it again.") from error
+    content = load_pickled(file)
+    weights = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise ValueError(f"{file} holds no table of weights: it should be a state dict, or hold one as 'state_dict'.")
+    return dict(weights)
 
 
 def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
-    """`module` with the weights of `read_weights`, strictly: every name and shape must agree. Values take the module's
-    own dtype. None leaves the module as it was built, for training from scratch and for parts of a larger file."""
+    """`module` with the weights of `read_weights`, strictly: every name and shape must agree, but for `DROPPED` and
+    `POSITION_IDS`, and every number must be finite. Values take the module's own dtype. The module may be on the meta
+    device. None leaves it as it was built, for training from scratch and for parts of a larger file."""
     if weights is None:
         return module
-    loaded, own = read_weights(weights), module.state_dict()
+    loaded = read_weights(weights)
+    own = {name: (value.shape, value.dtype) for name, value in module.state_dict().items()}
+    dropped = [n for n in loaded if n not in own and (n.startswith(DROPPED) or n.endswith(POSITION_IDS))]
+    if dropped:
+        log.info("%s: %s left out", weights, by_prefix(dropped))
+    for name in dropped:
+        del loaded[name]
     faults = {
-        "missing": own.keys() - loaded.keys(),
+        "missing": {n for n in own.keys() - loaded.keys() if not n.endswith(POSITION_IDS)},
         "unexpected": loaded.keys() - own.keys(),
-        "of another shape": {n for n in own.keys() & loaded.keys() if own[n].shape != loaded[n].shape},
+        "of another shape": {n for n in own.keys() & loaded.keys() if own[n][0] != loaded[n].shape},
     }
-    for fault, names in faults.items():
-        if names:
-            raise ValueError(
-                f"{weights}: {len(names)} tensors {fault}, such as {min(names)}: weights of another model?"
-            )
-    module.load_state_dict(loaded)
+    if any(faults.values()):
+        said = "; ".join(
+            f"{len(names)} tensors {fault}, such as {min(names)} ({by_prefix(names)})"
+            for fault, names in faults.items()
+            if names
+        )
+        raise ValueError(f"{weights} does not fit this model: {said}. {describe_family(loaded)}")
+    for name in sorted(loaded):
+        value = loaded.pop(name)
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(f"{weights}: {name} holds numbers that are NaN or infinite.")
+        _put(module, name, value.to(own[name][1]))
     return module
+
+
+def _put(module: nn.Module, name: str, value: Tensor) -> None:
+    """Replace one tensor, so that the old one is freed before the next is read: never two copies of the model."""
+    path, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(path)
+    old = getattr(owner, leaf)
+    setattr(owner, leaf, nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value)
+
+
+def by_prefix(names: Iterable[str]) -> str:
+    """ "686 x model.diffusion_model, 248 x first_stage_model": how many names begin how."""
+    counts = Counter(_prefix(name) for name in names)
+    return ", ".join(f"{count} x {prefix}" for prefix, count in counts.most_common(4)) + (
+        f" and {len(counts) - 4} other prefixes" if len(counts) > 4 else ""
+    )
+
+
+def _prefix(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(parts[: 2 if parts[0] == "model" else 1])
 
 
 def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:

@@ -17,8 +17,8 @@ from .data import Batch, CaptionedData, CaptionedImages, FixedBatches, epoch_ind
 @torch.no_grad()
 def moments(first_stage: AutoencoderKL, images: np.ndarray) -> np.ndarray:
     """uint8 [n, H, W, 3] -> posterior mean and standard deviation, float16 [n, 2, c, h, w], unscaled."""
-    with torch.autocast(first_stage.device.type, torch.bfloat16):
-        posterior = first_stage.encode(to_tensor(images).to(first_stage.device))
+    # Channels last: twice as fast on CPUs, too, where nothing runs backwards.
+    posterior = first_stage.encode(to_tensor(images).to(first_stage.device, memory_format=torch.channels_last))
     return torch.stack([posterior.mean, posterior.std], dim=1).half().cpu().numpy()
 
 
@@ -53,7 +53,7 @@ class LatentData(CaptionedData):
         self.train_moments = self._encoded("train", self.train, len(self.train.images))
         self.val_moments = self._encoded("val", self.val, self.val_size)
 
-    def _encoded(self, name: str, source: CaptionedImages, count: int, batch_size: int = 50) -> np.ndarray:
+    def _encoded(self, name: str, source: CaptionedImages, count: int, batch_size: int = 10) -> np.ndarray:
         """float16 [count, 2, c, h, w], memory-mapped."""
         identity = {"count": count, "first_stage": weights_hash(self.first_stage), "pictures": source.identity}
         path, record = self.folder / f"{name}.npy", self.folder / f"{name}.json"
