@@ -2,6 +2,7 @@
 checkpoints carry training callbacks, and a hostile one could carry any program."""
 
 import pickle
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import _utils
+from torch.serialization import SourceChangeWarning
 
 from .file_kind import file_kind
 
@@ -20,6 +22,7 @@ class Skipped:
     them; `state` is what the object would have been restored from."""
 
     state: Any = None
+    dump_patches = False  # torch.load asks the classes of modules in old files
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Skipped":
         return super().__new__(cls)
@@ -99,7 +102,9 @@ def load_pickled(path: str | Path) -> Any:
     try:
         if mapped:
             return torch.load(str(path), mmap=True, **options)
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            # Old files hold the source of their modules, and `Skipped` has another one.
+            warnings.simplefilter("ignore", SourceChangeWarning)
             return torch.load(file, **options)
     except NotWeights as error:
         raise ValueError(f"{path} {error}.") from error

@@ -1,4 +1,5 @@
-"""Learned words on disk: a safetensors file with one tensor per placeholder, its metadata says where each came from."""
+"""Learned words on disk: a safetensors file with one tensor per placeholder, its metadata says where each came from.
+Words of other tools are read, too (`embedding_formats`)."""
 
 import json
 import logging
@@ -16,13 +17,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ldm.family import OF_WIDTH
+from ldm.file_kind import file_kind
+
 from .concept import Concept
+from .embedding_formats import words_of_other_tools
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "learned_embeds.safetensors"
 FORMAT, FORMAT_VERSION = "textual_inversion", 1
-_MODEL_OF_WIDTH = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 1280: "the paper's 1.4B model"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +75,11 @@ def save_words(path: Path, words: Sequence[LearnedWord]) -> None:
     origins = {word.placeholder: {**word.provenance, "width": word.vectors.shape[1]} for word in words}
     metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "words": json.dumps(origins, allow_nan=False)}
     content = save({word.placeholder: word.vectors for word in words}, metadata)
-    path = Path(path)
+    write_whole(Path(path), content)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file, the whole or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -85,17 +93,16 @@ def save_words(path: Path, words: Sequence[LearnedWord]) -> None:
 
 
 def load_words(path: Path, width: int | None = None, fingerprint: str | None = None) -> tuple[LearnedWord, ...]:
-    """The words in a file, or in the `learned_embeds.safetensors` of a run folder, in the order they were saved in.
+    """The words in a file of this or of another tool, or in the `learned_embeds.safetensors` of a run folder, in the
+    order they were saved in.
     Raises ValueError if there are none, if the file is not what it should be, or if the vectors do not have `width`
     numbers, when that is given; warns of words learned in a model of another `fingerprint`, when that is given."""
     file = find_file(Path(path))
-    if not is_safetensors(file):
-        raise ValueError(f"{file} is not a safetensors file but {_describe(file)}: give the {FILE_NAME} of a run")
-    words = _read_safetensors(file)
+    words = _read(file)
     for word in words:
         found = word.vectors.shape[1]
         if width is not None and found != width:
-            model = word.provenance.get("model") or _MODEL_OF_WIDTH.get(found, "another model")
+            model = word.provenance.get("model") or OF_WIDTH.get(found, "another model")
             raise ValueError(
                 f"{file}: the word {word.placeholder!r} has {found} numbers per vector, the model's words have {width}"
                 f"; it was learned for {model}. Use that model, or learn the word again with this one."
@@ -120,35 +127,28 @@ def find_file(path: Path) -> Path:
     raise ValueError(f"there are no learned words at {file}. {hint}.")
 
 
-def is_safetensors(path: Path) -> bool:
-    """By content: eight bytes with the length of a JSON header, then the header."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8
+def _read(path: Path) -> tuple[LearnedWord, ...]:
+    if file_kind(path) == "safetensors":
+        words = _read_own(path)
+        if words is not None:
+            return words
+    read = words_of_other_tools(path)
+    try:
+        return tuple(LearnedWord(name, vectors, origin) for name, (vectors, origin) in read.items())
+    except ValueError as error:
+        raise ValueError(f"{path} is unusable: {error}") from error
 
 
-def _describe(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(64)
-    kinds = {
-        b"PK": "a torch file (zip)",
-        b"\x80": "a torch file (pickle)",
-        b"version https://git-lfs": "a Git LFS pointer (git lfs pull fetches the file itself)",
-        b"<": "a web page",
-    }
-    known = (kind for start, kind in kinds.items() if head.startswith(start))
-    return next(known, "something else" if head else "empty")
-
-
-def _read_safetensors(path: Path) -> tuple[LearnedWord, ...]:
+def _read_own(path: Path) -> tuple[LearnedWord, ...] | None:
+    """None if another tool has made the file."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- it is no dict
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is broken ({error}): copy or learn it again") from error
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path} holds no words of this project, only the tensors {sorted(tensors)[:8]}")
     found = metadata.get("format_version")
     if found != str(FORMAT_VERSION):
         raise ValueError(f"{path} has format version {found}, this code reads {FORMAT_VERSION}: update the code")

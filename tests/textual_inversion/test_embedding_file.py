@@ -89,7 +89,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, call):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("origin", "model"), [({"model": "Toyland"}, "Toyland"), ({}, "the paper's 1.4B model")])
+@pytest.mark.parametrize(("origin", "model"), [({"model": "Toyland"}, "Toyland"), ({}, "the 1.4B text-to-image LDM")])
 def test_a_word_of_another_width_says_which_model_it_is_for(tmp_path, origin, model):
     save_words(tmp_path / FILE_NAME, [word(width=1280, **origin)])
     with pytest.raises(ValueError) as caught:
@@ -104,24 +104,6 @@ def test_a_word_learned_in_other_weights_is_loaded_with_a_warning(tmp_path, capl
     assert [record.args[1] for record in caplog.records] == (["S*"] if warns else [])
 
 
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        (b"", "empty"),
-        (b"PK\x03\x04", r"torch file \(zip\)"),
-        (b"\x80\x02ctorch", r"torch file \(pickle\)"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-        (b"<!DOCTYPE html>", "web page"),
-        (b"S* means a cat", "something else"),
-    ],
-)
-def test_other_files_are_named_by_their_content(tmp_path, content, kind):
-    path = tmp_path / FILE_NAME
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"is not a safetensors file but .*{kind}"):
-        load_words(path)
-
-
 def test_a_cut_file_is_broken(tmp_path):
     path = tmp_path / FILE_NAME
     save_words(path, [word()])
@@ -130,11 +112,8 @@ def test_a_cut_file_is_broken(tmp_path):
         load_words(path)
 
 
-def test_a_file_of_another_tool_or_time_is_refused(tmp_path, monkeypatch):
+def test_a_file_of_another_time_is_refused(tmp_path, monkeypatch):
     path = tmp_path / FILE_NAME
-    save_file({"emb_params": torch.ones(1, 8)}, path)
-    with pytest.raises(ValueError, match=r"no words of this project, only the tensors \['emb_params'\]"):
-        load_words(path)
     monkeypatch.setattr(embedding_file, "FORMAT_VERSION", 2)
     save_words(path, [word()])
     monkeypatch.undo()
