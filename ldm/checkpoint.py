@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .diffusers_layout import is_diffusers_folder, read_diffusers
 from .family import describe_family
-from .file_kind import file_kind
-from .pickled import load_pickled
+from .weight_files import read_file
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +31,18 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise ValueError(f"no weights at {path}: it should be a safetensors file, or a folder of such files.")
-    return {name: value for file in files for name, value in _read_file(file).items()}
-
-
-def _read_file(file: Path) -> dict[str, Tensor]:
-    if file_kind(file) == "safetensors":
-        try:
-            return load_file(file)
-        except SafetensorError as error:
-            raise ValueError(f"{file} is damaged or cut short ({error}): download or copy it again.") from error
-    content = load_pickled(file)
-    weights = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise ValueError(f"{file} holds no table of weights: it should be a state dict, or hold one as 'state_dict'.")
-    return dict(weights)
+    return {name: value for file in files for name, value in read_file(file).items()}
 
 
 def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
-    """`module` with the weights of `read_weights`, strictly: every name and shape must agree, but for `DROPPED` and
-    `POSITION_IDS`, and every number must be finite. Values take the module's own dtype. The module may be on the meta
-    device. None leaves it as it was built, for training from scratch and for parts of a larger file."""
+    """`module` with the weights of `read_weights` or of a pipeline's folder of diffusers, strictly: every name and
+    shape must agree, but for `DROPPED` and `POSITION_IDS`, and every number must be finite. Values take the module's
+    own dtype. The module may be on the meta device. None leaves it as it was built, for training from scratch and for
+    parts of a larger file."""
     if weights is None:
         return module
-    loaded = read_weights(weights)
+    folder = Path(weights)
+    loaded = read_diffusers(folder, module.state_dict()) if is_diffusers_folder(folder) else read_weights(weights)
     own = {name: (value.shape, value.dtype) for name, value in module.state_dict().items()}
     dropped = [n for n in loaded if n not in own and (n.startswith(DROPPED) or n.endswith(POSITION_IDS))]
     if dropped:

@@ -54,7 +54,7 @@ def test_several_prompts_with_several_words(paint, word):
         (["prompt=" + "cat " * 40 + "S*"], "the placeholder is cut off", "the model reads 34"),
         (["prompt=S*", "word={missing}"], "there are no learned words at {missing}", "Near it are"),
         (["prompt=S*", "word={other}"], "has 1280 numbers per vector, the model's words have 16", "Use that model"),
-        (["prompt=S*", "word={text}"], "is not a safetensors file", "give the learned_embeds.safetensors of a run"),
+        (["prompt=S*", "word={text}"], "is a text file", "not weights"),
         (["prompt=S*", "steps=0"], "0 sampling steps", "choose 1 to 1000"),
     ],
 )
