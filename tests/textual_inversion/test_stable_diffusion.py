@@ -1,0 +1,90 @@
+"""Everything works the same where CLIP reads the text, as in Stable Diffusion 1."""
+
+import json
+
+import pytest
+import torch
+from tokenizers.pre_tokenizers import ByteLevel
+
+from ldm.clip_text import CLIPTextEncoder
+from textual_inversion.embedding_file import LearnedWord
+from textual_inversion.embedding_manager import EmbeddingManager, initial_vectors
+from textual_inversion.generation import generate, manager_of
+
+PLACEHOLDERS = ["S*", "*", "<cat-toy>", "my cat", "🐱", "חתול", "CAPITALS", "Étoile", "a.b"]
+SENTENCES = ["{}", "a photo of {} on the moon", "{}, a cat", "a cat ({})", "{}'s hat", "a photo of {}.", '"{}"!']
+WORDS = ("cat", "owl", "photo")
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    """The files of a byte-pair tokenizer that has a few words in one piece and can spell everything else."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    symbols = sorted(ByteLevel.alphabet())
+    pieces, merges = [*symbols, *(f"{symbol}</w>" for symbol in symbols)], []
+    for word in WORDS:
+        letters = [*word[:-1], word[-1] + "</w>"]
+        while len(letters) > 1:
+            merges.append(f"{letters[0]} {letters[1]}")
+            letters[:2] = [letters[0] + letters[1]]
+            pieces.append(letters[0])
+    pieces = list(dict.fromkeys([*pieces, "<|startoftext|>", "<|endoftext|>"]))
+    (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(dict.fromkeys(merges)) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def text(vocabulary):
+    torch.manual_seed(0)
+    size = len(json.loads((vocabulary / "vocab.json").read_text()))
+    return CLIPTextEncoder(vocabulary, size, 16, depth=2, heads=2, inner=32, max_length=48).requires_grad_(False).eval()
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+def test_any_string_stands_for_its_vectors_wherever_it_is_put(text, placeholder):
+    owl = text.embed(torch.tensor(text.tokenizer.pieces("owl")))
+    assert len(owl) == 1
+    embeddings = EmbeddingManager(text.tokenizer, {placeholder: owl})
+    prompts = [sentence.format(placeholder) for sentence in SENTENCES]
+    assert torch.equal(embeddings.encode(text, prompts), text([sentence.format("owl") for sentence in SENTENCES]))
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_several_vectors_take_as_many_places(text, k):
+    table = text.embed(torch.tensor(text.tokenizer.pieces("cat owl photo")))[:k]
+    embeddings = EmbeddingManager(text.tokenizer, {"S*": table})
+    expected = text([f"a {' '.join(WORDS[:k])}."])
+    assert torch.equal(embeddings.encode(text, ["a S*."]), expected)
+
+
+def test_an_initializer_is_the_bare_row_of_its_word(text):
+    """The original adds the first position's embedding, which the encoder then adds again."""
+    (index,) = text.tokenizer.pieces("cat")
+    row = text.state_dict()["transformer.text_model.embeddings.token_embedding.weight"][index]
+    assert torch.equal(initial_vectors(text, "cat", 2), row.expand(2, -1))
+
+
+@pytest.fixture
+def stable_diffusion(build_ldm, awaken, text):
+    return awaken(build_ldm(text_encoder=text)).eval()
+
+
+@pytest.mark.filterwarnings("ignore:Found .* in eval mode")
+def test_inversion_moves_the_vectors_and_nothing_else(stable_diffusion, inversion, concept, trainer):
+    module = inversion(concept("<cat-toy>", num_vectors=2), ldm=stable_diffusion)
+    before = {name: value.clone() for name, value in stable_diffusion.state_dict().items()}
+    start = module.embeddings.vectors[0].detach().clone()
+    trainer(2).fit(module)
+    assert (module.embeddings.vectors[0] != start).any(dim=1).all()
+    assert all(torch.equal(value, before[name]) for name, value in stable_diffusion.state_dict().items())
+
+
+def test_a_learned_word_paints(stable_diffusion):
+    word = LearnedWord("<cat-toy>", torch.randn(2, 16, generator=torch.Generator().manual_seed(0)))
+    embeddings = manager_of(stable_diffusion, [word])
+    with_word, without = (
+        generate(stable_diffusion, [prompt], embeddings, seed=0, steps=2, guidance=2.0)
+        for prompt in ("a photo of <cat-toy>", "a photo of cat")
+    )
+    assert with_word.isfinite().all() and not torch.equal(with_word, without)
