@@ -36,6 +36,11 @@ class Case:
     def input(self, name: str) -> Tensor:
         return self._tensors[f"input.{name}"]
 
+    def double(self, name: str) -> Tensor:
+        """An input in double precision. What a deep network's float32 rounds differently on another processor can pass
+        the tolerance; of two float32 runs one is the original's, the other need not be ours."""
+        return self.input(name).double()
+
     def has_input(self, name: str) -> bool:
         return f"input.{name}" in self._tensors
 

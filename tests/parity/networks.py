@@ -37,12 +37,13 @@ def unet_of(ctor: dict) -> UNet:
 
 
 def unet(case: Case) -> None:
-    model = case.loaded(unet_of(case.ctor))
+    model = case.loaded(unet_of(case.ctor)).double()
     inner = recorded(
         {"time_embed": model.time_embed, "input_block_1": model.input_blocks[1], "middle_block": model.middle_block}
     )
-    x, t = case.input("x"), case.input("timesteps")
-    c, y = (case.input(name) if case.has_input(name) else None for name in ("context", "y"))
+    x, t = case.double("x"), case.input("timesteps")
+    c = case.double("context") if case.has_input("context") else None
+    y = case.input("y") if case.has_input("y") else None
     case.check(out=model(x, t, c, y), **inner)
     if "out_context_none" in case.outputs:
         case.check(out_context_none=model(x, t))
@@ -99,13 +100,13 @@ def autoencoder_of(ctor: dict) -> AutoencoderKL:
 
 
 def autoencoder_kl(case: Case) -> None:
-    model, x = case.loaded(autoencoder_of(case.ctor)), case.input("image")
+    model, x = case.loaded(autoencoder_of(case.ctor)).double(), case.double("image")
     moments = recorded({"encoder_out": model.encoder, "moments": model.quant_conv})
     posterior = model.encode(x)
     z = posterior.at(case.input("noise"))
     case.check(**moments, mean=posterior.mean, mode=posterior.mean, logvar=posterior.logvar, std=posterior.std)
     case.check(var=posterior.std.square(), kl=posterior.kl(), sample=z, nll_of_sample=posterior.nll(z))
-    case.check(decode_of_z=model.decode(case.input("z")), reconstruction_mode=model.decode(posterior.mean))
+    case.check(decode_of_z=model.decode(case.double("z")), reconstruction_mode=model.decode(posterior.mean.double()))
     wild = DiagonalGaussian.from_moments(case.input("wild_moments"))
     case.check(wild_kl=wild.kl(), wild_logvar=wild.logvar, wild_std=wild.std)
 
