@@ -95,6 +95,8 @@ class CLIPTextEncoder(L.LightningModule):
     `inner` is the width inside the feed-forward layers. `vocabulary` is the folder of the tokenizer's files; it is
     opened by the first use of `tokenizer`, so a model can be built, counted and loaded without it."""
 
+    key, nothing = "caption", ""
+
     def __init__(
         self,
         vocabulary: str | Path,

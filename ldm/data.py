@@ -38,6 +38,12 @@ class Labelled(Protocol):
     def labels(self, index: int) -> dict[str, str]: ...
 
 
+class Masked(Protocol):
+    """Pictures of which it is known where the figure is: boolean [H, W]."""
+
+    def mask(self, index: int) -> np.ndarray: ...
+
+
 def to_tensor(images: np.ndarray) -> Tensor:
     """uint8 [n, H, W, 3] -> float32 [n, 3, H, W] in [-1, 1]."""
     return torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2).float() / 127.5 - 1.0

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from .autoencoder import AutoencoderKL, DiagonalGaussian
+from .conditioning import cross_attention
 from .keyed_random import generator
 from .optimization import constant, with_schedule
 from .sampling import ddim, ddim_timesteps, guided
 from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
-from .text import BERTTextEncoder
 from .unet import UNet
 
 
 class LatentDiffusion(L.LightningModule):
-    """A frozen first stage, and a UNet and a text encoder that train together.
+    """A frozen first stage, and a UNet and a text encoder that train together; in the place of the text encoder may be
+    another one of `conditioning`, and `enters` says how its c reaches the UNet.
 
     `scale_factor` brings latents to about unit variance. The other arguments matter for training only:
-    `caption_dropout` is the share of captions replaced by the empty text, which classifier-free guidance needs;
+    `caption_dropout` is the share of captions (classes, masks) replaced by nothing, which guidance needs;
     `min_snr_gamma` weighs the loss over t (None: all alike, as the paper)."""
 
     alphas_cumprod: Tensor
@@ -30,7 +31,8 @@ class LatentDiffusion(L.LightningModule):
         self,
         unet: UNet,
         first_stage: AutoencoderKL,
-        text_encoder: BERTTextEncoder,
+        text_encoder: Any,
+        enters: Callable[..., Tensor] = cross_attention,
         scale_factor: float = 0.18215,
         timesteps: int = 1000,
         linear_start: float = 0.00085,
@@ -44,7 +46,7 @@ class LatentDiffusion(L.LightningModule):
         super().__init__()
         self.model = nn.ModuleDict({"diffusion_model": unet})
         self.first_stage_model = first_stage.eval().requires_grad_(False)
-        self.cond_stage_model = text_encoder
+        self.cond_stage_model, self.enters = text_encoder, enters
         self.scale_factor = scale_factor
         for name, table in schedule_buffers(scaled_linear_betas(timesteps, linear_start, linear_end)).items():
             self.register_buffer(name, table)
@@ -54,6 +56,10 @@ class LatentDiffusion(L.LightningModule):
     @property
     def unet(self) -> UNet:
         return cast(UNet, self.model["diffusion_model"])
+
+    def eps(self, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        """The predicted noise, like z_t [b, c, h, w]; t [b]."""
+        return self.enters(self.unet, z_t, t, c)
 
     @property
     def alpha_bar(self) -> Tensor:
@@ -75,12 +81,12 @@ class LatentDiffusion(L.LightningModule):
     @torch.no_grad()
     def sample(self, c: Tensor, z_T: Tensor, steps: int, guidance: float) -> Tensor:
         """Texts c [n, m, d] and noise z_T [n, c, h, w] -> pictures [n, 3, H, W], about [-1, 1], by guided DDIM."""
-        eps = guided(self.unet, c, self.cond_stage_model([""]), guidance)
+        eps = guided(self.eps, c, self.cond_stage_model([self.cond_stage_model.nothing]), guidance)
         return self.decode_first_stage(ddim(eps, z_T, self.alpha_bar, ddim_timesteps(steps, len(self.alpha_bar))))
 
     def noise(self, seed: int, indices: Iterable[int]) -> Tensor:
         """z_T [n, c, h, w] of pictures number `indices`: each from (seed, index) alone, whatever it is batched with."""
-        shape = (self.unet.in_channels, self.unet.sample_size, self.unet.sample_size)
+        shape = (self.unet.out_channels, self.unet.sample_size, self.unet.sample_size)
         draws = [torch.randn(shape, generator=generator(seed, index)) for index in indices]
         return torch.stack(draws).to(self.device)
 
@@ -88,25 +94,26 @@ class LatentDiffusion(L.LightningModule):
         """eq. 2 for each sample: mean squared error of the predicted noise [b]; z_0 and eps [b, ...], c [b, m, d], t
         [b]."""
         z_t = q_sample(z_0, eps, self.alpha_bar[t])
-        return (eps - self.unet(z_t, t, c).float()).square().mean(dim=(1, 2, 3))
+        return (eps - self.eps(z_t, t, c).float()).square().mean(dim=(1, 2, 3))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         rng = generator(self.seed, self.global_step)
         z_0, t, eps = self._noised(batch, rng)
         dropped = (torch.rand(len(t), generator=rng) < self.caption_dropout).tolist()
-        captions = ["" if drop else text for drop, text in zip(dropped, batch["caption"], strict=True)]
-        losses = self.losses(z_0, self.cond_stage_model(captions), t, eps)
+        told, nothing = batch[self.cond_stage_model.key], self.cond_stage_model.nothing
+        told = [nothing if drop else value for drop, value in zip(dropped, told, strict=True)]
+        losses = self.losses(z_0, self.cond_stage_model(told), t, eps)
         weight = 1.0 if self.min_snr_gamma is None else min_snr_weight(self.alpha_bar[t], self.min_snr_gamma)
         self.log("train/loss", losses.detach().mean(), prog_bar=True)
         return (weight * losses).mean()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Loss with the pictures' own captions, with those of other pictures, and the gap: what the text is worth."""
+        """Loss when told the truth, when told that of other pictures, and the gap: what being told is worth."""
         z_0, t, eps = self._noised(batch, generator(self.seed, batch_idx))
-        captions: Sequence[str] = batch["caption"]
-        right = self.losses(z_0, self.cond_stage_model(captions), t, eps).mean()
-        wrong = self.losses(z_0, self.cond_stage_model([*captions[1:], captions[0]]), t, eps).mean()
-        self.log_dict({"val/loss": right, "val/text_gap": wrong - right}, prog_bar=True, batch_size=len(captions))
+        told: Sequence[Any] = batch[self.cond_stage_model.key]
+        right = self.losses(z_0, self.cond_stage_model(told), t, eps).mean()
+        wrong = self.losses(z_0, self.cond_stage_model([*told[1:], told[0]]), t, eps).mean()
+        self.log_dict({"val/loss": right, "val/text_gap": wrong - right}, prog_bar=True, batch_size=len(told))
 
     def _noised(self, batch: dict[str, Any], rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """z_0 drawn from the batch's first-stage posteriors {"mean", "std"} [b, c, h, w], uniform t [b], eps like

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .autoencoder import AutoencoderKL
-from .data import Batch, CaptionedData, CaptionedImages, FixedBatches, epoch_indices, to_tensor
+from .data import Batch, CaptionedData, CaptionedImages, FixedBatches, Labelled, Masked, epoch_indices, to_tensor
 
 
 @torch.no_grad()
@@ -30,9 +32,27 @@ def weights_hash(module: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
+Told = dict[str, list[Any]]  # the key of an encoder of conditions -> one value a picture
+
+
+def captions(source: CaptionedImages, indices: Iterable[int], draw: int) -> Told:
+    """What people say of the pictures."""
+    return {"caption": [source.caption(i, draw) for i in indices]}
+
+
+def classes(source: Labelled, indices: Iterable[int], draw: int) -> Told:
+    """The class of each picture's figure."""
+    return {"class": [source.labels(i)["class"] for i in indices]}
+
+
+def masks(source: Masked, indices: Iterable[int], draw: int) -> Told:
+    """Where the figure is."""
+    return {"mask": [source.mask(i) for i in indices]}
+
+
 class LatentData(CaptionedData):
-    """Batches {"mean", "std" [b, c, h, w], "caption" list of b}; the moments of `train` and of the first `val_size` of
-    `val` are kept in `folder` and made anew when the first stage changes."""
+    """Batches {"mean", "std" [b, c, h, w]} and what `told` adds about the pictures. The moments of `train` and of the
+    first `val_size` of `val` are kept in `folder` and made anew when the first stage changes."""
 
     def __init__(
         self,
@@ -44,9 +64,10 @@ class LatentData(CaptionedData):
         val_size: int = 512,
         seed: int = 0,
         num_workers: int = 0,
+        told: Callable[[Any, Iterable[int], int], Told] = captions,
     ) -> None:
         super().__init__(train, val, batch_size, val_size, seed, num_workers)
-        self.first_stage, self.folder = first_stage.eval(), Path(folder)
+        self.first_stage, self.folder, self.told = first_stage.eval(), Path(folder), told
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -72,7 +93,7 @@ class LatentData(CaptionedData):
 
     def _batch(self, table: np.ndarray, source: CaptionedImages, indices: np.ndarray, draw: int) -> Batch:
         mean, std = torch.from_numpy(table[indices]).float().unbind(1)
-        return {"mean": mean, "std": std, "caption": [source.caption(int(i), draw) for i in indices]}
+        return {"mean": mean, "std": std, **self.told(source, indices.tolist(), draw)}
 
     def train_batch(self, step: int) -> Batch:
         indices = epoch_indices(len(self.train_moments), self.batch_size, self.seed, step)

@@ -124,6 +124,8 @@ class BERTTextEncoder(L.LightningModule):
     counted and loaded without it.
     """
 
+    key, nothing = "caption", ""
+
     def __init__(
         self,
         vocabulary: str | Path,

@@ -60,7 +60,8 @@ class UNet(L.LightningModule):
         super().__init__()
         if (num_heads is None) == (head_channels is None):
             raise ValueError(f"give num_heads or head_channels, not {num_heads} and {head_channels}")
-        self.in_channels, self.model_channels, self.sample_size = in_channels, model_channels, sample_size
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.model_channels, self.sample_size = model_channels, sample_size
         embed_dim = 4 * model_channels
 
         def attention(width: int) -> nn.Module:

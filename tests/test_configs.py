@@ -84,7 +84,7 @@ def test_every_list_of_templates_suits_a_concept(name):
     assert concept.templates == tuple(OmegaConf.load(CONFIGS / "templates" / f"{name}.yaml").templates)
 
 
-@pytest.mark.parametrize("name", names("model"))
+@pytest.mark.parametrize("name", sorted(set(names("model")) - {"toyland_class", "toyland_mask"}))  # read no text
 def test_the_parts_of_every_model_fit_together(name):
     node = composed(CAT_TOY, f"model@module.ldm.module={name}")["module"]["ldm"]
     ldm = instantiate(node, _convert_="all").to("meta") if name == "tiny" else on_meta(node)

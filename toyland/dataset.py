@@ -89,6 +89,12 @@ class RenderedScenes:
         scene = self.scene(index)
         return {"class": scene.toy.kind, "background": scene.background, "style": scene.style.name}
 
+    def mask(self, index: int) -> np.ndarray:
+        """Where the figure of picture `index` is, bool [128, 128]; drawn anew at each call."""
+        from .render import render
+
+        return render(self.scene(index)).mask
+
     @cached_property
     def images(self) -> np.ndarray:
         """uint8 [count, 128, 128, 3], RGB, memory-mapped; rendered by one process if `prepare` has not been called."""
