@@ -146,10 +146,13 @@ class CLIPTextEncoder(L.LightningModule):
         """ids [b, n] -> rows of the token table [b, n, width], before positions."""
         return self._part("embeddings")["token_embedding"](ids)
 
+    def positions(self, n: int) -> Tensor:
+        """Embeddings of the first n positions [n, width], which `encode` adds."""
+        return self._part("embeddings")["position_embedding"].weight[:n]
+
     def encode(self, embeddings: Tensor) -> Tensor:
         """Token embeddings [b, n, width] -> c [b, n, width]."""
-        positions = self._part("embeddings")["position_embedding"].weight[: embeddings.shape[1]]
-        h = embeddings + positions
+        h = embeddings + self.positions(embeddings.shape[1])
         for layer in self._part("encoder")["layers"]:
             h = layer(h)
         return self._part("final_layer_norm")(h)

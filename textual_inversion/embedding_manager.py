@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
+from ldm.clip_text import CLIPTextEncoder
 from ldm.text import UNKNOWN, BERTTextEncoder, WordPiece
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,12 @@ def initial_vectors(text: BERTTextEncoder, initializer: str, num_vectors: int) -
         )
     ids = torch.tensor(pieces, device=text.device)
     return text.embed(ids).mean(dim=0).float().expand(num_vectors, -1).clone()
+
+
+def published_clip_start(text: CLIPTextEncoder, vectors: Tensor) -> Tensor:
+    """Initial vectors [k, width] as the official code takes them where CLIP reads the text: with the embedding of the
+    first position, which the encoder adds again. `initial_vectors` does without."""
+    return vectors + text.positions(1)
 
 
 def active_vectors(step: int, num_vectors: int, every: int = 2000) -> int:

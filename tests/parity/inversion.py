@@ -9,7 +9,12 @@ from ldm.autoencoder import AutoencoderKL
 from ldm.clip_text import CLIPTextEncoder
 from ldm.schedule import elbo_weights
 from ldm.text import BERTTextEncoder
-from textual_inversion.embedding_manager import EmbeddingManager, active_vectors, published_expansion
+from textual_inversion.embedding_manager import (
+    EmbeddingManager,
+    active_vectors,
+    published_clip_start,
+    published_expansion,
+)
 from textual_inversion.regularization import published_coarse_loss
 
 from .case import Case
@@ -113,7 +118,6 @@ def conditioning(case: Case) -> None:
 
 
 def clip_text(case: Case) -> None:
-    """But for the initial vector, to which the original adds the first position's embedding."""
     sizes, ids = case.ctor["text_config"], case.input("ids")
     text = case.loaded(
         CLIPTextEncoder(
@@ -130,6 +134,8 @@ def clip_text(case: Case) -> None:
     expanded = placeholders.expand(ids)
     case.check(plain=text.encode(text.embed(ids)), ids_after=placeholders.as_tokens(expanded))
     case.check(with_manager=placeholders.conditioning(text, ids))
+    for name, vectors in _initial(text, placeholders).items():
+        case.check(**{f"initial_vector.{name}": published_clip_start(text, vectors)})
 
 
 def training(case: Case) -> None:
