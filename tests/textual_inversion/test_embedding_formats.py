@@ -1,5 +1,6 @@
 """Words go to other tools and come back, whatever their files are called."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from textual_inversion.embedding_file import load_words
+from textual_inversion.embedding_file import LearnedWord, load_words, save_words
 from textual_inversion.embedding_formats import a1111, diffusers, official
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "embeddings"
@@ -113,3 +114,35 @@ def test_files_without_words_are_refused(tmp_path, content, sentence):
     torch.save(content, tmp_path / "word.pt")
     with pytest.raises(ValueError, match=rf"word\.pt.*{sentence}"):
         load_words(tmp_path / "word.pt")
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("form", ["ours", "diffusers", "a1111"])
+def test_diffusers_own_loader_reads_what_is_written(tmp_path, clip_vocabulary, k, form):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of diffusers about itself
+        from diffusers.loaders import TextualInversionLoaderMixin
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+        class Pipeline(TextualInversionLoaderMixin):
+            """As much of a pipeline as the loader needs."""
+
+            components, hf_device_map = {}, None
+
+            def __init__(self) -> None:
+                self.tokenizer = CLIPTokenizer.from_pretrained(str(clip_vocabulary))
+                sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+                self.text_encoder = CLIPTextModel(CLIPTextConfig(vocab_size=len(self.tokenizer), **sizes))
+
+        value = vectors((k, 16))
+        path = tmp_path / ("word.pt" if form == "a1111" else "word.safetensors")
+        if form == "ours":
+            save_words(path, [LearnedWord("<cat-toy>", value, {"steps": 500})])
+        else:
+            content = a1111("<cat-toy>", value, {}) if form == "a1111" else diffusers("<cat-toy>", value)
+            path.write_bytes(content)
+        pipeline = Pipeline()
+        pipeline.load_textual_inversion(str(path.parent), weight_name=path.name, local_files_only=True)
+    names = ["<cat-toy>", *(f"<cat-toy>_{i}" for i in range(1, k))]
+    ids = pipeline.tokenizer.convert_tokens_to_ids(names)
+    assert torch.equal(pipeline.text_encoder.get_input_embeddings().weight[ids].detach(), value)

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from tokenizers.pre_tokenizers import ByteLevel
 
 from ldm.clip_text import CLIPTextEncoder
 from textual_inversion.embedding_file import LearnedWord
@@ -16,29 +15,15 @@ SENTENCES = ["{}", "a photo of {} on the moon", "{}, a cat", "a cat ({})", "{}'s
 WORDS = ("cat", "owl", "photo")
 
 
-@pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    """The files of a byte-pair tokenizer that has a few words in one piece and can spell everything else."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    symbols = sorted(ByteLevel.alphabet())
-    pieces, merges = [*symbols, *(f"{symbol}</w>" for symbol in symbols)], []
-    for word in WORDS:
-        letters = [*word[:-1], word[-1] + "</w>"]
-        while len(letters) > 1:
-            merges.append(f"{letters[0]} {letters[1]}")
-            letters[:2] = [letters[0] + letters[1]]
-            pieces.append(letters[0])
-    pieces = list(dict.fromkeys([*pieces, "<|startoftext|>", "<|endoftext|>"]))
-    (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(dict.fromkeys(merges)) + "\n", encoding="utf-8")
-    return folder
-
-
 @pytest.fixture
-def text(vocabulary):
+def text(clip_vocabulary):
     torch.manual_seed(0)
-    size = len(json.loads((vocabulary / "vocab.json").read_text()))
-    return CLIPTextEncoder(vocabulary, size, 16, depth=2, heads=2, inner=32, max_length=48).requires_grad_(False).eval()
+    size = len(json.loads((clip_vocabulary / "vocab.json").read_text()))
+    return (
+        CLIPTextEncoder(clip_vocabulary, size, 16, depth=2, heads=2, inner=32, max_length=48)
+        .requires_grad_(False)
+        .eval()
+    )
 
 
 @pytest.mark.parametrize("placeholder", PLACEHOLDERS)
