@@ -78,7 +78,8 @@ def inspect(args: argparse.Namespace) -> None:
             norms = ", ".join(f"{norm:.3f}" for norm in word.vectors.norm(dim=1).tolist())
             log.info("  %s: %d x %d, for %s, norms %s", word.placeholder, k, width, model, norms)
             for key, value in word.provenance.items():
-                log.info("    %s: %s", key, value if isinstance(value, str) else json.dumps(value))
+                text = value if isinstance(value, str) else json.dumps(value)
+                log.info("    %s: %s", key, text.rstrip().replace("\n", "\n      "))
 
 
 def convert(args: argparse.Namespace) -> None:

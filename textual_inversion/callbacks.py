@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 
 class SaveWords(L.Callback):
-    """`folder`/learned_embeds.safetensors at every validation and at the end, with where the words come from."""
+    """`folder`/learned_embeds.safetensors at every validation and at the end, with where the words come from; the
+    resolved config.yaml that lies in `folder` goes with them."""
 
     def __init__(self, folder: str, model: str) -> None:
         self.path, self.model = Path(folder) / FILE_NAME, model
@@ -42,13 +43,14 @@ class SaveWords(L.Callback):
 
     def _save(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if trainer.is_global_zero and trainer.global_step:
-            steps = trainer.global_step
+            steps, config = trainer.global_step, self.path.with_name("config.yaml")
+            settings = {"config": config.read_text(encoding="utf-8")} if config.is_file() else {}
             words = [
                 LearnedWord(
                     concept.placeholder,
                     vectors,
                     provenance(concept, steps=steps, model=self.model, fingerprint=self.fingerprint)
-                    | {"nearest_words": pl_module.nearest_words(concept.placeholder)},
+                    | {"nearest_words": pl_module.nearest_words(concept.placeholder), **settings},
                 )
                 for concept, vectors in zip(pl_module.concepts, pl_module.embeddings.vectors, strict=True)
             ]

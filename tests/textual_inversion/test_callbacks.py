@@ -24,6 +24,8 @@ def previews(folder, at_steps):
 def test_a_run_leaves_words_previews_sheets_and_says_where(inversion, concept, trainer, tmp_path, caplog):
     module = inversion(concept("<cat-toy>", num_vectors=2), concept("T*", "owl"))
     run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("seed: 0\n", encoding="utf-8")
     callbacks = [
         SaveWords(str(run), "tiny"),
         previews(run / "previews", [0, 2]),
@@ -37,7 +39,12 @@ def test_a_run_leaves_words_previews_sheets_and_says_where(inversion, concept, t
     assert [word.placeholder for word in saved] == ["<cat-toy>", "T*"]
     for word, vectors in zip(saved, module.embeddings.vectors, strict=True):
         assert torch.equal(word.vectors, vectors)
-        facts = {"steps": 3, "model": "tiny", "model_fingerprint": weights_hash(module.ldm.cond_stage_model)}
+        facts = {
+            "steps": 3,
+            "config": "seed: 0\n",
+            "model": "tiny",
+            "model_fingerprint": weights_hash(module.ldm.cond_stage_model),
+        }
         assert facts.items() <= word.provenance.items()
         assert word.provenance["nearest_words"] == module.nearest_words(word.placeholder)
 
