@@ -1,6 +1,7 @@
 """Settings that every test needs before the first import: no network, no window, the same examples every time.
 And a latent diffusion model small enough that a test takes milliseconds."""
 
+import json
 import os
 from pathlib import Path
 
@@ -127,3 +128,23 @@ def run_script(monkeypatch, capsys):
         return code, said.out + said.err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def clip_vocabulary(tmp_path_factory):
+    """The files of a byte-pair tokenizer that has a few words in one piece and can spell everything else."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    symbols = sorted(ByteLevel.alphabet())
+    pieces, merges = [*symbols, *(f"{symbol}</w>" for symbol in symbols)], []
+    for word in ("cat", "owl", "photo"):
+        letters = [*word[:-1], word[-1] + "</w>"]
+        while len(letters) > 1:
+            merges.append(f"{letters[0]} {letters[1]}")
+            letters[:2] = [letters[0] + letters[1]]
+            pieces.append(letters[0])
+    pieces = list(dict.fromkeys([*pieces, "<|startoftext|>", "<|endoftext|>"]))
+    (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(dict.fromkeys(merges)) + "\n", encoding="utf-8")
+    return folder

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from transformers import BertTokenizer, CLIPTextConfig, CLIPTextModel
+from transformers import BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ldm.autoencoder import AutoencoderKL
 from ldm.checkpoint import pretrained
@@ -20,7 +20,7 @@ from ldm.unet import UNet
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of diffusers about itself
     from diffusers import AutoencoderKL as TheirAutoencoder
-    from diffusers import DDIMScheduler, LDMTextToImagePipeline, UNet2DConditionModel
+    from diffusers import DDIMScheduler, LDMTextToImagePipeline, StableDiffusionPipeline, UNet2DConditionModel
     from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:diffusers", "ignore::DeprecationWarning:diffusers")
@@ -37,12 +37,13 @@ def vocabulary(tmp_path):
     return path
 
 
-def our_model(vocabulary, clip: bool = False, per_level: int = 2) -> LatentDiffusion:
+def our_model(vocabulary, clip: int = 0, per_level: int = 2) -> LatentDiffusion:
+    """With the BERT-style text encoder, or with CLIP and so many pieces."""
     torch.manual_seed(0)
     unet = UNet(4, 4, 32, (1, 2, 2), per_level, (0, 1), num_heads=4, context_dim=WIDTH, sample_size=8, groups=8)
     first_stage = AutoencoderKL(channels=16, channel_mult=(1, 2, 2, 2), num_res_blocks=per_level, groups=8)
     if clip:
-        text = CLIPTextEncoder("nowhere", 50, WIDTH, 2, 4, 64, TOKENS)
+        text = CLIPTextEncoder(vocabulary, clip, WIDTH, 2, 4, 64, TOKENS)
     else:
         text = BERTTextEncoder(vocabulary, len(SPECIAL + WORDS), WIDTH, 2, TOKENS, 4, 16)
     return nonzero_init(LatentDiffusion(unet, first_stage, text)).eval()
@@ -86,17 +87,17 @@ def their_bert() -> LDMBertModel:
     return LDMBertModel(config).eval()
 
 
-def their_clip() -> CLIPTextModel:
+def their_clip(size: int = 50) -> CLIPTextModel:
     config = CLIPTextConfig(
-        vocab_size=50,
+        vocab_size=size,
         hidden_size=WIDTH,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=TOKENS,
-        eos_token_id=49,
-        bos_token_id=48,
-        pad_token_id=49,
+        bos_token_id=size - 2,
+        eos_token_id=size - 1,
+        pad_token_id=size - 1,
     )
     return CLIPTextModel(config).eval()
 
@@ -134,14 +135,14 @@ def test_each_part_computes_the_same_there(vocabulary, per_level):
 
 @torch.no_grad()
 def test_clip_computes_the_same_there():
-    ours = our_model(None, clip=True)
+    ours = our_model(None, clip=50)
     clip = filled(their_clip(), diffusers_parts(ours.state_dict())["text_encoder"])
     ids = torch.randint(48, (2, TOKENS))
     text = ours.cond_stage_model
     torch.testing.assert_close(text.encode(text.embed(ids)), clip(ids).last_hidden_state, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("clip", [0, 50])
 def test_a_folder_gives_back_what_was_written(tmp_path, vocabulary, clip):
     ours = our_model(vocabulary, clip)
     write_diffusers(tmp_path / "pipeline", ours.state_dict())
@@ -154,35 +155,49 @@ def test_a_folder_gives_back_what_was_written(tmp_path, vocabulary, clip):
         assert torch.equal(other.state_dict()[name], value), name
 
 
-@torch.no_grad()
-def test_a_pipeline_saved_by_diffusers_paints_the_same_picture_here(tmp_path, vocabulary):
-    """Five guided DDIM steps, from the text to the pixels."""
-    torch.manual_seed(1)
-    schedule = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
-    words = {word: i for i, word in enumerate(SPECIAL + WORDS)}
-    pipeline = LDMTextToImagePipeline(
-        vqvae=their_autoencoder(),
-        bert=their_bert(),
-        tokenizer=BertTokenizer(vocab=words),
-        unet=their_unet(),
-        scheduler=schedule,
-    )
+def their_schedule() -> DDIMScheduler:
+    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    return DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+
+
+def check_five_guided_steps(pipeline, folder, ours: LatentDiffusion, prompt: str) -> None:
+    """From the text to the pixels: what the pipeline paints, our model paints from the pipeline's own files."""
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.save_pretrained(tmp_path / "pipeline")
-    ours = pretrained(our_model(vocabulary), tmp_path / "pipeline")
-    z_T, prompt = torch.randn(1, 4, 8, 8), "a photo of the cat on the moon"
+    pipeline.save_pretrained(folder)
+    pretrained(ours, folder)
+    z_T = torch.randn(1, 4, 8, 8)
     theirs = pipeline([prompt], num_inference_steps=5, guidance_scale=5.0, latents=z_T, output_type="np").images
     c, empty = ours.cond_stage_model([prompt]), ours.cond_stage_model([""])
     z_0 = ddim(guided(ours.unet, c, empty, 5.0), z_T, ours.alpha_bar, published_timesteps(5, 1000))
     x = (ours.decode_first_stage(z_0) / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
     torch.testing.assert_close(x, torch.from_numpy(theirs), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_text_to_image_pipeline_paints_the_same_picture_here(tmp_path, vocabulary):
+    torch.manual_seed(1)
+    tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(SPECIAL + WORDS)})
+    parts = {"vqvae": their_autoencoder(), "bert": their_bert(), "unet": their_unet(), "scheduler": their_schedule()}
+    pipeline = LDMTextToImagePipeline(**parts, tokenizer=tokenizer)
+    check_five_guided_steps(pipeline, tmp_path / "p", our_model(vocabulary), "a photo of the cat on the moon")
+
+
+@torch.no_grad()
+def test_a_stable_diffusion_pipeline_paints_the_same_picture_here(tmp_path, clip_vocabulary):
+    torch.manual_seed(1)
+    tokenizer = CLIPTokenizer.from_pretrained(str(clip_vocabulary), model_max_length=TOKENS)
+    size = len(tokenizer)
+    parts = {"vae": their_autoencoder(), "text_encoder": their_clip(size), "unet": their_unet()}
+    pipeline = StableDiffusionPipeline(
+        **parts,
+        tokenizer=tokenizer,
+        scheduler=their_schedule(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    ours = our_model(clip_vocabulary, clip=size)
+    check_five_guided_steps(pipeline, tmp_path / "p", ours, "a photo of the cat on the moon")
 
 
 @pytest.mark.parametrize(

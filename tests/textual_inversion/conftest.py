@@ -1,7 +1,5 @@
 """Concepts that are learned in milliseconds: four 16x16 pictures, the tiny model of tests/conftest.py."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -55,23 +53,3 @@ def trainer():
         return L.Trainer(accelerator="cpu", max_steps=max_steps, **quiet | changes)
 
     return build
-
-
-@pytest.fixture(scope="module")
-def clip_vocabulary(tmp_path_factory):
-    """The files of a byte-pair tokenizer that has a few words in one piece and can spell everything else."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    symbols = sorted(ByteLevel.alphabet())
-    pieces, merges = [*symbols, *(f"{symbol}</w>" for symbol in symbols)], []
-    for word in ("cat", "owl", "photo"):
-        letters = [*word[:-1], word[-1] + "</w>"]
-        while len(letters) > 1:
-            merges.append(f"{letters[0]} {letters[1]}")
-            letters[:2] = [letters[0] + letters[1]]
-            pieces.append(letters[0])
-    pieces = list(dict.fromkeys([*pieces, "<|startoftext|>", "<|endoftext|>"]))
-    (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(dict.fromkeys(merges)) + "\n", encoding="utf-8")
-    return folder
