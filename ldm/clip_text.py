@@ -22,12 +22,16 @@ class BytePairs:
         for name in ("vocab.json", "merges.txt"):
             if not (folder / name).is_file():
                 raise ValueError(f"no {name} in {folder}: CLIP's tokenizer needs vocab.json and merges.txt there.")
-        self._tokenizer = CLIPTokenizer.from_pretrained(str(folder))
+        self._tokenizer = CLIPTokenizer.from_pretrained(str(folder), model_max_length=max_length)
         self.max_length, self.vocab_size = max_length, len(self._tokenizer)
         self.start_id: int = self._tokenizer.bos_token_id
         self.end_id: int = self._tokenizer.eos_token_id
         self.pad_id = self.end_id
         self.words: list[str] = self._tokenizer.convert_ids_to_tokens(range(self.vocab_size))
+
+    def save(self, folder: Path) -> None:
+        """The files that transformers loads this tokenizer from."""
+        self._tokenizer.save_pretrained(str(folder))
 
     def pieces(self, text: str) -> list[int]:
         """Ids of the pieces of `text`, without start and end."""

@@ -40,7 +40,7 @@ def _split(name: str) -> tuple[str, str]:
     return stem, leaf
 
 
-def _blocks_per_level(names: Iterable[str]) -> int:
+def blocks_per_level(names: Iterable[str]) -> int:
     """Residual blocks in each level of a UNet, told by the place of its first downsampling."""
     matches = [re.match(r"input_blocks\.(\d+)\.0\.(op\.)?", name) for name in names]
     places = [(int(m.group(1)), bool(m.group(2))) for m in matches if m]
@@ -51,7 +51,7 @@ def _blocks_per_level(names: Iterable[str]) -> int:
 def unet_names(names: Iterable[str]) -> Renaming:
     """Names of a UNet that reads text, without the prefix "model.diffusion_model."."""
     names = list(names)
-    per_level = _blocks_per_level(names)
+    per_level = blocks_per_level(names)
     return {name: _unet_name(name, per_level) for name in names}
 
 

@@ -25,15 +25,16 @@ def file_kind(path: str | Path) -> Kind:
         head = file.read(512)
     if not head:
         raise ValueError(f"{path} is empty: download or copy it again.")
-    if head.startswith(b"PK"):
-        return _complete_zip(path)
-    if head.startswith(b"\x80"):
-        return "pickle"
-    if head[8:9] == b"{":
+    # First: the length with which a safetensors file begins may look like the beginning of any other format.
+    if head[6:9] == b"\0\0{":
         header = int.from_bytes(head[:8], "little")
         if header > size - 8:
             raise ValueError(f"{path} is cut short ({size:,} bytes hold less than its header): download it again.")
         return "safetensors"
+    if head.startswith(b"PK"):
+        return _complete_zip(path)
+    if head.startswith(b"\x80"):
+        return "pickle"
     for start, sentence in _STRANGERS.items():
         if head.startswith(start):
             raise ValueError(f"{path} {sentence}.")

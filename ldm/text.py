@@ -30,6 +30,10 @@ class WordPiece:
             words.index(special) for special in ("[PAD]", "[CLS]", "[SEP]", UNKNOWN)
         )
 
+    def save(self, folder: Path) -> None:
+        """The files that transformers loads this tokenizer from."""
+        self._tokenizer.save_pretrained(str(folder))
+
     def pieces(self, text: str) -> list[int]:
         """Ids of the word pieces of `text`, without [CLS] and [SEP]."""
         return self._tokenizer.encode(text, add_special_tokens=False)

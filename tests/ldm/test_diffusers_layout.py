@@ -11,6 +11,7 @@ from ldm.autoencoder import AutoencoderKL
 from ldm.checkpoint import pretrained
 from ldm.clip_text import CLIPTextEncoder
 from ldm.diffusers_layout import diffusers_parts, write_diffusers
+from ldm.diffusers_pipeline import save_pipeline
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.layers import nonzero_init
 from ldm.sampling import ddim, guided, published_timesteps
@@ -198,6 +199,27 @@ def test_a_stable_diffusion_pipeline_paints_the_same_picture_here(tmp_path, clip
     )
     ours = our_model(clip_vocabulary, clip=size)
     check_five_guided_steps(pipeline, tmp_path / "p", ours, "a photo of the cat on the moon")
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@torch.no_grad()
+def test_a_pipeline_saved_here_paints_the_same_picture_in_diffusers(tmp_path, vocabulary, clip_vocabulary, clip):
+    size = len(CLIPTokenizer.from_pretrained(str(clip_vocabulary))) if clip else 0
+    ours = our_model(clip_vocabulary if clip else vocabulary, clip=size)
+    save_pipeline(tmp_path / "ours", ours)
+    pipeline = (StableDiffusionPipeline if clip else LDMTextToImagePipeline).from_pretrained(tmp_path / "ours")
+    other = our_model(clip_vocabulary if clip else vocabulary, clip=size)
+    check_five_guided_steps(pipeline, tmp_path / "theirs", other, "a photo of the cat on the moon")
+    for name, value in ours.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+    with pytest.raises(ValueError, match="is there already"):
+        save_pipeline(tmp_path / "ours", ours)
+
+
+def test_a_model_that_no_pipeline_can_run_is_refused(tmp_path, build_ldm):
+    with pytest.raises(ValueError, match="77 tokens"):
+        save_pipeline(tmp_path / "ours", build_ldm())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -50,3 +50,12 @@ def test_other_zip_archives_are_refused(tmp_path, member, sentence):
         archive.writestr(member, "text")
     with pytest.raises(ValueError, match=sentence):
         file_kind(tmp_path / "model.ckpt")
+
+
+@pytest.mark.parametrize("start", [b"\x80\x02", b"PK", b"<h", b"GG", b"\x1f\x8b"])
+def test_the_length_of_a_safetensors_header_may_look_like_another_format(tmp_path, start):
+    content, tensor = save({"w": torch.ones(3)}), 12  # bytes of the tensor at the end
+    header = content[8:-tensor].ljust(int.from_bytes(start, "little"))  # spaces may follow the JSON
+    content = len(header).to_bytes(8, "little") + header + content[-tensor:]
+    (tmp_path / "model").write_bytes(content)
+    assert content[:2] == start and file_kind(tmp_path / "model") == "safetensors"
