@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 log = logging.getLogger("command")
@@ -22,6 +23,7 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     @functools.wraps(main)
     def guarded(config: DictConfig) -> None:
         try:
+            require_weights(config)
             main(config)
         except (ValueError, InstantiationException) as error:
             cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
@@ -37,6 +39,26 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
             sys.exit(1)
 
     return guarded
+
+
+def require_weights(node: Any) -> None:
+    """Raises ValueError if weights that `node` or anything in it loads are not there: before minutes are spent on
+    building a model for them."""
+    if isinstance(node, ListConfig):
+        for item in node:
+            require_weights(item)
+    if not isinstance(node, DictConfig):
+        return
+    if node.get("_target_") == "ldm.checkpoint.pretrained" and node.get("weights") is not None:
+        path = Path(node.weights)
+        if not path.exists():
+            raise ValueError(
+                f"no weights at {path}. Published ones come with python scripts/fetch.py model=<name>; another place "
+                f"is given as {node._get_full_key('weights')}=<file or folder>."
+            )
+    for key in node:
+        if not OmegaConf.is_missing(node, key):
+            require_weights(node[key])
 
 
 def _remove_if_empty(run: Path) -> None:

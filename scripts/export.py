@@ -1,0 +1,28 @@
+"""Write a model as a pipeline's folder for diffusers.
+
+python scripts/export.py scale=paper folder=/my/pipeline
+"""
+
+import logging
+from pathlib import Path
+
+import hydra
+from command import command
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from ldm.diffusers_pipeline import save_pipeline
+
+log = logging.getLogger("export")
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="export")
+@command
+def main(config: DictConfig) -> None:
+    folder = Path(config.folder)
+    save_pipeline(folder, instantiate(config.module.ldm, _convert_="all").eval())
+    log.info("%s is ready for diffusers", folder)
+
+
+if __name__ == "__main__":
+    main()
