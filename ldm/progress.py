@@ -14,9 +14,9 @@ class StepProgress(TQDMProgressBar):
         return tqdm(desc="train", dynamic_ncols=True, smoothing=0.05, unit="step", mininterval=0.5)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.train_progress_bar = self.init_train_tqdm()
-        self.train_progress_bar.reset(total=trainer.max_steps)
-        self.train_progress_bar.initial = self.train_progress_bar.n = trainer.global_step
+        bar = self.train_progress_bar = self.init_train_tqdm()
+        bar.reset(total=trainer.max_steps)
+        bar.initial = bar.n = bar.last_print_n = trainer.global_step  # else the steps before count as just done
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """The epochs of an endless stream mean nothing: keep the bar."""

@@ -12,7 +12,7 @@ def test_the_bar_goes_from_the_resumed_step_to_the_last(start):
     progress, trainer = StepProgress(), SimpleNamespace(max_steps=10, global_step=start, progress_bar_metrics={})
     progress.on_train_start(trainer, None)
     bar = progress.train_progress_bar
-    assert (bar.initial, bar.n, bar.total) == (start, start, 10)
+    assert (bar.initial, bar.n, bar.last_print_n, bar.total) == (start, start, start, 10)
     for step in range(start + 1, 11):
         trainer.global_step = step
         progress.on_train_batch_end(trainer, None)
