@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -62,19 +63,27 @@ def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
         )
         raise ValueError(f"{weights} does not fit this model: {said}. {describe_family(loaded)}")
     for name in sorted(loaded):
-        value = loaded.pop(name)
-        if value.is_floating_point() and not value.isfinite().all():
+        value = loaded.pop(name).to(own[name][1])
+        _put(module, name, value)
+        if not _is_finite(value):
             raise ValueError(f"{weights}: {name} holds numbers that are NaN or infinite.")
-        _put(module, name, value.to(own[name][1]))
     return module
 
 
 def _put(module: nn.Module, name: str, value: Tensor) -> None:
-    """Replace one tensor, so that the old one is freed before the next is read: never two copies of the model."""
+    """Replace one tensor, so that the old one is freed before the new one's bytes are read from the disk: never two
+    copies of the model."""
     path, _, leaf = name.rpartition(".")
     owner = module.get_submodule(path)
     old = getattr(owner, leaf)
     setattr(owner, leaf, nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value)
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Extremes show it without the temporary tensors of `value.isfinite()`: NaN is passed on by both."""
+    if not value.is_floating_point() or not value.numel():
+        return True
+    return bool(torch.stack(value.aminmax()).isfinite().all())
 
 
 def by_prefix(names: Iterable[str]) -> str:

@@ -49,8 +49,8 @@ def hardware() -> dict[str, str | int]:
 
 
 def loading(folder: Path, gigabytes: float) -> dict[str, dict[str, float]]:
-    """Peak memory of a process that builds a float32 model and loads a checkpoint of that size into it, in bytes, and
-    what it takes beyond its imports as a multiple of the file, for each format."""
+    """Peak memory in bytes of a process that builds a float32 model and loads a checkpoint of that size into it, and
+    that peak as a multiple of the file, for each format. The imports alone take about 0.23 GB of it."""
     layers = max(1, round(gigabytes * 1e9 / (4 * 4096 * 4097)))
     weights = nn.Sequential(*(nn.Linear(4096, 4096) for _ in range(layers))).state_dict()
     results = {}
@@ -64,7 +64,7 @@ def loading(folder: Path, gigabytes: float) -> dict[str, dict[str, float]]:
         said = subprocess.run(call, check=True, capture_output=True, text=True).stdout
         imported, peak = (int(number) for number in said.split())
         size = path.stat().st_size
-        results[name] = {"file": size, "imports": imported, "peak": peak, "ratio": (peak - imported) / size}
+        results[name] = {"file": size, "imports": imported, "peak": peak, "ratio": peak / size}
         path.unlink()
     return results
 
