@@ -12,6 +12,7 @@ from torch import Tensor
 from .autoencoder import AutoencoderKL
 from .checkpoint import write_weights
 from .latent_diffusion import LatentDiffusion
+from .sampling import Sampler
 
 
 def to_uint8(x: Tensor) -> np.ndarray:
@@ -55,12 +56,12 @@ class SampleGrid(L.Callback):
         self, folder: str, prompts: list[str], steps: int = 25, guidance: float = 4.0, columns: int = 6
     ) -> None:
         self.folder, self.prompts = Path(folder), prompts
-        self.steps, self.guidance, self.columns = steps, guidance, columns
+        self.sampler, self.guidance, self.columns = Sampler(steps), guidance, columns
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: LatentDiffusion) -> None:
         if trainer.is_global_zero:
             c, z_T = pl_module.cond_stage_model(self.prompts), pl_module.noise(0, range(len(self.prompts)))
-            images = to_uint8(pl_module.sample(c, z_T, self.steps, self.guidance))
+            images = to_uint8(pl_module.sample(c, z_T, self.sampler, self.guidance))
             rows = [images[i : i + self.columns] for i in range(0, len(images), self.columns)]
             save_png(self.folder / f"samples-{trainer.global_step:06d}.png", grid(rows))
 

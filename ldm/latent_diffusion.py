@@ -12,7 +12,7 @@ from .autoencoder import AutoencoderKL, DiagonalGaussian
 from .conditioning import cross_attention
 from .keyed_random import generator
 from .optimization import constant, with_schedule
-from .sampling import ddim, ddim_timesteps, guided
+from .sampling import Sampler, guided
 from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
 from .unet import UNet
 
@@ -79,10 +79,10 @@ class LatentDiffusion(L.LightningModule):
         return self.first_stage_model.decode(z / self.scale_factor)
 
     @torch.no_grad()
-    def sample(self, c: Tensor, z_T: Tensor, steps: int, guidance: float) -> Tensor:
-        """Texts c [n, m, d] and noise z_T [n, c, h, w] -> pictures [n, 3, H, W], about [-1, 1], by guided DDIM."""
+    def sample(self, c: Tensor, z_T: Tensor, sampler: Sampler, guidance: float) -> Tensor:
+        """Texts c [n, m, d] and noise z_T [n, c, h, w] -> pictures [n, 3, H, W], about [-1, 1], by guided sampling."""
         eps = guided(self.eps, c, self.cond_stage_model([self.cond_stage_model.nothing]), guidance)
-        return self.decode_first_stage(ddim(eps, z_T, self.alpha_bar, ddim_timesteps(steps, len(self.alpha_bar))))
+        return self.decode_first_stage(sampler(eps, z_T, self.alpha_bar))
 
     def noise(self, seed: int, indices: Iterable[int]) -> Tensor:
         """z_T [n, c, h, w] of pictures number `indices`: each from (seed, index) alone, whatever it is batched with."""

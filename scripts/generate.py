@@ -37,7 +37,7 @@ def main(config: DictConfig) -> None:
     embeddings = manager_of(ldm, words)
     require_placeholders(prompts, embeddings)
     repeated = [prompt for prompt in prompts for _ in range(config.count)]
-    options = {"steps": config.steps, "guidance": config.guidance, "seed": config.seed}
+    options = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
     images = to_uint8(generate(ldm, repeated, embeddings, **options))
     folder = Path(config.paths.run)
     rows = []

@@ -101,9 +101,10 @@ def main(config: DictConfig) -> None:
     clip = instantiate(config.clip, _convert_="all").eval()
     questions = instantiate(config.questions, _convert_="all")
     scenes = instantiate(config.pictures.val)
+    sampler = instantiate(config.sampler)
     prompts = held_out_prompts(config.prompts, config.seed)
 
-    images = generate(ldm, [p.text for p in prompts], seed=config.seed, steps=config.steps, guidance=config.guidance)
+    images = generate(ldm, [p.text for p in prompts], seed=config.seed, sampler=sampler, guidance=config.guidance)
     seen = seen_in(images, clip, questions)
     truth = {name: [prompt.labels[name] for prompt in prompts] for name in questions}
     wrong = [", ".join(seen[q][i] for q in questions if seen[q][i] != truth[q][i]) for i in range(len(prompts))]

@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 
 from ldm.autoencoder import psnr
 from ldm.data import to_tensor
+from ldm.sampling import Sampler
 from textual_inversion.generation import generate
 from textual_inversion.zero_shot import zero_shot
 from toyland.attributes import BACKGROUNDS
@@ -58,7 +59,7 @@ def test_the_model_paints_the_class_and_the_place_that_it_is_told(config):
         "background": ["beach", "city", "forest", "moon", "snow", "studio", "desert", "table"],
     }
     prompts = [f"a photo of a {kind} {BACKGROUNDS[place]}" for kind, place in zip(*told.values(), strict=True)]
-    images = generate(ldm, prompts, seed=0, steps=15, guidance=5.0)
+    images = generate(ldm, prompts, seed=0, sampler=Sampler(15), guidance=5.0)
     for name, wanted in told.items():
         question = questions[name]
         labels = list(question.names)

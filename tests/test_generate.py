@@ -29,7 +29,7 @@ def paint(run_script, tmp_path):
 
     def run(*arguments):
         folder = tmp_path / "runs" / "painted"
-        return *run_script("generate", "debug=tiny", "steps=1", *arguments, f"hydra.run.dir={folder}"), folder
+        return *run_script("generate", "debug=tiny", "sampler.steps=1", *arguments, f"hydra.run.dir={folder}"), folder
 
     return run
 
@@ -55,7 +55,7 @@ def test_several_prompts_with_several_words(paint, word):
         (["prompt=S*", "word={missing}"], "there are no learned words at {missing}", "Near it are"),
         (["prompt=S*", "word={other}"], "has 1280 numbers per vector, the model's words have 16", "Use that model"),
         (["prompt=S*", "word={text}"], "is a text file", "not weights"),
-        (["prompt=S*", "steps=0"], "0 sampling steps", "choose 1 to 1000"),
+        (["prompt=S*", "sampler.steps=0"], "0 sampling steps", "choose 1 to 1000"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(paint, word, tmp_path, arguments, what, remedy):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ldm.callbacks import save_png, to_uint8
 from ldm.latents import weights_hash
+from ldm.sampling import Sampler
 
 from .captions import fill
 from .contact_sheet import Row, save_sheet
@@ -61,10 +62,10 @@ class Previews(L.Callback):
     """Before the first step and after some, a picture of `prompt` from the same noise:
     `folder`/<concept>-<step>.png."""
 
-    def __init__(self, folder: str, at_steps: Sequence[int], prompt: str, steps: int, guidance: float) -> None:
+    def __init__(self, folder: str, at_steps: Sequence[int], prompt: str, sampler: Sampler, guidance: float) -> None:
         fill(prompt, "the new word")  # a prompt without a slot is an error now and not when the picture is due
         self.folder, self.at_steps, self.prompt = Path(folder), frozenset(at_steps), prompt
-        self.options = {"steps": steps, "guidance": guidance, "progress": False}
+        self.options = {"sampler": sampler, "guidance": guidance, "progress": False}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         self._paint(trainer, pl_module)
@@ -85,12 +86,12 @@ class ContactSheet(L.Callback):
     | the word over the steps, from `previews` | the word in each of `prompts`."""
 
     def __init__(
-        self, folder: str, previews: str, prompts: Sequence[str], columns: int, steps: int, guidance: float
+        self, folder: str, previews: str, prompts: Sequence[str], columns: int, sampler: Sampler, guidance: float
     ) -> None:
         for prompt in prompts:
             fill(prompt, "the new word")  # a prompt without a slot is an error now and not after the last step
         self.folder, self.previews, self.prompts, self.columns = Path(folder), Path(previews), list(prompts), columns
-        self.options = {"steps": steps, "guidance": guidance}
+        self.options = {"sampler": sampler, "guidance": guidance}
 
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if trainer.is_global_zero:

@@ -7,6 +7,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.sampling import Sampler
 
 from .embedding_file import LearnedWord
 from .embedding_manager import EmbeddingManager
@@ -35,14 +36,14 @@ def generate(
     prompts: Sequence[str],
     embeddings: EmbeddingManager | None = None,
     *,
-    steps: int = 50,
+    sampler: Sampler = Sampler(50),  # noqa: B008 - frozen
     guidance: float = 4.0,
     seed: int = 0,
     first_index: int = 0,
     batch_size: int = 8,
     progress: bool = True,
 ) -> Tensor:
-    """One picture a prompt: [n, 3, H, W] in [-1, 1], on the CPU, by guided DDIM.
+    """One picture a prompt: [n, 3, H, W] in [-1, 1], on the CPU, by `sampler` with guidance.
 
     Picture i starts from the noise of (seed, first_index + i), so it does not depend on `batch_size`.
     """
@@ -52,5 +53,5 @@ def generate(
         batch = list(prompts[start : start + batch_size])
         c = text(batch) if embeddings is None else embeddings.encode(text, batch)
         z_T = ldm.noise(seed, range(first_index + start, first_index + start + len(batch)))
-        pictures.append(ldm.sample(c, z_T, steps, guidance).clamp(-1.0, 1.0).cpu())
+        pictures.append(ldm.sample(c, z_T, sampler, guidance).clamp(-1.0, 1.0).cpu())
     return torch.cat(pictures)

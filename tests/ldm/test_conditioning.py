@@ -6,6 +6,7 @@ import torch
 
 from ldm.conditioning import ClassEncoder, MaskEncoder, concatenation, cross_attention
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.sampling import Sampler
 
 NAMES = ("cat", "dog", "owl")
 MASK = np.zeros((16, 16), dtype=bool)
@@ -70,7 +71,7 @@ def test_guided_pictures_follow_what_is_told(request, model, value):
     ldm = request.getfixturevalue(model).eval()
     z_T = torch.randn(1, 4, 8, 8)
     nothing = ldm.cond_stage_model([ldm.cond_stage_model.nothing])
-    pictures = [ldm.sample(c, z_T, steps=2, guidance=3.0) for c in (ldm.cond_stage_model([value]), nothing)]
+    pictures = [ldm.sample(c, z_T, Sampler(2), guidance=3.0) for c in (ldm.cond_stage_model([value]), nothing)]
     assert all(picture.isfinite().all() for picture in pictures) and not torch.equal(*pictures)
 
 

@@ -5,6 +5,7 @@ import torch
 
 from ldm.autoencoder import DiagonalGaussian
 from ldm.keyed_random import generator
+from ldm.sampling import Sampler
 from ldm.schedule import min_snr_weight, q_sample
 
 CAPTIONS = ["a red cat", "a blue dog", "an owl", "a fish"]
@@ -34,8 +35,8 @@ def test_the_noise_of_a_picture_depends_on_seed_and_index_only(tiny_ldm):
 def test_a_picture_is_the_same_alone_and_in_a_batch(tiny_ldm):
     with torch.no_grad():
         c = tiny_ldm.cond_stage_model(CAPTIONS)
-    together = tiny_ldm.sample(c, tiny_ldm.noise(0, range(4)), steps=3, guidance=2.0)
-    alone = tiny_ldm.sample(c[2:3], tiny_ldm.noise(0, [2]), steps=3, guidance=2.0)
+    together = tiny_ldm.sample(c, tiny_ldm.noise(0, range(4)), Sampler(3), guidance=2.0)
+    alone = tiny_ldm.sample(c[2:3], tiny_ldm.noise(0, [2]), Sampler(3), guidance=2.0)
     assert together.shape == (4, 3, 16, 16) and not together.requires_grad
     torch.testing.assert_close(alone, together[2:3])
 

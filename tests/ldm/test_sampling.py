@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from ldm.sampling import conditioned, ddim, ddim_timesteps, guided
+from ldm.sampling import (
+    Sampler,
+    conditioned,
+    ddim,
+    ddim_timesteps,
+    dpm_solver,
+    guided,
+    plms,
+    trailing_timesteps,
+)
 from ldm.schedule import scaled_linear_betas, schedule_buffers
 
 ALPHA_BAR = schedule_buffers(scaled_linear_betas(1000, 0.00085, 0.012))["alphas_cumprod"].double()
@@ -85,6 +94,56 @@ def test_noise_becomes_a_draw_from_the_world():
 
     assert error(500) < 0.01
     assert error(250) < 0.6 * error(125)
+
+
+def distance_to_the_exact_path(sampler: Sampler, sigma: float = 1.0) -> float:
+    """The probability-flow path keeps (z_t - sqrt(a) mu) / std(z_t), and ends at alpha_bar_0."""
+    z_T, a_0 = noise(), ALPHA_BAR[0]
+    a_T = ALPHA_BAR[sampler.spacing(sampler.steps, 1000)[-1]]
+    exact = a_0.sqrt() * MU + spread(a_0, sigma) * (z_T - a_T.sqrt() * MU) / spread(a_T, sigma)
+    return float((sampler(gaussian(sigma), z_T, ALPHA_BAR) - exact).abs().max())
+
+
+def test_a_solver_of_second_order_needs_few_steps():
+    of_dpm = {n: distance_to_the_exact_path(Sampler(n, dpm_solver, trailing_timesteps)) for n in (15, 30)}
+    of_ddim = {n: distance_to_the_exact_path(Sampler(n, ddim, trailing_timesteps)) for n in (15, 50)}
+    assert of_dpm[30] < 0.5 * of_dpm[15]
+    assert of_dpm[15] < of_ddim[50] < of_ddim[15]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # of diffusers, with numpy 2
+@pytest.mark.parametrize("steps", [1, 2, 5, 20])
+def test_dpm_solver_is_that_of_diffusers(steps):
+    from diffusers import DPMSolverMultistepScheduler
+
+    theirs = DPMSolverMultistepScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        final_sigmas_type="sigma_min",
+        euler_at_final=True,
+    )
+    theirs.set_timesteps(steps)
+    z, c = noise().float(), texts()[0].float()
+    assert theirs.timesteps.tolist() == trailing_timesteps(steps, 1000)[::-1]
+    for t in theirs.timesteps:
+        z = theirs.step(toy_unet(z, t.expand(len(z)), c), t, z).prev_sample
+    ours = Sampler(steps, dpm_solver, trailing_timesteps)(conditioned(toy_unet, c), noise().float(), ALPHA_BAR.float())
+    torch.testing.assert_close(ours, z, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("solve", [ddim, plms, dpm_solver])
+def test_a_sampler_reports_every_step_of_its_solver(solve):
+    seen = []
+    z = solve(gaussian(0.5), noise(), ALPHA_BAR, [1, 400, 800], callback=lambda done, z, z_0: seen.append((done, z)))
+    assert [done for done, _ in seen] == [1, 2, 3] and torch.equal(seen[-1][1], z)
+
+
+@pytest.mark.parametrize("steps", [0, 1000])
+def test_trailing_timesteps_end_at_the_last_one(steps):
+    assert trailing_timesteps(3, 1000) == [333, 666, 999] and trailing_timesteps(999, 1000) == list(range(1, 1000))
+    with pytest.raises(ValueError, match=f"{steps} sampling steps"):
+        trailing_timesteps(steps, 1000)
 
 
 def test_no_gradient_is_kept_and_the_noise_is_not_touched():

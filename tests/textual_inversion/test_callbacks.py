@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 
 from ldm.latents import weights_hash
+from ldm.sampling import Sampler
 from textual_inversion.callbacks import ContactSheet, Messages, Previews, SaveWords
 from textual_inversion.embedding_file import load_words
 
 # A frozen model is in eval mode, which Lightning takes for an oversight.
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
-PAINT = {"steps": 1, "guidance": 2.0}
+PAINT = {"sampler": Sampler(2), "guidance": 2.0}
 
 
 def previews(folder, at_steps):

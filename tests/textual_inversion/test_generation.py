@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from ldm.sampling import Sampler
 from textual_inversion.embedding_file import LearnedWord, load_words, save_words
 from textual_inversion.generation import generate, manager_of, require_placeholders
 
@@ -14,7 +15,7 @@ def words():
 
 
 def paint(ldm, prompts, embeddings=None, **options):
-    return generate(ldm, prompts, embeddings, **{"steps": 2, "guidance": 3.0, "progress": False} | options)
+    return generate(ldm, prompts, embeddings, **{"sampler": Sampler(2), "guidance": 3.0, "progress": False} | options)
 
 
 def test_a_picture_depends_on_its_prompt_seed_and_index_not_on_its_batch(tiny_ldm, words):
