@@ -106,37 +106,57 @@ class TextualInversion(L.LightningModule):
 
     def losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         """eq. 2 for each concept: [len(concepts)]."""
-        text = self.ldm.cond_stage_model
-        c = text.encode(self.embeddings.embed(batch["ids"], text.embed))
-        per_sample = self.ldm.losses(batch["z_0"], c, batch["t"], batch["eps"])
+        c = self.ldm.cond_stage_model.encode(self.embed(batch["ids"]))
+        return self.per_concept(self.ldm.losses(batch["z_0"], c, batch["t"], batch["eps"]))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """ids [b, n] -> embeddings [b, n, width] with v* in their places."""
+        return self.embeddings.embed(ids, self.ldm.cond_stage_model.embed)
+
+    def per_concept(self, per_sample: Tensor) -> Tensor:
+        """Losses [b] of a batch of `draw` -> means [len(concepts)]."""
         return per_sample.view(len(self.concepts), -1).mean(dim=1)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         losses = self.losses(batch)
-        if self.global_step % 50 == 0 and not losses.isfinite().all():
-            raise RuntimeError(f"the loss is {losses.tolist()} at step {self.global_step}: lower optim.lr.")
+        self.require_finite(losses, self.global_step)
         self.log("train/loss", losses.detach().mean(), prog_bar=True)
         return losses.sum()  # each concept's gradient is that of its own mean
 
+    @staticmethod
+    def require_finite(losses: Tensor, step: int) -> None:
+        """Looks at every 50th step: to look is to wait for the GPU."""
+        if step % 50 == 0 and not losses.isfinite().all():
+            raise RuntimeError(f"the loss is {losses.tolist()} at step {step}: lower optim.lr.")
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Proof of learning: at the first step every row must get a finite gradient that is not zero."""
         if self.global_step == 0:
-            for placeholder, vectors in zip(self.embeddings.placeholders, self.embeddings.vectors, strict=True):
-                size = torch.zeros(len(vectors)) if vectors.grad is None else vectors.grad.norm(dim=1)
-                if not (size.isfinite().all() and (size > 0).all()):
-                    raise RuntimeError(f"{placeholder!r} cannot learn: its rows' gradients have norms {size.tolist()}.")
+            self.require_gradients()
+
+    def require_gradients(self) -> None:
+        """Proof of learning: at the first step every row must get a finite gradient that is not zero."""
+        for placeholder, vectors in zip(self.embeddings.placeholders, self.embeddings.vectors, strict=True):
+            size = torch.zeros(len(vectors)) if vectors.grad is None else vectors.grad.norm(dim=1)
+            if not (size.isfinite().all() and (size > 0).all()):
+                raise RuntimeError(f"{placeholder!r} cannot learn: its rows' gradients have norms {size.tolist()}.")
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        metrics = self.validation_metrics(self.losses(batch))
+        self.log("val/loss", metrics.pop("val/loss"), prog_bar=True)
+        self.log_dict(metrics)
+
+    def validation_metrics(self, losses: Tensor) -> dict[str, Tensor]:
         """The loss of fixed pictures, t and noise, which is comparable between steps, and where v* has gone."""
-        losses = self.losses(batch)
-        self.log("val/loss", losses.mean(), prog_bar=True)
-        for i, (placeholder, vectors) in enumerate(
-            zip(self.embeddings.placeholders, self.embeddings.vectors, strict=True)
-        ):
+        metrics = {"val/loss": losses.mean()}
+        words = zip(self.embeddings.placeholders, self.embeddings.vectors, losses, strict=True)
+        for placeholder, vectors, loss in words:
             start = self.initial[placeholder].to(vectors)
-            self.log(f"val/loss/{placeholder}", losses[i])
-            self.log(f"val/norm/{placeholder}", vectors.norm(dim=1).mean())
-            self.log(f"val/cosine_to_initial/{placeholder}", F.cosine_similarity(vectors, start).mean())
+            metrics |= {
+                f"val/loss/{placeholder}": loss,
+                f"val/norm/{placeholder}": vectors.norm(dim=1).mean(),
+                f"val/cosine_to_initial/{placeholder}": F.cosine_similarity(vectors, start).mean(),
+            }
+        return metrics
 
     def nearest_words(self, placeholder: str, count: int = 5) -> list[str]:
         """The words of the vocabulary whose embeddings have the largest cosine with the placeholder's first vector."""
@@ -151,13 +171,17 @@ class TextualInversion(L.LightningModule):
         return DataLoader(BatchStream(self.draw, self.global_step), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        count = math.ceil(self.validation_draws / self.batch_size)
-        batches = [self.draw(_VALIDATION + i) for i in range(count)]
-        return DataLoader(FixedBatches(batches), batch_size=None)
+        return DataLoader(FixedBatches(self.validation_batches()), batch_size=None)
+
+    def validation_batches(self) -> list[dict[str, Tensor]]:
+        return [self.draw(_VALIDATION + i) for i in range(math.ceil(self.validation_draws / self.batch_size))]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        groups = [
-            {"params": [vectors], "lr": concept.learning_rate}
+        return torch.optim.AdamW(self.parameter_groups())
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """One group a concept."""
+        return [
+            {"params": [vectors], "lr": concept.learning_rate, "weight_decay": self.weight_decay}
             for concept, vectors in zip(self.concepts, self.embeddings.vectors, strict=True)
         ]
-        return torch.optim.AdamW(groups, weight_decay=self.weight_decay)

@@ -1,0 +1,100 @@
+"""A run in a pack learns, writes and resumes as it does alone."""
+
+import pytest
+import torch
+
+from ldm.callbacks import MetricsTable
+from ldm.latents import weights_hash
+from textual_inversion.callbacks import SaveWords
+from textual_inversion.embedding_file import load_words
+from textual_inversion.pack import OfRun, Pack, join_checkpoints, split_checkpoint
+
+pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
+
+
+@pytest.fixture
+def runs(inversion, concept):
+    """A builder of the runs of a sweep: all have the same placeholder."""
+
+    def build():
+        first = inversion(concept("S*", seed=1, learning_rate=0.02))
+        second = inversion(concept("S*", "owl", num_vectors=2, seed=2))
+        both = inversion(concept("S*", seed=3), concept("T*", "mug", seed=4), batch_size=3, validation_draws=6)
+        return [first, second, both]
+
+    return build
+
+
+def vectors_of(module):
+    return [vectors.detach().clone() for vectors in module.embeddings.vectors]
+
+
+def assert_close(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_each_run_learns_what_it_learns_alone_and_the_model_stays(runs, trainer):
+    pack = Pack(runs())
+    before = weights_hash(pack.ldm)
+    trainer(4).fit(pack)
+    assert weights_hash(pack.ldm) == before
+    for run, alone in zip(pack.runs, runs(), strict=True):
+        start = vectors_of(alone)
+        trainer(4).fit(alone)
+        assert_close(vectors_of(run), vectors_of(alone))
+        assert not torch.equal(vectors_of(run)[0], start[0])
+
+
+def test_each_run_writes_what_it_writes_alone(runs, trainer, tmp_path):
+    def callbacks(folder):
+        return [MetricsTable(str(folder / "metrics.csv"), every=2), SaveWords(str(folder), "tiny")]
+
+    settings = {"limit_val_batches": None, "val_check_interval": 2}
+    pack = Pack(runs())
+    packed = [OfRun(c, i) for i in range(3) for c in callbacks(tmp_path / f"packed-{i}")]
+    trainer(4, callbacks=packed, **settings).fit(pack)
+    for i, alone in enumerate(runs()):
+        trainer(4, callbacks=callbacks(tmp_path / f"alone-{i}"), **settings).fit(alone)
+        tables = [(tmp_path / f"{how}-{i}" / "metrics.csv").read_text().split("\n") for how in ("packed", "alone")]
+        assert tables[0][0] == tables[1][0] and len(tables[0]) == len(tables[1]) == 4
+        words = [load_words(tmp_path / f"{how}-{i}") for how in ("packed", "alone")]
+        assert [w.placeholder for w in words[0]] == [w.placeholder for w in words[1]]
+        assert_close([w.vectors for w in words[0]], [w.vectors for w in words[1]])
+
+
+def test_a_run_goes_on_alone_and_in_a_pack_as_if_it_had_never_stopped(runs, trainer, tmp_path):
+    straight, pack = Pack(runs()), Pack(runs())
+    trainer(6).fit(straight)
+    first = trainer(3)
+    first.fit(pack)
+    first.save_checkpoint(tmp_path / "pack.ckpt")
+    parts = split_checkpoint(pack, torch.load(tmp_path / "pack.ckpt", weights_only=False))
+
+    for run, part, alone in zip(straight.runs, parts, runs(), strict=True):
+        torch.save(part, tmp_path / "alone.ckpt")
+        trainer(6).fit(alone, ckpt_path=tmp_path / "alone.ckpt")
+        assert_close(vectors_of(alone), vectors_of(run))
+
+    again = Pack(runs())
+    torch.save(join_checkpoints(again, parts), tmp_path / "joined.ckpt")
+    trainer(6).fit(again, ckpt_path=tmp_path / "joined.ckpt")
+    for run, expected in zip(again.runs, straight.runs, strict=True):
+        assert_close(vectors_of(run), vectors_of(expected))
+
+
+def test_the_checkpoint_of_another_concept_does_not_join(runs, trainer, tmp_path):
+    pack = Pack(runs())
+    first = trainer(1)
+    first.fit(pack)
+    first.save_checkpoint(tmp_path / "pack.ckpt")
+    one, two, three = split_checkpoint(pack, torch.load(tmp_path / "pack.ckpt", weights_only=False))
+    with pytest.raises(ValueError, match="start anew without resume"):
+        join_checkpoints(Pack(runs()), [two, one, three])
+
+
+def test_a_pack_has_one_model(inversion, concept, tiny_ldm):
+    from copy import deepcopy
+
+    with pytest.raises(ValueError, match="must share one frozen model"):
+        Pack([inversion(concept()), inversion(concept(), ldm=deepcopy(tiny_ldm))])
