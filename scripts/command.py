@@ -4,9 +4,10 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
@@ -22,23 +23,33 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
 
     @functools.wraps(main)
     def guarded(config: DictConfig) -> None:
-        try:
+        with one_sentence(Path(HydraConfig.get().runtime.output_dir)):
             require_weights(config)
             main(config)
-        except (ValueError, InstantiationException) as error:
-            cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-            mistake = isinstance(cause, ValueError) or "unexpected keyword argument" in str(cause)
-            if os.environ.get("HYDRA_FULL_ERROR") == "1" or not mistake:
-                raise
-            log.error("error: %s", cause)
-            _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
-            sys.exit(1)
-        except MissingMandatoryValue as error:
-            log.error("error: %s has no value: add %s=... to the command", error.full_key, error.full_key)
-            _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
-            sys.exit(1)
 
     return guarded
+
+
+@contextmanager
+def one_sentence(*runs: Path) -> Iterator[None]:
+    """What `command` does about a mistake; `runs` are the folders to take away."""
+    try:
+        yield
+    except (ValueError, InstantiationException) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        mistake = isinstance(cause, ValueError) or "unexpected keyword argument" in str(cause)
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not mistake:
+            raise
+        _give_up(str(cause), runs)
+    except MissingMandatoryValue as error:
+        _give_up(f"{error.full_key} has no value: add {error.full_key}=... to the command", runs)
+
+
+def _give_up(why: str, runs: Iterable[Path]) -> NoReturn:
+    log.error("error: %s", why)
+    for run in runs:
+        _remove_if_empty(run)
+    sys.exit(1)
 
 
 def require_weights(node: Any) -> None:

@@ -1,7 +1,9 @@
 """Packs: runs of textual inversion that share the frozen model train in one batch, and each is left with what it would
 have learned alone. Samples of a batch never mix, so a run's gradient is that of its own samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as L
@@ -97,32 +99,40 @@ class RunTrainer:
         self.callback_metrics = {name.removeprefix(prefix): value for name, value in own.items()}
 
 
+# Which run's callback is at work, so that what it says can go to that run's log; None: the whole pack's.
+speaking: ContextVar[int | None] = ContextVar("speaking", default=None)
+
+
 class OfRun(L.Callback):
     """A callback of run number `index`, which sees that run as if it trained alone."""
 
     def __init__(self, callback: L.Callback, index: int) -> None:
         self.callback, self.index = callback, index
 
-    def _own(self, trainer: L.Trainer, pack: Pack) -> tuple[Any, Any]:
-        return RunTrainer(trainer, self.index), pack.runs[self.index]
+    def _call(self, hook: Callable[..., None], trainer: L.Trainer, pack: Pack, *step: Any) -> None:
+        before = speaking.set(self.index)
+        try:
+            hook(RunTrainer(trainer, self.index), pack.runs[self.index], *step)
+        finally:
+            speaking.reset(before)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Pack) -> None:
-        self.callback.on_fit_start(*self._own(trainer, pl_module))
+        self._call(self.callback.on_fit_start, trainer, pl_module)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Pack) -> None:
-        self.callback.on_train_start(*self._own(trainer, pl_module))
+        self._call(self.callback.on_train_start, trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Pack, *step: Any) -> None:
-        self.callback.on_train_batch_end(*self._own(trainer, pl_module), *step)
+        self._call(self.callback.on_train_batch_end, trainer, pl_module, *step)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Pack) -> None:
-        self.callback.on_validation_end(*self._own(trainer, pl_module))
+        self._call(self.callback.on_validation_end, trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Pack) -> None:
-        self.callback.on_train_end(*self._own(trainer, pl_module))
+        self._call(self.callback.on_train_end, trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: Pack) -> None:
-        self.callback.on_fit_end(*self._own(trainer, pl_module))
+        self._call(self.callback.on_fit_end, trainer, pl_module)
 
 
 def split_checkpoint(pack: Pack, checkpoint: Checkpoint) -> list[Checkpoint]:
@@ -160,3 +170,42 @@ def join_checkpoints(pack: Pack, parts: Sequence[Checkpoint]) -> Checkpoint:
         "optimizer_states": [{"state": state, "param_groups": groups}],
         "callbacks": {},
     }
+
+
+class PackCheckpoint(L.Callback):
+    """Every `every` steps, last.ckpt of each run in its folder, from which it goes on alone or in a pack."""
+
+    def __init__(self, folders: Sequence[Path], every: int) -> None:
+        self.folders, self.every = list(folders), every
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Pack, *_: Any) -> None:
+        if trainer.global_step % self.every:
+            return
+        whole = self.folders[0] / "pack.ckpt"
+        trainer.save_checkpoint(whole)
+        if trainer.is_global_zero:
+            parts = split_checkpoint(pl_module, torch.load(whole, weights_only=False))
+            for folder, part in zip(self.folders, parts, strict=True):
+                partial = folder / "last.partial"
+                torch.save(part, partial)
+                partial.replace(folder / "last.ckpt")
+            whole.unlink()
+
+
+def saved_bytes(run: TextualInversion) -> int:
+    """Memory that the backward pass of one step of `run` keeps from its forward pass."""
+    storages: dict[int, int] = {}
+    own = {parameter.untyped_storage().data_ptr() for parameter in run.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    run.on_fit_start()
+    batch = {name: value.to(run.device) for name, value in run.draw(0).items()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        losses = run.losses(batch)
+    del losses
+    return sum(storages.values())

@@ -1,0 +1,76 @@
+"""`launcher=packed`: the jobs of a sweep that share the frozen model train together, in one process and one batch."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from command import one_sentence
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+log = logging.getLogger(__name__)
+
+ConfigStore.instance().store(
+    group="hydra/launcher",
+    name="packed",
+    node={"_target_": f"{__name__}.PackedLauncher", "max_size": None},
+)
+
+
+class PackedLauncher(Launcher):
+    """Every job gets its own folder and files, as if launched alone. `max_size` is the largest number of jobs in a
+    pack; None takes as many as the memory holds. A job that fits no other's pack trains by itself."""
+
+    def __init__(self, max_size: int | None = None) -> None:
+        self.max_size = max_size
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        import packs  # torch: only where it is needed, every command scans this folder
+
+        setup_globals()
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        configs = [self._job_config(o, initial_job_idx + i) for i, o in enumerate(job_overrides)]
+        jobs = [self._run(config, _resolved) for config in configs]
+        resolved = [job.return_value for job in jobs]
+        words = [" ".join(filter_overrides(overrides)) for overrides in job_overrides]
+        says = [f"#{config.hydra.job.num}: {said}" for config, said in zip(configs, words, strict=True)]
+        with one_sentence(*(Path(config.paths.run) for config in resolved)):
+            for members in packs.group(resolved, self.max_size):
+                if len(members) == 1:
+                    (i,) = members
+                    log.info("by itself trains %s", says[i])
+                    jobs[i] = self._run(configs[i], self.task_function)
+                else:
+                    log.info("together train\n  %s", "\n  ".join(says[i] for i in members))
+                    packs.fit([resolved[i] for i in members])
+        return jobs
+
+    def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        return config
+
+    def _run(self, config: DictConfig, task: TaskFunction) -> JobReturn:
+        job = run_job(
+            hydra_context=self.hydra_context,
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        # It has sent the log to the job's own file.
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        return job
+
+
+def _resolved(config: DictConfig) -> DictConfig:
+    """As the job would see it: with its own folder."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    return OmegaConf.create(resolved)  # pyright: ignore[reportReturnType]

@@ -1,0 +1,146 @@
+"""From the configs of a sweep's jobs to packs that train together."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytorch_lightning as L
+import torch
+from command import require_weights
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
+from train import HARMLESS, checkpoint_to_resume
+
+from textual_inversion.learner import TextualInversion
+from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints, saved_bytes, speaking
+
+log = logging.getLogger("packs")
+
+INVERSION = "textual_inversion.learner.TextualInversion"
+
+
+def shared(config: DictConfig) -> Any:
+    """What jobs of one pack must agree about: all but the concepts, and the folders and words that follow from them.
+    None for a job that is no inversion."""
+    if config.module is None or config.module.get("_target_") != INVERSION:
+        return None
+    module = {name: value for name, value in config.module.items() if name != "concepts"}
+    random_model = config.module.ldm.get("weights") is None
+    checkpoint = checkpoint_to_resume(config.resume, Path(config.paths.run))
+    return {
+        "module": OmegaConf.to_container(OmegaConf.create(module)),
+        "trainer": OmegaConf.to_container(config.trainer),
+        "seed": config.seed if random_model else None,
+        "step": _step_of(checkpoint),
+    }
+
+
+def _step_of(checkpoint: str | None) -> int:
+    return torch.load(checkpoint, weights_only=False)["global_step"] if checkpoint else 0
+
+
+def group(configs: Sequence[DictConfig], max_size: int | None) -> list[list[int]]:
+    """Numbers of the jobs that train together, in their order; a job that nobody can join is alone."""
+    packs: list[list[int]] = []
+    keys: list[Any] = []
+    for i, config in enumerate(configs):
+        key = shared(config)
+        if key is not None and key in keys:
+            packs[keys.index(key)].append(i)
+        else:
+            packs.append([i])
+            keys.append(key)
+    return [part for pack in packs for part in _parts(pack, configs, max_size)]
+
+
+def _parts(pack: list[int], configs: Sequence[DictConfig], max_size: int | None) -> list[list[int]]:
+    """A pack in pieces that fit the memory, as equal as can be."""
+    if len(pack) == 1:
+        return [pack]
+    size = min(len(pack), max_size or _fitting(configs[pack[0]]))
+    count = -(-len(pack) // size)
+    return [pack[i * len(pack) // count : (i + 1) * len(pack) // count] for i in range(count)]
+
+
+def _fitting(config: DictConfig) -> int:
+    """How many such runs the free memory holds: each keeps what its backward pass needs, half as much again for the
+    gradients on the way; a third of the memory stays free."""
+    run = build([config]).runs[0]
+    if torch.cuda.is_available():
+        run.cuda()
+        free = torch.cuda.mem_get_info()[0]
+    else:
+        free = psutil.virtual_memory().available
+    return max(1, int(free / 1.5 / (1.5 * saved_bytes(run))))
+
+
+def build(configs: Sequence[DictConfig]) -> Pack:
+    """The jobs' runs around one model."""
+    for config in configs:
+        require_weights(config)
+    torch.manual_seed(configs[0].seed)  # the weights of a model that has no file
+    ldm = instantiate(configs[0].module.ldm, _convert_="all")
+    runs: list[TextualInversion] = []
+    for config in configs:
+        settings = {name: value for name, value in config.module.items() if name != "ldm"}
+        runs.append(instantiate(OmegaConf.create(settings), _convert_="all", _partial_=True)(ldm=ldm))
+    return Pack(runs)
+
+
+class RunLog(logging.FileHandler):
+    """Takes what run number `index` and the pack as a whole say."""
+
+    def __init__(self, file: Path, index: int) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.addFilter(lambda record: speaking.get() in (None, index))
+
+
+def fit(configs: Sequence[DictConfig]) -> None:
+    """Trains the jobs, whose resolved configs these are, together."""
+    folders = [Path(config.paths.run) for config in configs]
+    logs = [RunLog(folder / "train.log", i) for i, folder in enumerate(folders)]
+    for handler in logs:
+        logging.getLogger().addHandler(handler)
+    try:
+        _fit(configs, folders)
+    finally:
+        for handler in logs:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+
+def _fit(configs: Sequence[DictConfig], folders: list[Path]) -> None:
+    pack = build(configs)
+    callbacks: list[L.Callback] = []
+    every = 1
+    for i, config in enumerate(configs):
+        OmegaConf.save(config, folders[i] / "config.yaml")
+        for node in config.callbacks.values():
+            callback = instantiate(node, _convert_="all")
+            if isinstance(callback, ModelCheckpoint):
+                every = callback._every_n_train_steps
+            elif not isinstance(callback, ProgressBar):
+                callbacks.append(OfRun(callback, i))
+            elif i == 0:
+                callbacks.append(callback)
+    callbacks.append(PackCheckpoint(folders, every))
+    trainer = instantiate(configs[0].trainer, callbacks=callbacks, enable_checkpointing=False, _convert_="all")
+    for message in HARMLESS:
+        warnings.filterwarnings("ignore", message)
+    trainer.fit(pack, ckpt_path=_joined(pack, configs))
+
+
+def _joined(pack: Pack, configs: Sequence[DictConfig]) -> str | None:
+    """A file with the jobs' own checkpoints in one, if they have any."""
+    files = [checkpoint_to_resume(config.resume, Path(config.paths.run)) for config in configs]
+    if files[0] is None:
+        return None
+    parts = [torch.load(file, weights_only=False) for file in files if file]
+    path = Path(configs[0].paths.run) / "pack.ckpt"
+    torch.save(join_checkpoints(pack, parts), path)
+    log.info("resuming %d runs from step %d", len(parts), parts[0]["global_step"])
+    return str(path)
