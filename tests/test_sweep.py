@@ -98,3 +98,14 @@ def test_a_mistake_in_one_job_is_said_before_any_trains(tmp_path):
     done = train("launcher=packed", "concept.initializer=cat,qwxyz", f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 1 and "error: the initializer 'qwxyz' is no word" in done.stdout
     assert "Traceback" not in done.stderr and not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_a_packed_job_may_stop_on_its_plateau(tmp_path):
+    settings = ["early_stop=plateau", "callbacks.early_stop.patience=1", "callbacks.early_stop.min_delta=10.0"]
+    done = train(
+        "launcher=packed", "concept.seed=0,1", "trainer.max_steps=50", *settings, f"hydra.sweep.dir={tmp_path}"
+    )
+    assert done.returncode == 0, done.stderr
+    for job in "01":
+        (word,) = load_words(tmp_path / job)
+        assert word.provenance["steps"] == 4

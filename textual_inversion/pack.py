@@ -16,6 +16,7 @@ from ldm.data import BatchStream, FixedBatches
 from .learner import TextualInversion
 
 Checkpoint = dict[str, Any]
+PackBatch = Mapping[int, Mapping[str, Tensor]]  # number of the run -> its batch
 
 
 class Pack(L.LightningModule):
@@ -28,7 +29,11 @@ class Pack(L.LightningModule):
         if any(run.ldm is not self.ldm for run in runs):
             raise ValueError("the runs of a pack must share one frozen model: build it once and give it to each.")
         self.runs = cast(Sequence[TextualInversion], nn.ModuleList(runs))
-        self._samples = [run.batch_size * len(run.concepts) for run in runs]
+        self.stopped: dict[int, int] = {}  # run -> the step at which it ended before the others
+
+    def still_training(self) -> dict[int, TextualInversion]:
+        """Number -> run, of those that still train."""
+        return {i: run for i, run in enumerate(self.runs) if i not in self.stopped}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         state = super().state_dict(*args, **kwargs)
@@ -38,25 +43,25 @@ class Pack(L.LightningModule):
         for run in self.runs:
             run.on_fit_start()
 
-    def draw(self, step: int) -> dict[str, Tensor]:
-        """The runs' batches of optimiser step `step`, one after another."""
-        batches = [run.draw(step) for run in self.runs]
-        return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    def draw(self, step: int) -> PackBatch:
+        """The batches of optimiser step `step`."""
+        return {i: run.draw(step) for i, run in self.still_training().items()}
 
-    def losses(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """eq. 2 for each concept of each run: [its concepts]."""
-        ids = batch["ids"].split(self._samples)
-        rows = torch.cat([run.embed(own) for run, own in zip(self.runs, ids, strict=True)])
-        c = self.ldm.cond_stage_model.encode(rows)
-        per_sample = self.ldm.losses(batch["z_0"], c, batch["t"], batch["eps"])
-        return [run.per_concept(own) for run, own in zip(self.runs, per_sample.split(self._samples), strict=True)]
+    def losses(self, batch: PackBatch) -> dict[int, Tensor]:
+        """eq. 2 for each concept of each run that still trains: number -> [its concepts]."""
+        runs = {i: run for i, run in self.still_training().items() if i in batch}
+        rows = torch.cat([run.embed(batch[i]["ids"]) for i, run in runs.items()])
+        z_0, t, eps = (torch.cat([batch[i][name] for i in runs]) for name in ("z_0", "t", "eps"))
+        per_sample = self.ldm.losses(z_0, self.ldm.cond_stage_model.encode(rows), t, eps)
+        own = per_sample.split([len(batch[i]["t"]) for i in runs])
+        return {i: run.per_concept(losses) for (i, run), losses in zip(runs.items(), own, strict=True)}
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: PackBatch, batch_idx: int) -> Tensor:
         losses = self.losses(batch)
-        for i, (run, own) in enumerate(zip(self.runs, losses, strict=True)):
-            run.require_finite(own, self.global_step)
+        for i, own in losses.items():
+            self.runs[i].require_finite(own, self.global_step)
             self.log(f"{i}/train/loss", own.detach().mean())
-        everything = torch.cat(losses)
+        everything = torch.cat(list(losses.values()))
         self.log("train/loss", everything.detach().mean(), prog_bar=True)
         return everything.sum()
 
@@ -65,38 +70,53 @@ class Pack(L.LightningModule):
             for run in self.runs:
                 run.require_gradients()
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: PackBatch, batch_idx: int) -> None:
         losses = self.losses(batch)
-        for i, (run, own) in enumerate(zip(self.runs, losses, strict=True)):
-            self.log_dict({f"{i}/{name}": value for name, value in run.validation_metrics(own).items()})
-        self.log("val/loss", torch.cat(losses).mean(), prog_bar=True)
+        for i, own in losses.items():
+            metrics = {f"{i}/{name}": value for name, value in self.runs[i].validation_metrics(own).items()}
+            self.log_dict(metrics, batch_size=1)
+        self.log("val/loss", torch.cat(list(losses.values())).mean(), prog_bar=True, batch_size=1)
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader(BatchStream(self.draw, self.global_step), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        of_runs = zip(*(run.validation_batches() for run in self.runs), strict=True)
-        batches = [{name: torch.cat([own[name] for own in together]) for name in together[0]} for together in of_runs]
-        return DataLoader(FixedBatches(batches), batch_size=None)
+        together = zip(*(run.validation_batches() for run in self.runs), strict=True)
+        return DataLoader(FixedBatches([dict(enumerate(batches)) for batches in together]), batch_size=None)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW([group for run in self.runs for group in run.parameter_groups()])
 
 
 class RunTrainer:
-    """What the callbacks of run number `index` see of the pack's trainer: its steps, and the metrics of that run."""
+    """What the callbacks of run number `index` see of the pack's trainer: the metrics of that run, and the end of its
+    training when one of them sets `should_stop`; all else is the trainer's own."""
 
-    sanity_checking = False
+    def __init__(self, trainer: L.Trainer, pack: Pack, index: int) -> None:
+        self._trainer, self._pack, self._index = trainer, pack, index
 
-    def __init__(self, trainer: L.Trainer, index: int) -> None:
-        self.is_global_zero, self.global_step, self.max_steps = (
-            trainer.is_global_zero,
-            trainer.global_step,
-            trainer.max_steps,
-        )
-        prefix = f"{index}/"
-        own = {name: value for name, value in trainer.callback_metrics.items() if name.startswith(prefix)}
-        self.callback_metrics = {name.removeprefix(prefix): value for name, value in own.items()}
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trainer, name)
+
+    @property
+    def global_step(self) -> int:
+        return self._pack.stopped.get(self._index, self._trainer.global_step)
+
+    @property
+    def callback_metrics(self) -> dict[str, Tensor]:
+        prefix = f"{self._index}/"
+        own = {name: value for name, value in self._trainer.callback_metrics.items() if name.startswith(prefix)}
+        return {name.removeprefix(prefix): value for name, value in own.items()}
+
+    @property
+    def should_stop(self) -> bool:
+        return self._index in self._pack.stopped
+
+    @should_stop.setter
+    def should_stop(self, value: bool) -> None:
+        if value and not self.should_stop:
+            self._pack.stopped[self._index] = self._trainer.global_step
+            self._trainer.should_stop = len(self._pack.stopped) == len(self._pack.runs)
 
 
 # Which run's callback is at work, so that what it says can go to that run's log; None: the whole pack's.
@@ -109,10 +129,20 @@ class OfRun(L.Callback):
     def __init__(self, callback: L.Callback, index: int) -> None:
         self.callback, self.index = callback, index
 
+    @property
+    def state_key(self) -> str:
+        return f"{self.index}/{self.callback.state_key}"
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.callback.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.callback.load_state_dict(state_dict)
+
     def _call(self, hook: Callable[..., None], trainer: L.Trainer, pack: Pack, *step: Any) -> None:
         before = speaking.set(self.index)
         try:
-            hook(RunTrainer(trainer, self.index), pack.runs[self.index], *step)
+            hook(RunTrainer(trainer, pack, self.index), pack.runs[self.index], *step)
         finally:
             speaking.reset(before)
 
@@ -123,10 +153,12 @@ class OfRun(L.Callback):
         self._call(self.callback.on_train_start, trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Pack, *step: Any) -> None:
-        self._call(self.callback.on_train_batch_end, trainer, pl_module, *step)
+        if self.index not in pl_module.stopped:
+            self._call(self.callback.on_train_batch_end, trainer, pl_module, *step)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Pack) -> None:
-        self._call(self.callback.on_validation_end, trainer, pl_module)
+        if self.index not in pl_module.stopped:
+            self._call(self.callback.on_validation_end, trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Pack) -> None:
         self._call(self.callback.on_train_end, trainer, pl_module)
@@ -140,14 +172,13 @@ def split_checkpoint(pack: Pack, checkpoint: Checkpoint) -> list[Checkpoint]:
     (optimizer,) = checkpoint["optimizer_states"]
     parts, first = [], 0
     for i, run in enumerate(pack.runs):
-        prefix, count = f"runs.{i}.", len(run.concepts)
-        own = {n.removeprefix(prefix): v for n, v in checkpoint["state_dict"].items() if n.startswith(prefix)}
+        count = len(run.concepts)
         groups = [group | {"params": [j]} for j, group in enumerate(optimizer["param_groups"][first : first + count])]
         state = {j: optimizer["state"][first + j] for j in range(count)}
         part = checkpoint | {
-            "state_dict": own,
+            "state_dict": _renamed(checkpoint["state_dict"], f"runs.{i}.", ""),
             "optimizer_states": [{"state": state, "param_groups": groups}],
-            "callbacks": {},
+            "callbacks": _renamed(checkpoint["callbacks"], f"{i}/", ""),
         }
         run.on_save_checkpoint(part)
         parts.append(part)
@@ -157,19 +188,25 @@ def split_checkpoint(pack: Pack, checkpoint: Checkpoint) -> list[Checkpoint]:
 
 def join_checkpoints(pack: Pack, parts: Sequence[Checkpoint]) -> Checkpoint:
     """The runs' checkpoints of one step -> the pack's. Raises ValueError if one is of another concept."""
-    state_dict, state, groups = {}, {}, []
+    state_dict, state, groups, callbacks = {}, {}, [], {}
     for i, (run, part) in enumerate(zip(pack.runs, parts, strict=True)):
         run.on_load_checkpoint(part)
         (optimizer,) = part["optimizer_states"]
-        state_dict |= {f"runs.{i}.{name}": value for name, value in part["state_dict"].items()}
+        state_dict |= _renamed(part["state_dict"], "", f"runs.{i}.")
+        callbacks |= _renamed(part["callbacks"], "", f"{i}/")
         for j, group in enumerate(optimizer["param_groups"]):
             state[len(groups)] = optimizer["state"][j]
             groups.append(group | {"params": [len(groups)]})
     return dict(parts[0]) | {
         "state_dict": state_dict,
         "optimizer_states": [{"state": state, "param_groups": groups}],
-        "callbacks": {},
+        "callbacks": callbacks,
     }
+
+
+def _renamed(table: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """What begins with `old`, beginning with `new` instead."""
+    return {new + name.removeprefix(old): value for name, value in table.items() if name.startswith(old)}
 
 
 class PackCheckpoint(L.Callback):
@@ -185,7 +222,8 @@ class PackCheckpoint(L.Callback):
         trainer.save_checkpoint(whole)
         if trainer.is_global_zero:
             parts = split_checkpoint(pl_module, torch.load(whole, weights_only=False))
-            for folder, part in zip(self.folders, parts, strict=True):
+            for i in pl_module.still_training():
+                folder, part = self.folders[i], parts[i]
                 partial = folder / "last.partial"
                 torch.save(part, partial)
                 partial.replace(folder / "last.ckpt")

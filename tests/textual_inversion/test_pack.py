@@ -1,7 +1,9 @@
 """A run in a pack learns, writes and resumes as it does alone."""
 
 import pytest
+import pytorch_lightning as L
 import torch
+from pytorch_lightning.callbacks import EarlyStopping
 
 from ldm.callbacks import MetricsTable
 from ldm.latents import weights_hash
@@ -81,6 +83,67 @@ def test_a_run_goes_on_alone_and_in_a_pack_as_if_it_had_never_stopped(runs, trai
     trainer(6).fit(again, ckpt_path=tmp_path / "joined.ckpt")
     for run, expected in zip(again.runs, straight.runs, strict=True):
         assert_close(vectors_of(run), vectors_of(expected))
+
+
+class StopAt(L.Callback):
+    """Stops at a validation, as EarlyStopping does, and notes the steps it sees."""
+
+    def __init__(self, step):
+        self.step, self.seen, self.ended = step, [], None
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        self.seen.append(trainer.global_step)
+
+    def on_validation_end(self, trainer, pl_module):
+        if trainer.global_step >= self.step:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer, pl_module):
+        self.ended = trainer.global_step
+
+
+def test_a_run_may_end_before_the_others(runs, trainer):
+    stops = [StopAt(2), StopAt(4), StopAt(99)]
+    settings = {"limit_val_batches": None, "val_check_interval": 2}
+    pack = Pack(runs())
+    trainer(6, callbacks=[OfRun(stop, i) for i, stop in enumerate(stops)], **settings).fit(pack)
+    assert [stop.ended for stop in stops] == [2, 4, 6]
+    assert [stop.seen[-1] for stop in stops] == [2, 4, 6]
+    for run, alone, steps in zip(pack.runs, runs(), (2, 4, 6), strict=True):
+        trainer(steps).fit(alone)
+        assert_close(vectors_of(run), vectors_of(alone))
+
+
+def test_a_pack_ends_when_all_its_runs_have(runs, trainer):
+    settings = {"limit_val_batches": None, "val_check_interval": 1}
+    shortened = trainer(9, callbacks=[OfRun(StopAt(2 + i), i) for i in range(3)], **settings)
+    shortened.fit(Pack(runs()))
+    assert shortened.global_step == 4
+
+
+def test_lightnings_own_early_stopping_works_for_a_run(runs, trainer):
+    settings = {"limit_val_batches": None, "val_check_interval": 1}
+    impatient = EarlyStopping("val/loss", patience=1, min_delta=10.0)  # nothing is ever that much better
+    patient = EarlyStopping("val/loss", patience=3, min_delta=10.0)
+    pack = Pack(runs())
+    trainer(8, callbacks=[OfRun(impatient, 0), OfRun(patient, 1)], **settings).fit(pack)
+    assert pack.stopped == {0: 2, 1: 4}
+
+
+def test_callbacks_go_on_with_their_own_state(runs, trainer, tmp_path):
+    settings = {"limit_val_batches": None, "val_check_interval": 1}
+
+    def stops():
+        return [OfRun(EarlyStopping("val/loss", patience=4 + i, min_delta=10.0), i) for i in range(3)]
+
+    pack, first = Pack(runs()), trainer(3, callbacks=stops(), **settings)
+    first.fit(pack)
+    first.save_checkpoint(tmp_path / "pack.ckpt")
+    parts = split_checkpoint(pack, torch.load(tmp_path / "pack.ckpt", weights_only=False))
+    again = Pack(runs())
+    torch.save(join_checkpoints(again, parts), tmp_path / "joined.ckpt")
+    trainer(9, callbacks=stops(), **settings).fit(again, ckpt_path=tmp_path / "joined.ckpt")
+    assert again.stopped == {0: 5, 1: 6, 2: 7}
 
 
 def test_the_checkpoint_of_another_concept_does_not_join(runs, trainer, tmp_path):
