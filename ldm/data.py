@@ -63,10 +63,10 @@ def epoch_indices(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
 class BatchStream(IterableDataset):
     """batch_at(start), batch_at(start + 1), ... for ever, shared out among the loader's workers in order."""
 
-    def __init__(self, batch_at: Callable[[int], Batch], start: int) -> None:
+    def __init__(self, batch_at: Callable[[int], Any], start: int) -> None:
         self.batch_at, self.start = batch_at, start
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
         return (self.batch_at(step) for step in count(self.start + first, stride))
@@ -75,10 +75,10 @@ class BatchStream(IterableDataset):
 class FixedBatches(Dataset):
     """A few batches that are the same at every pass."""
 
-    def __init__(self, batches: Sequence[Batch]) -> None:
+    def __init__(self, batches: Sequence[Any]) -> None:
         self.batches = batches
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Any:
         return self.batches[index]
 
     def __len__(self) -> int:

@@ -19,8 +19,10 @@ def parts(ldm: LatentDiffusion, picture_side: int) -> SimpleNamespace:
     """diffusers' own unet, vae, text encoder and scheduler for a model with the BERT-style text encoder."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of diffusers about itself
-        from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
         from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
+        from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
         made: dict[str, Any] = {
             "unet": UNet2DConditionModel.from_config(unet_config(ldm.unet)),
@@ -78,7 +80,7 @@ def painter(ldm: LatentDiffusion, picture_side: int) -> Callable[[list[str], int
     """LDMTextToImagePipeline with the same weights: (prompts, steps, guidance) -> pictures."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from diffusers import LDMTextToImagePipeline
+        from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMTextToImagePipeline
 
     def tokenizer(texts: list[str], **_: Any) -> SimpleNamespace:
         """The pipeline asks for 77 tokens; this model reads fewer."""
