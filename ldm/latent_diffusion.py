@@ -58,8 +58,8 @@ class LatentDiffusion(L.LightningModule):
         return cast(UNet, self.model["diffusion_model"])
 
     def eps(self, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        """The predicted noise, like z_t [b, c, h, w]; t [b]. The UNet may hold its weights in another precision."""
-        return self.enters(self.unet, z_t.to(self.unet.dtype), t, c.to(self.unet.dtype)).to(z_t.dtype)
+        """The predicted noise, like z_t [b, c, h, w]; t [b]."""
+        return self.enters(self.unet, z_t, t, c)
 
     @property
     def alpha_bar(self) -> Tensor:

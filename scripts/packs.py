@@ -1,7 +1,6 @@
 """From the configs of a sweep's jobs to packs that train together."""
 
 import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from command import require_weights
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
-from train import HARMLESS, checkpoint_to_resume
+from train import checkpoint_to_resume, ignore_harmless_warnings
 
 from textual_inversion.learner import TextualInversion
 from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints, saved_bytes, speaking
@@ -21,6 +20,7 @@ from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints
 log = logging.getLogger("packs")
 
 INVERSION = "textual_inversion.learner.TextualInversion"
+JOINED = "joined.ckpt"  # in the first run's folder while the pack resumes
 
 
 def shared(config: DictConfig) -> Any:
@@ -129,9 +129,9 @@ def _fit(configs: Sequence[DictConfig], folders: list[Path]) -> None:
                 callbacks.append(callback)
     callbacks.append(PackCheckpoint(folders, every))
     trainer = instantiate(configs[0].trainer, callbacks=callbacks, enable_checkpointing=False, _convert_="all")
-    for message in HARMLESS:
-        warnings.filterwarnings("ignore", message)
+    ignore_harmless_warnings()
     trainer.fit(pack, ckpt_path=_joined(pack, configs))
+    (folders[0] / JOINED).unlink(missing_ok=True)
 
 
 def _joined(pack: Pack, configs: Sequence[DictConfig]) -> str | None:
@@ -140,7 +140,7 @@ def _joined(pack: Pack, configs: Sequence[DictConfig]) -> str | None:
     if files[0] is None:
         return None
     parts = [torch.load(file, weights_only=False) for file in files if file]
-    path = Path(configs[0].paths.run) / "pack.ckpt"
+    path = Path(configs[0].paths.run) / JOINED
     torch.save(join_checkpoints(pack, parts), path)
     log.info("resuming %d runs from step %d", len(parts), parts[0]["global_step"])
     return str(path)

@@ -20,6 +20,11 @@ log = logging.getLogger("train")
 HARMLESS = ("Found .* in eval mode", "Checkpoint directory .* not empty", ".* does not have many workers", ".*LeafSpec")
 
 
+def ignore_harmless_warnings() -> None:
+    for message in HARMLESS:
+        warnings.filterwarnings("ignore", message)
+
+
 def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
     """The checkpoint to go on from: `resume` is "auto" (the run folder's own, if any), a path that must exist, or
     None."""
@@ -46,8 +51,7 @@ def main(config: DictConfig) -> None:
     OmegaConf.save(config, run / "config.yaml", resolve=True)
     if checkpoint:
         log.info("resuming from %s", checkpoint)
-    for message in HARMLESS:
-        warnings.filterwarnings("ignore", message)
+    ignore_harmless_warnings()
     trainer.fit(module, data, ckpt_path=checkpoint)
 
 

@@ -74,6 +74,7 @@ def test_a_stopped_sweep_goes_on_with_the_same_command(sweep, tmp_path):
     assert train(*settings, "trainer.max_steps=2").returncode == 0
     again = train(*settings, "trainer.max_steps=6")
     assert again.returncode == 0 and "resuming 2 runs from step 2" in again.stdout, again.stderr
+    assert files(tmp_path / "0") == files(folder / "1")
     for job, of_sweep in (("0", "1"), ("1", "3")):
         torch.testing.assert_close(vectors(tmp_path / job), vectors(folder / of_sweep), rtol=0, atol=1e-6)
 

@@ -32,8 +32,7 @@ def concept_identity(concept: Concept) -> dict[str, Any]:
 class TextualInversion(L.LightningModule):
     """Learns the vectors of `concepts` in the frozen `ldm` with `batch_size` samples a step for each.
 
-    Its state dict is the embeddings alone. `image_size` is the side that pictures are brought to. The frozen UNet and
-    text encoder are held in `frozen_dtype`, such as "bfloat16"; the vectors, their optimiser and the loss are float32.
+    Its state dict is the embeddings alone. `image_size` is the side that pictures are brought to.
     """
 
     def __init__(
@@ -44,13 +43,10 @@ class TextualInversion(L.LightningModule):
         batch_size: int = 4,
         weight_decay: float = 0.0,
         validation_draws: int = 32,
-        frozen_dtype: str = "float32",
     ) -> None:
         super().__init__()
         self.strict_loading = False  # the frozen model is not in the checkpoint
         self.ldm = ldm.eval().requires_grad_(False)
-        for part in (ldm.unet, ldm.cond_stage_model):
-            part.to(getattr(torch, frozen_dtype))
         self.concepts = tuple(concepts)
         self.batch_size, self.weight_decay, self.validation_draws = batch_size, weight_decay, validation_draws
         text = ldm.cond_stage_model
