@@ -1,8 +1,9 @@
 """Latent diffusion (Rombach et al. 2022, eq. 2): the UNet and the text encoder learn to denoise the autoencoder's
 latents. The state dict has exactly the names of the published text-to-image checkpoint."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self, cast
 
 import pytorch_lightning as L
 import torch
@@ -15,6 +16,17 @@ from .optimization import constant, with_schedule
 from .sampling import Sampler, guided
 from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
 from .unet import UNet
+
+
+@contextmanager
+def placed(module: L.LightningModule, device: torch.device) -> Iterator[None]:
+    """`module` on `device` for a while; then back where it waits, if that is somewhere else."""
+    home = module.device
+    module.to(device)
+    try:
+        yield
+    finally:
+        module.to(home)
 
 
 class LatentDiffusion(L.LightningModule):
@@ -57,9 +69,16 @@ class LatentDiffusion(L.LightningModule):
     def unet(self) -> UNet:
         return cast(UNet, self.model["diffusion_model"])
 
+    def frozen(self, dtype: torch.dtype = torch.float32) -> Self:
+        """Itself, for painting and inversion: no gradients, laid out for the kernels, UNet and text encoder in `dtype`
+        (the autoencoder overflows in half precision; it works seldom)."""
+        for network in (self.unet, self.cond_stage_model):
+            network.to(dtype)
+        return self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
     def eps(self, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        """The predicted noise, like z_t [b, c, h, w]; t [b]."""
-        return self.enters(self.unet, z_t, t, c)
+        """The predicted noise, float32 like z_t [b, c, h, w]; t [b]. The UNet computes in its own precision."""
+        return self.enters(self.unet, z_t.to(self.unet.dtype), t, c.to(self.unet.dtype)).float()
 
     @property
     def alpha_bar(self) -> Tensor:
@@ -69,14 +88,16 @@ class LatentDiffusion(L.LightningModule):
     @torch.no_grad()
     def encode_first_stage(self, x: Tensor) -> DiagonalGaussian:
         """x [b, 3, H, W] in [-1, 1] -> posterior over scaled latents z_0 [b, c, h, w]."""
-        posterior = self.first_stage_model.encode(x)
+        with placed(self.first_stage_model, x.device):
+            posterior = self.first_stage_model.encode(x)
         log_scale = torch.tensor(self.scale_factor).log()
         return DiagonalGaussian(posterior.mean * self.scale_factor, posterior.logvar + 2.0 * log_scale)
 
     @torch.no_grad()
     def decode_first_stage(self, z: Tensor) -> Tensor:
         """z_0 [b, c, h, w] -> x [b, 3, H, W], about [-1, 1]."""
-        return self.first_stage_model.decode(z / self.scale_factor)
+        with placed(self.first_stage_model, z.device):
+            return self.first_stage_model.decode(z / self.scale_factor)
 
     @torch.no_grad()
     def sample(self, c: Tensor, z_T: Tensor, sampler: Sampler, guidance: float) -> Tensor:
@@ -94,7 +115,7 @@ class LatentDiffusion(L.LightningModule):
         """eq. 2 for each sample: mean squared error of the predicted noise [b]; z_0 and eps [b, ...], c [b, m, d], t
         [b]."""
         z_t = q_sample(z_0, eps, self.alpha_bar[t])
-        return (eps - self.eps(z_t, t, c).float()).square().mean(dim=(1, 2, 3))
+        return (eps - self.eps(z_t, t, c)).square().mean(dim=(1, 2, 3))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         rng = generator(self.seed, self.global_step)

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,4 +78,6 @@ def _remove_if_empty(run: Path) -> None:
         logging.shutdown()
         for file in files:
             file.unlink()
-        run.rmdir()
+        with suppress(OSError):  # the folder above may hold other runs
+            run.rmdir()
+            run.parent.rmdir()

@@ -1,7 +1,7 @@
 """From the configs of a sweep's jobs to packs that train together."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from train import checkpoint_to_resume, ignore_harmless_warnings
 
+from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion.learner import TextualInversion
 from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints, saved_bytes, speaking
 
@@ -43,8 +44,9 @@ def _step_of(checkpoint: str | None) -> int:
     return torch.load(checkpoint, weights_only=False)["global_step"] if checkpoint else 0
 
 
-def group(configs: Sequence[DictConfig], max_size: int | None) -> list[list[int]]:
-    """Numbers of the jobs that train together, in their order; a job that nobody can join is alone."""
+def group(configs: Sequence[DictConfig], max_size: int | None) -> Iterator[tuple[list[int], LatentDiffusion | None]]:
+    """Numbers of the jobs that train together, in their order; a job that nobody can join is alone. With them comes the
+    model, where it had to be built to see how many fit."""
     packs: list[list[int]] = []
     keys: list[Any] = []
     for i, config in enumerate(configs):
@@ -54,36 +56,42 @@ def group(configs: Sequence[DictConfig], max_size: int | None) -> list[list[int]
         else:
             packs.append([i])
             keys.append(key)
-    return [part for pack in packs for part in _parts(pack, configs, max_size)]
+    for pack in packs:
+        yield from _parts(pack, configs, max_size)
 
 
-def _parts(pack: list[int], configs: Sequence[DictConfig], max_size: int | None) -> list[list[int]]:
+def _parts(
+    pack: list[int], configs: Sequence[DictConfig], max_size: int | None
+) -> Iterator[tuple[list[int], LatentDiffusion | None]]:
     """A pack in pieces that fit the memory, as equal as can be."""
-    if len(pack) == 1:
-        return [pack]
-    size = min(len(pack), max_size or _fitting(configs[pack[0]]))
+    ldm, size = None, max_size or len(pack)
+    if len(pack) > 1 and max_size is None:
+        (run,) = build([configs[pack[0]]]).runs
+        ldm, size = run.ldm, min(len(pack), fitting(run))
     count = -(-len(pack) // size)
-    return [pack[i * len(pack) // count : (i + 1) * len(pack) // count] for i in range(count)]
+    for i in range(count):
+        yield pack[i * len(pack) // count : (i + 1) * len(pack) // count], ldm
+        ldm = None  # the next piece starts from untouched weights
 
 
-def _fitting(config: DictConfig) -> int:
+def fitting(run: TextualInversion) -> int:
     """How many such runs the free memory holds: each keeps what its backward pass needs, half as much again for the
     gradients on the way; a third of the memory stays free."""
-    run = build([config]).runs[0]
     if torch.cuda.is_available():
         run.cuda()
         free = torch.cuda.mem_get_info()[0]
     else:
         free = psutil.virtual_memory().available
-    return max(1, int(free / 1.5 / (1.5 * saved_bytes(run))))
+    needed = saved_bytes(run) * run.frozen_dtype.itemsize / torch.float32.itemsize
+    return max(1, int(free / 1.5 / (1.5 * needed)))
 
 
-def build(configs: Sequence[DictConfig]) -> Pack:
+def build(configs: Sequence[DictConfig], ldm: LatentDiffusion | None = None) -> Pack:
     """The jobs' runs around one model."""
     for config in configs:
         require_weights(config)
     torch.manual_seed(configs[0].seed)  # the weights of a model that has no file
-    ldm = instantiate(configs[0].module.ldm, _convert_="all")
+    ldm = ldm or instantiate(configs[0].module.ldm, _convert_="all")
     runs: list[TextualInversion] = []
     for config in configs:
         settings = {name: value for name, value in config.module.items() if name != "ldm"}
@@ -99,27 +107,26 @@ class RunLog(logging.FileHandler):
         self.addFilter(lambda record: speaking.get() in (None, index))
 
 
-def fit(configs: Sequence[DictConfig]) -> None:
-    """Trains the jobs, whose resolved configs these are, together."""
+def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
+    """Trains the jobs, whose resolved configs these are, together, with `ldm` if it is built already."""
     folders = [Path(config.paths.run) for config in configs]
     logs = [RunLog(folder / "train.log", i) for i, folder in enumerate(folders)]
     for handler in logs:
         logging.getLogger().addHandler(handler)
     try:
-        _fit(configs, folders)
+        _fit(build(configs, ldm), configs, folders)
     finally:
         for handler in logs:
             logging.getLogger().removeHandler(handler)
             handler.close()
 
 
-def _fit(configs: Sequence[DictConfig], folders: list[Path]) -> None:
-    pack = build(configs)
+def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path]) -> None:
     callbacks: list[L.Callback] = []
     every = 1
     for i, config in enumerate(configs):
         OmegaConf.save(config, folders[i] / "config.yaml")
-        for node in config.callbacks.values():
+        for node in filter(None, config.callbacks.values()):
             callback = instantiate(node, _convert_="all")
             if isinstance(callback, ModelCheckpoint):
                 every = callback._every_n_train_steps

@@ -97,7 +97,7 @@ def sheet_rows(images: Tensor, prompts: list[Prompt], wrong: list[str]) -> list[
 @torch.no_grad()
 def main(config: DictConfig) -> None:
     folder = Path(config.paths.run)
-    ldm = instantiate(config.ldm, _convert_="all").eval()
+    ldm = instantiate(config.ldm, _convert_="all").frozen()
     clip = instantiate(config.clip, _convert_="all").eval()
     questions = instantiate(config.questions, _convert_="all")
     scenes = instantiate(config.pictures.val)

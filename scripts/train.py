@@ -8,8 +8,9 @@ import warnings
 from pathlib import Path
 
 import hydra
-import torch
 from command import command
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -38,15 +39,25 @@ def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
     raise ValueError(f"resume={resume}: there is no such checkpoint; leave it out to start anew.")
 
 
+def require_experiment() -> None:
+    """Raises ValueError if the command line names none."""
+    if HydraConfig.get().runtime.choices["experiment"] is None:
+        known = GlobalHydra.instance().config_loader().get_group_options("experiment")
+        raise ValueError(f"nothing to do: add experiment=<one of {', '.join(known)}> to the command.")
+
+
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 @command
 def main(config: DictConfig) -> None:
+    require_experiment()
+    import torch  # seconds, which --help does without
+
     run = Path(config.paths.run)
     checkpoint = checkpoint_to_resume(config.resume, run)
     torch.manual_seed(config.seed)  # initial weights; every later draw is keyed by (seed, step)
     data = instantiate(config.data, _convert_="all")
     module = instantiate(config.module, _convert_="all")
-    callbacks = [instantiate(callback, _convert_="all") for callback in config.callbacks.values()]
+    callbacks = [instantiate(callback, _convert_="all") for callback in config.callbacks.values() if callback]
     trainer = instantiate(config.trainer, callbacks=callbacks, _convert_="all")
     OmegaConf.save(config, run / "config.yaml", resolve=True)
     if checkpoint:

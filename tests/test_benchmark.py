@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
+SIZES = ("pictures", "batch", "vectors", "concepts", "steps")
 
 
 def measure(folder: Path, *settings: str) -> dict[str, dict[str, float]]:
@@ -23,11 +26,32 @@ def test_loading_is_measured_and_recorded(tmp_path):
 
 
 def test_inversion_is_measured_against_diffusers(tmp_path):
-    results = measure(tmp_path, "case=inversion", "case.packs=[1,2]", "case.rounds=1", "case.steps=1")
-    assert set(results) == {"diffusers", "pack of 1", "pack of 2", "machine"}
-    two = results["pack of 2"]
-    assert two["ms"] == 2 * two["ms_per_concept"] > 0 and 0 < two["share_of_matrix_rate"] < 1
-    assert two["times_faster_than_diffusers"] == results["diffusers"]["ms"] / two["ms_per_concept"]
+    contenders = ["~case.contenders", "+case.contenders={two: {concepts: 2}}"]
+    results = measure(tmp_path, "case=inversion", *contenders, "case.rounds=1", "case.steps=1")
+    assert set(results) == {"diffusers", "two", "machine"}
+    two, theirs = results["two"], results["diffusers"]
+    assert two["ms_a_step"] == 2 * two["ms_a_concept_step"] > 0
+    assert two["times_faster_than_diffusers"] == theirs["ms_a_concept_step"] / two["ms_a_concept_step"]
+    assert 0 < two["share_of_floor"] == pytest.approx(two["floor_ms"] / two["ms_a_concept_step"])
+
+
+def test_growth_is_measured(tmp_path):
+    sizes = [f"case.sizes.{what}=[{n}]" for what, n in zip(SIZES, (3, 2, 2, 2, 1), strict=True)]
+    results = measure(tmp_path, "case=growth", *sizes, "case.rounds=1", "case.steps=1")
+    assert [(*by,) for by in results.values()] == [("3",), ("2",), ("2",), ("2",), ("1",)]
+    assert all(value > 0 for by in results.values() for value in by.values())
+
+
+def test_memory_is_measured_against_diffusers(tmp_path):
+    results = measure(tmp_path, "case=memory", "case.packs=[1]")
+    assert set(results) == {"diffusers", "pack of 1"}
+    assert all(result["peak"] > result["imports"] > 1e8 for result in results.values())
+
+
+def test_a_users_waiting_is_measured(tmp_path):
+    results = measure(tmp_path, "case=startup", 'case.arguments=["experiment=cat_toy","debug=tiny"]', "case.rounds=1")
+    assert 0 < results["help"]["seconds"] < results["first step"]["seconds"]
+    assert (tmp_path / "1" / "contact_sheet.png").is_file()
 
 
 def test_sampling_is_measured_against_diffusers(tmp_path):

@@ -33,7 +33,8 @@ class SaveWords(L.Callback):
         self.path, self.model = Path(folder) / FILE_NAME, model
         self.fingerprint = ""
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+    def setup(self, trainer: L.Trainer, pl_module: TextualInversion, stage: str) -> None:
+        """Before the learner's own, which may round the weights."""
         self.fingerprint = weights_hash(pl_module.ldm.cond_stage_model)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:

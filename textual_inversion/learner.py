@@ -1,6 +1,7 @@
 """Textual inversion (Gal et al. 2022, eq. 2): v* = argmin_v E ||eps - eps_theta(z_t, t, c_theta(y))||^2, everything but
 v frozen. One concept or many at once: the samples of a batch never mix, so each concept's gradient is its own."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from .concept import Concept
 from .embedding_manager import EmbeddingManager, initial_vectors
 from .pictures import load_pictures
 
+log = logging.getLogger(__name__)
+
 _VALIDATION = 1 << 31  # a step that no training reaches: the key of the fixed draws that validate
 
 
@@ -29,10 +32,41 @@ def concept_identity(concept: Concept) -> dict[str, Any]:
     return {name: getattr(concept, name) for name in ("placeholder", "initializer", "num_vectors", "seed")}
 
 
+def sample_losses(ldm: LatentDiffusion, rows: Tensor, z_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    """eq. 2 for each sample [b], from its embedded caption, rows [b, n, width]."""
+    return ldm.losses(z_0, ldm.cond_stage_model.encode(rows), t, eps)
+
+
+class CompiledLosses:
+    """`sample_losses`, compiled. Some builds of the compiler have lost or bent gradients without a word, so the first
+    batch goes both ways, and where they disagree everything stays as it was."""
+
+    def __init__(self) -> None:
+        self.losses = torch.compile(sample_losses)
+        self.checked = False
+
+    def __call__(self, ldm: LatentDiffusion, rows: Tensor, *sample: Tensor) -> Tensor:
+        if not self.checked and rows.requires_grad:
+            self._check(ldm, rows, *sample)
+        return self.losses(ldm, rows, *sample)
+
+    def _check(self, ldm: LatentDiffusion, rows: Tensor, *sample: Tensor) -> None:
+        rows = rows.detach().requires_grad_()
+        plain, compiled = (
+            torch.autograd.grad(losses(ldm, rows, *sample).sum(), rows)[0] for losses in (sample_losses, self.losses)
+        )
+        off = float((compiled - plain).norm() / plain.norm())
+        if not off < (1e-3 if ldm.unet.dtype == torch.float32 else 5e-2):  # also where it is not a number
+            log.warning("torch.compile bends the gradient here by %.2g: training goes on without it.", off)
+            self.losses = sample_losses
+        self.checked = True
+
+
 class TextualInversion(L.LightningModule):
     """Learns the vectors of `concepts` in the frozen `ldm` with `batch_size` samples a step for each.
 
-    Its state dict is the embeddings alone. `image_size` is the side that pictures are brought to.
+    Its state dict is the embeddings alone. `image_size` is the side that pictures are brought to. The frozen UNet and
+    text encoder compute in `frozen_dtype`, `compiled` if asked for; v*, its optimiser and the loss are float32.
     """
 
     def __init__(
@@ -43,10 +77,13 @@ class TextualInversion(L.LightningModule):
         batch_size: int = 4,
         weight_decay: float = 0.0,
         validation_draws: int = 32,
+        frozen_dtype: torch.dtype = torch.float32,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.strict_loading = False  # the frozen model is not in the checkpoint
-        self.ldm = ldm.eval().requires_grad_(False)
+        self.ldm, self.frozen_dtype = ldm.eval().requires_grad_(False), frozen_dtype
+        self.objective = CompiledLosses() if compiled else sample_losses
         self.concepts = tuple(concepts)
         self.batch_size, self.weight_decay, self.validation_draws = batch_size, weight_decay, validation_draws
         text = ldm.cond_stage_model
@@ -72,15 +109,19 @@ class TextualInversion(L.LightningModule):
         if checkpoint["concepts"] != own:
             raise ValueError(f"the checkpoint is of {checkpoint['concepts']}, not of {own}: start anew without resume.")
 
-    def on_fit_start(self) -> None:
-        """Encode every picture and its mirror image once: per concept, moments [n, flip, mean and std, c, h, w]."""
-        self.moments = [self._encode(pictures.images) for pictures in self.pictures]
+    def setup(self, stage: str) -> None:
+        """Before the model goes to the device: in half precision it takes half the room."""
+        self.ldm.frozen(self.frozen_dtype)
 
-    @torch.no_grad()
-    def _encode(self, images: Any) -> Tensor:
-        x = to_tensor(images).to(self.device)
-        posteriors = [self.ldm.encode_first_stage(view) for view in (x, x.flip(-1))]
-        return torch.stack([torch.stack([p.mean, p.std], dim=1) for p in posteriors], dim=1).cpu()
+    def on_fit_start(self) -> None:
+        """Encode every picture and its mirror image once: per concept, moments [n, flip, mean and std, c, h, w]. Then
+        the autoencoder makes room for the training, until a preview asks for it."""
+        self.moments = [torch.stack([self._encode(x) for x in to_tensor(p.images)]) for p in self.pictures]
+        self.ldm.first_stage_model.cpu()
+
+    def _encode(self, x: Tensor) -> Tensor:
+        posterior = self.ldm.encode_first_stage(torch.stack([x, x.flip(-1)]).to(self.device))
+        return torch.stack([posterior.mean, posterior.std], dim=1).cpu()
 
     def draw(self, step: int) -> dict[str, Tensor]:
         """The batch of optimiser step `step`: every sample depends on (its concept's seed, step, index) alone."""
@@ -106,8 +147,8 @@ class TextualInversion(L.LightningModule):
 
     def losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         """eq. 2 for each concept: [len(concepts)]."""
-        c = self.ldm.cond_stage_model.encode(self.embed(batch["ids"]))
-        return self.per_concept(self.ldm.losses(batch["z_0"], c, batch["t"], batch["eps"]))
+        rows = self.embed(batch["ids"])
+        return self.per_concept(self.objective(self.ldm, rows, batch["z_0"], batch["t"], batch["eps"]))
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids [b, n] -> embeddings [b, n, width] with v* in their places."""

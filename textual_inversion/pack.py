@@ -39,6 +39,9 @@ class Pack(L.LightningModule):
         state = super().state_dict(*args, **kwargs)
         return {name: value for name, value in state.items() if name.startswith("runs.") and ".embeddings." in name}
 
+    def setup(self, stage: str) -> None:
+        self.runs[0].setup(stage)
+
     def on_fit_start(self) -> None:
         for run in self.runs:
             run.on_fit_start()
@@ -52,7 +55,7 @@ class Pack(L.LightningModule):
         runs = {i: run for i, run in self.still_training().items() if i in batch}
         rows = torch.cat([run.embed(batch[i]["ids"]) for i, run in runs.items()])
         z_0, t, eps = (torch.cat([batch[i][name] for i in runs]) for name in ("z_0", "t", "eps"))
-        per_sample = self.ldm.losses(z_0, self.ldm.cond_stage_model.encode(rows), t, eps)
+        per_sample = self.runs[0].objective(self.ldm, rows, z_0, t, eps)
         own = per_sample.split([len(batch[i]["t"]) for i in runs])
         return {i: run.per_concept(losses) for (i, run), losses in zip(runs.items(), own, strict=True)}
 
@@ -145,6 +148,9 @@ class OfRun(L.Callback):
             hook(RunTrainer(trainer, pack, self.index), pack.runs[self.index], *step)
         finally:
             speaking.reset(before)
+
+    def setup(self, trainer: L.Trainer, pl_module: Pack, stage: str) -> None:
+        self._call(self.callback.setup, trainer, pl_module, stage)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Pack) -> None:
         self._call(self.callback.on_fit_start, trainer, pl_module)

@@ -1,12 +1,15 @@
 """Milliseconds of an optimiser step of textual inversion: ours, alone and in packs, against diffusers' and against the
 machine's best."""
 
+import copy
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as L
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ldm.data import to_tensor
@@ -15,7 +18,7 @@ from textual_inversion.concept import Concept
 from textual_inversion.learner import TextualInversion
 
 from . import theirs
-from .timing import interleaved, matrix_rate, repeat, wait_for_device
+from .timing import device, interleaved, matrix_rate, repeat, wait_for_device
 
 
 class StepTimes(L.Callback):
@@ -33,9 +36,11 @@ class StepTimes(L.Callback):
         return [after - before for before, after in zip(self.ends[2:], self.ends[3:], strict=False)]
 
 
-def pack_of(ldm: LatentDiffusion, concept: Concept, size: int, image_size: int, batch_size: int) -> TextualInversion:
+def pack_of(
+    ldm: LatentDiffusion, concept: Concept, size: int, image_size: int, batch_size: int, **options: Any
+) -> TextualInversion:
     concepts = [replace(concept, placeholder=f"<{i}>", seed=i) for i in range(size)]
-    return TextualInversion(ldm, concepts, image_size, batch_size)
+    return TextualInversion(ldm, concepts, image_size, batch_size, **options)
 
 
 def train(module: TextualInversion, steps: int) -> list[float]:
@@ -53,39 +58,51 @@ def train(module: TextualInversion, steps: int) -> list[float]:
     return times.seconds()
 
 
+def flops_of_step(module: TextualInversion) -> int:
+    module.setup("fit")
+    module.on_fit_start()
+    with FlopCounterMode(display=False) as counter:
+        module.losses({name: value.to(module.device) for name, value in module.draw(0).items()}).sum().backward()
+    return counter.get_total_flops()
+
+
 def inversion(
     folder: Path,
     ldm: LatentDiffusion,
     concept: Concept,
     image_size: int,
     batch_size: int,
-    packs: list[int],
+    contenders: Mapping[str, Mapping[str, Any]],
     rounds: int,
     steps: int,
 ) -> dict[str, dict[str, float]]:
-    """Seconds a step of diffusers, of ours alone and in packs; per concept, and as a share of diffusers'."""
+    """A step of diffusers' example and of `contenders` (name -> concepts in the pack, options of TextualInversion):
+    times, how much faster than diffusers, and the floor as a share of the time: the step's FLOPs at the rate at which
+    this machine multiplies matrices."""
+    ldm = ldm.to(device())
     alone = pack_of(ldm, concept, 1, image_size, batch_size)
+    flops = flops_of_step(alone)
     images = to_tensor(alone.pictures[0].images)[:batch_size].to(ldm.device)
-    alone.on_fit_start()
-    ids = alone.draw(0)["ids"].to(ldm.device)
-    step = theirs.inversion_step(ldm, images, ids, concept.learning_rate)
-    modules = {size: pack_of(ldm, concept, size, image_size, batch_size) for size in packs}
-    calls = {"diffusers": lambda: repeat(step, steps)}
-    for size, module in modules.items():
-        calls[f"pack of {size}"] = lambda module=module: train(module, steps)
+    step = theirs.inversion_step(ldm, images, alone.draw(0)["ids"].to(ldm.device), concept.learning_rate)
+    calls, sizes, dtypes = {"diffusers": lambda: repeat(step, steps)}, {"diffusers": 1}, {"diffusers": torch.float32}
+    for name, options in contenders.items():
+        options = dict(options)
+        sizes[name] = options.pop("concepts")
+        module = pack_of(copy.deepcopy(ldm), concept, sizes[name], image_size, batch_size, **options)
+        calls[name], dtypes[name] = lambda module=module: train(module, steps), module.frozen_dtype
     seconds = interleaved(calls, rounds)
-
-    with FlopCounterMode(display=False) as counter:
-        alone.losses({name: value.to(ldm.device) for name, value in alone.draw(0).items()}).sum().backward()
-    rate = matrix_rate()
-    results = {"diffusers": {"ms": 1000 * seconds["diffusers"]}}
-    for size in packs:
-        per_concept = seconds[f"pack of {size}"] / size
-        results[f"pack of {size}"] = {
-            "ms": 1000 * seconds[f"pack of {size}"],
-            "ms_per_concept": 1000 * per_concept,
+    rates = {dtype: matrix_rate(dtype) for dtype in dict.fromkeys(dtypes.values())}
+    results = {}
+    for name, size in sizes.items():
+        per_concept = seconds[name] / size
+        results[name] = {
+            "ms_a_step": 1000 * seconds[name],
+            "ms_a_concept_step": 1000 * per_concept,
+            "pictures_a_second": batch_size / per_concept,
             "times_faster_than_diffusers": seconds["diffusers"] / per_concept,
-            "share_of_matrix_rate": counter.get_total_flops() / rate / per_concept,
+            "floor_ms": 1000 * flops / rates[dtypes[name]],
+            "share_of_floor": flops / rates[dtypes[name]] / per_concept,
         }
-    results["machine"] = {"matrix_gflop_per_s": rate / 1e9, "gflop_per_step": counter.get_total_flops() / 1e9}
+    results["machine"] = {f"gflop_per_s_{str(dtype).removeprefix('torch.')}": r / 1e9 for dtype, r in rates.items()}
+    results["machine"]["gflop_a_step"] = flops / 1e9
     return results

@@ -7,7 +7,7 @@ from ldm.sampling import Sampler, dpm_solver, trailing_timesteps
 from textual_inversion.generation import generate
 
 from . import theirs
-from .timing import interleaved, repeat
+from .timing import device, interleaved, repeat
 
 FEW = 15  # steps of the second-order solver, which previews take
 
@@ -22,6 +22,7 @@ def sampling(
     guidance: float,
     rounds: int,
 ) -> dict[str, dict[str, float]]:
+    ldm = ldm.frozen().to(device())
     paint, prompts = theirs.painter(ldm, image_size), [prompt] * pictures
 
     def ours(sampler: Sampler) -> list[float]:

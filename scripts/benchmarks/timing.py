@@ -33,6 +33,10 @@ def _processor() -> str:
         return platform.processor()
 
 
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def wait_for_device() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -48,20 +52,19 @@ def interleaved(calls: Mapping[str, Callable[[], Iterable[float]]], rounds: int)
     return {name: statistics.median(measured) for name, measured in times.items()}
 
 
-def repeat(step: Callable[[], object], count: int) -> list[float]:
-    """Seconds of each of `count` calls, after one that is not counted."""
+def repeat(step: Callable[[], object], count: int, warm_up: int = 1) -> list[float]:
+    """Seconds of each of `count` calls, after some that are not counted."""
     times = []
-    for _ in range(count + 1):
+    for _ in range(count + warm_up):
         wait_for_device()
         start = time.perf_counter()
         step()
         wait_for_device()
         times.append(time.perf_counter() - start)
-    return times[1:]
+    return times[warm_up:]
 
 
 def matrix_rate(dtype: torch.dtype = torch.float32, side: int = 2048) -> float:
     """FLOP/s of a product of two square matrices: what the machine could do at best."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    a = torch.randn(side, side, device=device).to(dtype)
+    a = torch.randn(side, side, device=device()).to(dtype)
     return 2 * side**3 / min(repeat(lambda: a @ a, 10))

@@ -41,14 +41,14 @@ class PackedLauncher(Launcher):
         words = [" ".join(filter_overrides(overrides)) for overrides in job_overrides]
         says = [f"#{config.hydra.job.num}: {said}" for config, said in zip(configs, words, strict=True)]
         with one_sentence(*(Path(config.paths.run) for config in resolved)):
-            for members in packs.group(resolved, self.max_size):
+            for members, ldm in packs.group(resolved, self.max_size):
                 if len(members) == 1:
                     (i,) = members
                     log.info("by itself trains %s", says[i])
                     jobs[i] = self._run(configs[i], self.task_function)
                 else:
                     log.info("together train\n  %s", "\n  ".join(says[i] for i in members))
-                    packs.fit([resolved[i] for i in members])
+                    packs.fit([resolved[i] for i in members], ldm)
         return jobs
 
     def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:

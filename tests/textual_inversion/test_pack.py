@@ -122,7 +122,7 @@ def test_a_pack_ends_when_all_its_runs_have(runs, trainer):
 
 
 def test_lightnings_own_early_stopping_works_for_a_run(runs, trainer):
-    settings = {"limit_val_batches": None, "val_check_interval": 1}
+    settings = {"limit_val_batches": None, "val_check_interval": 1, "check_val_every_n_epoch": None}
     impatient = EarlyStopping("val/loss", patience=1, min_delta=10.0)  # nothing is ever that much better
     patient = EarlyStopping("val/loss", patience=3, min_delta=10.0)
     pack = Pack(runs())
@@ -131,7 +131,7 @@ def test_lightnings_own_early_stopping_works_for_a_run(runs, trainer):
 
 
 def test_callbacks_go_on_with_their_own_state(runs, trainer, tmp_path):
-    settings = {"limit_val_batches": None, "val_check_interval": 1}
+    settings = {"limit_val_batches": None, "val_check_interval": 1, "check_val_every_n_epoch": None}
 
     def stops():
         return [OfRun(EarlyStopping("val/loss", patience=4 + i, min_delta=10.0), i) for i in range(3)]
