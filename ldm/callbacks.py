@@ -106,7 +106,8 @@ class MetricsTable(L.Callback):
         if not self.rows or self.rows[-1]["step"] != trainer.global_step:
             self.rows.append({"step": trainer.global_step})
         self.rows[-1].update(metrics)
-        self._write()
+        if trainer.is_global_zero:
+            self._write()
 
     def _write(self) -> None:
         columns = list(dict.fromkeys(name for row in self.rows for name in row))

@@ -4,11 +4,12 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+import jobs
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -16,18 +17,36 @@ from omegaconf.errors import MissingMandatoryValue
 
 log = logging.getLogger("command")
 
+STOPPED = 143  # the exit code of a process that SIGTERM has ended
+
 
 def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     """Turns ValueErrors of `main`, also those from within `instantiate`, into `error: <what they say>` and exit code 1,
-    and takes away a run folder that holds nothing yet but its log. HYDRA_FULL_ERROR=1 shows the traceback."""
+    and takes away a run folder that holds nothing yet but its log. In a sweep the others go on, and the job's folder
+    keeps what became of it. HYDRA_FULL_ERROR=1 shows the traceback."""
 
     @functools.wraps(main)
     def guarded(config: DictConfig) -> None:
-        with one_sentence(Path(HydraConfig.get().runtime.output_dir)):
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        if not jobs.in_sweep():
+            with one_sentence(folder):
+                require_weights(config)
+                main(config)
+            return
+        with said_in_log(), jobs.recorded(folder, jobs.own_overrides()):
             require_weights(config)
             main(config)
 
     return guarded
+
+
+def mistake(error: Exception) -> str | None:
+    """What to tell the user who made it; None if it is ours."""
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no value: add {error.full_key}=... to the command"
+    cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+    theirs = isinstance(cause, ValueError) or "unexpected keyword argument" in str(cause)
+    return str(cause) if theirs and os.environ.get("HYDRA_FULL_ERROR") != "1" else None
 
 
 @contextmanager
@@ -35,21 +54,33 @@ def one_sentence(*runs: Path) -> Iterator[None]:
     """What `command` does about a mistake; `runs` are the folders to take away."""
     try:
         yield
-    except (ValueError, InstantiationException) as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-        mistake = isinstance(cause, ValueError) or "unexpected keyword argument" in str(cause)
-        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not mistake:
+    except Exception as error:
+        if type(error).__name__ == "Preempted":
+            log.info("%s; the same command goes on", error)
+            sys.exit(STOPPED)
+        why = mistake(error)
+        if why is None:
             raise
-        _give_up(str(cause), runs)
-    except MissingMandatoryValue as error:
-        _give_up(f"{error.full_key} has no value: add {error.full_key}=... to the command", runs)
+        log.error("error: %s", why)
+        for run in runs:
+            _remove_if_empty(run)
+        sys.exit(1)
 
 
-def _give_up(why: str, runs: Iterable[Path]) -> NoReturn:
-    log.error("error: %s", why)
-    for run in runs:
-        _remove_if_empty(run)
-    sys.exit(1)
+@contextmanager
+def said_in_log() -> Iterator[None]:
+    """What `command` does in a sweep: the job's log holds the sentence or the traceback, the launcher hears of it."""
+    try:
+        yield
+    except Exception as error:
+        why = mistake(error)
+        if type(error).__name__ == "Preempted":
+            log.info("%s", error)
+        elif why is None:
+            log.exception("error")
+        else:
+            log.error("error: %s", why)
+        raise jobs.JobFailed(why or str(error)) from None
 
 
 def require_weights(node: Any) -> None:

@@ -1,42 +1,22 @@
 """Train anything a config describes: a new word, the autoencoder, the diffusion model, the small CLIP.
 
 python scripts/train.py experiment=cat_toy
+python scripts/train.py experiment=cat_toy optim.lr=0.01,0.02 launcher=packed
+python scripts/train.py sweep.resume=<folder of a sweep>
 """
 
-import logging
-import warnings
+import json
+import sys
 from pathlib import Path
 
 import hydra
+import jobs
 from command import command
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-log = logging.getLogger("train")
-
-# Lightning's warnings in every run: the frozen model is in eval mode, the run folder has a log, batches are made in the
-# main process, a call of its own is outdated.
-HARMLESS = ("Found .* in eval mode", "Checkpoint directory .* not empty", ".* does not have many workers", ".*LeafSpec")
-
-
-def ignore_harmless_warnings() -> None:
-    for message in HARMLESS:
-        warnings.filterwarnings("ignore", message)
-
-
-def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
-    """The checkpoint to go on from: `resume` is "auto" (the run folder's own, if any), a path that must exist, or
-    None."""
-    if resume is None:
-        return None
-    path = run / "last.ckpt" if resume == "auto" else Path(resume)
-    if path.is_file():
-        return str(path)
-    if resume == "auto":
-        return None
-    raise ValueError(f"resume={resume}: there is no such checkpoint; leave it out to start anew.")
+RESUME = "sweep.resume="
 
 
 def require_experiment() -> None:
@@ -46,25 +26,46 @@ def require_experiment() -> None:
         raise ValueError(f"nothing to do: add experiment=<one of {', '.join(known)}> to the command.")
 
 
+def named(config: DictConfig) -> DictConfig:
+    """The job's resolved config, with the names under which loggers file it: of the sweep, and what varies in it."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with open_dict(config):
+        if jobs.in_sweep():
+            manifest = json.loads((folder.parent / jobs.SWEEP).read_text(encoding="utf-8"))
+            every = [job["overrides"] for job in manifest["jobs"]]
+            config.job.name = jobs.what_varies(jobs.own_overrides(), every)
+            config.job.sweep = folder.parent.name
+        else:
+            config.job.name = f"{HydraConfig.get().runtime.choices['experiment']} {folder.name}"
+    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    assert isinstance(resolved, DictConfig)
+    return resolved
+
+
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 @command
 def main(config: DictConfig) -> None:
     require_experiment()
-    import torch  # seconds, which --help does without
+    from training import train  # torch: seconds, which --help does without
 
-    run = Path(config.paths.run)
-    checkpoint = checkpoint_to_resume(config.resume, run)
-    torch.manual_seed(config.seed)  # initial weights; every later draw is keyed by (seed, step)
-    data = instantiate(config.data, _convert_="all")
-    module = instantiate(config.module, _convert_="all")
-    callbacks = [instantiate(callback, _convert_="all") for callback in config.callbacks.values() if callback]
-    trainer = instantiate(config.trainer, callbacks=callbacks, _convert_="all")
-    OmegaConf.save(config, run / "config.yaml", resolve=True)
-    if checkpoint:
-        log.info("resuming from %s", checkpoint)
-    ignore_harmless_warnings()
-    trainer.fit(module, data, ckpt_path=checkpoint)
+    train(named(config))
+
+
+def with_resumed_sweep(arguments: list[str]) -> list[str]:
+    """The command line of the sweep that `sweep.resume=<folder>` names, in the same folder; what else stands on the
+    command line comes after it."""
+    resumed = [argument for argument in arguments if argument.startswith(RESUME)]
+    if not resumed:
+        return arguments
+    folder = Path(resumed[-1].removeprefix(RESUME))
+    try:
+        earlier = json.loads((folder / jobs.SWEEP).read_text(encoding="utf-8"))["command"]
+    except FileNotFoundError:
+        sys.exit(f"error: {folder} is no sweep's folder: there is no {jobs.SWEEP} in it.")
+    more = [argument for argument in arguments if not argument.startswith(RESUME)]
+    return [a for a in earlier if not a.startswith("hydra.sweep.dir=")] + more + [f"hydra.sweep.dir={folder}"]
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = with_resumed_sweep(sys.argv[1:])
     main()

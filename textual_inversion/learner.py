@@ -4,6 +4,7 @@ v frozen. One concept or many at once: the samples of a batch never mix, so each
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class CompiledLosses:
 
 
 class TextualInversion(L.LightningModule):
-    """Learns the vectors of `concepts` in the frozen `ldm` with `batch_size` samples a step for each.
+    """Learns the vectors of `concepts` in the frozen `ldm` with `batch_size` samples a step for each, in each process.
 
     Its state dict is the embeddings alone. `image_size` is the side that pictures are brought to. The frozen UNet and
     text encoder compute in `frozen_dtype`, `compiled` if asked for; v*, its optimiser and the loss are float32.
@@ -82,6 +83,7 @@ class TextualInversion(L.LightningModule):
     ) -> None:
         super().__init__()
         self.strict_loading = False  # the frozen model is not in the checkpoint
+        self._ddp_params_and_buffers_to_ignore = [f"ldm.{name}" for name in ldm.state_dict()]  # only v* is shared
         self.ldm, self.frozen_dtype = ldm.eval().requires_grad_(False), frozen_dtype
         self.objective = CompiledLosses() if compiled else sample_losses
         self.concepts = tuple(concepts)
@@ -123,10 +125,11 @@ class TextualInversion(L.LightningModule):
         posterior = self.ldm.encode_first_stage(torch.stack([x, x.flip(-1)]).to(self.device))
         return torch.stack([posterior.mean, posterior.std], dim=1).cpu()
 
-    def draw(self, step: int) -> dict[str, Tensor]:
-        """The batch of optimiser step `step`: every sample depends on (its concept's seed, step, index) alone."""
+    def draw(self, step: int, rank: int = 0) -> dict[str, Tensor]:
+        """The batch of optimiser step `step` in process number `rank`: every sample depends on (its concept's seed,
+        step, index) alone, so two processes with half the batch draw what one draws."""
         samples = [
-            self._sample(concept, moments, step, index)
+            self._sample(concept, moments, step, rank * self.batch_size + index)
             for concept, moments in zip(self.concepts, self.moments, strict=True)
             for index in range(self.batch_size)
         ]
@@ -183,8 +186,8 @@ class TextualInversion(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         metrics = self.validation_metrics(self.losses(batch))
-        self.log("val/loss", metrics.pop("val/loss"), prog_bar=True)
-        self.log_dict(metrics)
+        self.log("val/loss", metrics.pop("val/loss"), prog_bar=True, sync_dist=True)
+        self.log_dict(metrics, sync_dist=True)
 
     def validation_metrics(self, losses: Tensor) -> dict[str, Tensor]:
         """The loss of fixed pictures, t and noise, which is comparable between steps, and where v* has gone."""
@@ -209,7 +212,7 @@ class TextualInversion(L.LightningModule):
         return [word for word in words if word.isalpha() and len(word) > 1][:count]
 
     def train_dataloader(self) -> DataLoader:
-        return DataLoader(BatchStream(self.draw, self.global_step), batch_size=None)
+        return DataLoader(BatchStream(partial(self.draw, rank=self.global_rank), self.global_step), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(FixedBatches(self.validation_batches()), batch_size=None)

@@ -3,6 +3,7 @@ have learned alone. Samples of a batch never mix, so a run's gradient is that of
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ldm.data import BatchStream, FixedBatches
+from ldm.resumption import STATE, Checkpoint
 
 from .learner import TextualInversion
 
@@ -26,6 +28,7 @@ class Pack(L.LightningModule):
         super().__init__()
         self.strict_loading = False  # the frozen model is not in the checkpoint
         self.ldm = runs[0].ldm
+        self._ddp_params_and_buffers_to_ignore = runs[0]._ddp_params_and_buffers_to_ignore
         if any(run.ldm is not self.ldm for run in runs):
             raise ValueError("the runs of a pack must share one frozen model: build it once and give it to each.")
         self.runs = cast(Sequence[TextualInversion], nn.ModuleList(runs))
@@ -46,9 +49,9 @@ class Pack(L.LightningModule):
         for run in self.runs:
             run.on_fit_start()
 
-    def draw(self, step: int) -> PackBatch:
-        """The batches of optimiser step `step`."""
-        return {i: run.draw(step) for i, run in self.still_training().items()}
+    def draw(self, step: int, rank: int = 0) -> PackBatch:
+        """The batches of optimiser step `step` in process number `rank`."""
+        return {i: run.draw(step, rank) for i, run in self.still_training().items()}
 
     def losses(self, batch: PackBatch) -> dict[int, Tensor]:
         """eq. 2 for each concept of each run that still trains: number -> [its concepts]."""
@@ -77,11 +80,11 @@ class Pack(L.LightningModule):
         losses = self.losses(batch)
         for i, own in losses.items():
             metrics = {f"{i}/{name}": value for name, value in self.runs[i].validation_metrics(own).items()}
-            self.log_dict(metrics, batch_size=1)
-        self.log("val/loss", torch.cat(list(losses.values())).mean(), prog_bar=True, batch_size=1)
+            self.log_dict(metrics, batch_size=1, sync_dist=True)
+        self.log("val/loss", torch.cat(list(losses.values())).mean(), prog_bar=True, batch_size=1, sync_dist=True)
 
     def train_dataloader(self) -> DataLoader:
-        return DataLoader(BatchStream(self.draw, self.global_step), batch_size=None)
+        return DataLoader(BatchStream(partial(self.draw, rank=self.global_rank), self.global_step), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
         together = zip(*(run.validation_batches() for run in self.runs), strict=True)
@@ -215,24 +218,22 @@ def _renamed(table: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
     return {new + name.removeprefix(old): value for name, value in table.items() if name.startswith(old)}
 
 
-class PackCheckpoint(L.Callback):
-    """Every `every` steps, last.ckpt of each run in its folder, from which it goes on alone or in a pack."""
+class PackCheckpoint(Checkpoint):
+    """last.ckpt of each run in its folder, from which it goes on alone or in a pack."""
 
-    def __init__(self, folders: Sequence[Path], every: int) -> None:
-        self.folders, self.every = list(folders), every
+    def __init__(self, folders: Sequence[Path], every_steps: int, every_minutes: float) -> None:
+        super().__init__(str(folders[0]), every_steps, every_minutes)
+        self.folders = list(folders)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Pack, *_: Any) -> None:
-        if trainer.global_step % self.every:
-            return
-        whole = self.folders[0] / "pack.ckpt"
+    def write(self, trainer: L.Trainer, pl_module: Pack) -> None:
+        whole = self.folders[0] / "pack.partial"
         trainer.save_checkpoint(whole)
         if trainer.is_global_zero:
             parts = split_checkpoint(pl_module, torch.load(whole, weights_only=False))
             for i in pl_module.still_training():
-                folder, part = self.folders[i], parts[i]
-                partial = folder / "last.partial"
-                torch.save(part, partial)
-                partial.replace(folder / "last.ckpt")
+                partial = self.folders[i] / "last.partial"
+                torch.save(parts[i], partial)
+                partial.replace(self.folders[i] / STATE)
             whole.unlink()
 
 

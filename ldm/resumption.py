@@ -1,0 +1,79 @@
+"""Training that may be taken away at any moment: its state is saved by step, by time, and when a cluster says that it
+wants the machine back."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as L
+
+STATE = "last.ckpt"
+SIGNALS = ("SIGTERM", "SIGUSR1")  # of pre-emption and of a time limit that comes near; Windows knows only the first
+AGREE_EVERY = 10  # steps: processes that train together must stop at the same one, and to ask is to wait
+
+
+class Preempted(Exception):
+    """Training ends before its last step, because a signal, whose name is `by`, asked for it; the state is saved."""
+
+    def __init__(self, by: str, where: str) -> None:
+        super().__init__(f"stopped {where}, by {by}; the state is saved")
+        self.by = by
+
+
+class Checkpoint(L.Callback):
+    """`folder`/last.ckpt, every `every_steps` steps, every `every_minutes` minutes and at the end; and at a signal,
+    after which training ends with `Preempted`. A file is replaced whole or not at all."""
+
+    def __init__(self, folder: str, every_steps: int, every_minutes: float = 10.0) -> None:
+        self.path = Path(folder) / STATE
+        self.every_steps, self.every_minutes = every_steps, every_minutes
+        self.told = ""  # by which signal to stop
+        self._earlier: dict[signal.Signals, Any] = {}  # what the signals did before
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+            self._earlier = {number: signal.signal(number, self._tell) for number in numbers}
+
+    def _tell(self, number: int, *_: Any) -> None:
+        self.told = signal.Signals(number).name
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """All that belongs to the step before is done by now, its validation, too."""
+        step = trainer.global_step
+        if step == self._saved_step and not self.told:
+            return
+        late = time.monotonic() - self._saved_at > 60.0 * self.every_minutes
+        told, late = self._agreed(trainer, bool(self.told)), self._agreed(trainer, late)
+        if told or late or step % self.every_steps == 0:
+            self._save(trainer, pl_module)
+        if told:
+            raise Preempted(self.told or "another process", f"at step {step}")
+
+    @staticmethod
+    def _agreed(trainer: L.Trainer, wish: bool) -> bool:
+        if trainer.world_size == 1:
+            return wish
+        return trainer.global_step % AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(wish, all=False)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._save(trainer, pl_module)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
+        self._earlier = {}
+
+    def _save(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.global_step != self._saved_step:
+            self.write(trainer, pl_module)
+            self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+
+    def write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        partial = self.path.with_suffix(".partial")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            partial.replace(self.path)

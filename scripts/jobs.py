@@ -1,0 +1,98 @@
+"""The jobs of a sweep: what each is doing, which are left to do, and what went wrong. Every job keeps its state in its
+own folder; the sweep's folder holds the list of all."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+JOB, SWEEP = "job.json", "sweep.json"
+SLURM_KILLS_WITHIN = 120.0  # seconds
+
+
+class JobFailed(Exception):
+    """A job of a sweep failed and has said so in its log."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """`state` is waiting, running, finished, stopped (told to, its state is saved) or failed."""
+
+    number: int
+    overrides: list[str]
+    state: str = "waiting"
+    error: str = ""
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    partial.replace(path)
+
+
+def job_in(folder: Path) -> Job | None:
+    """What the job there wrote last, None before it began."""
+    try:
+        return Job(**json.loads((folder / JOB).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def in_sweep() -> bool:
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def own_overrides() -> list[str]:
+    return list(HydraConfig.get().overrides.task)
+
+
+@contextmanager
+def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
+    """Writes down what becomes of the job in `folder`, whose number is the folder's name."""
+    from ldm.resumption import Preempted  # torch: only where something trains
+
+    def write(state: str, error: str = "") -> None:
+        write_json(folder / JOB, asdict(Job(int(folder.name), list(overrides), state, error)))
+
+    write("running")
+    try:
+        yield
+    except Preempted as error:
+        write("stopped", str(error))
+        raise
+    except BaseException as error:
+        write("failed", str(error) or type(error).__name__)
+        raise
+    write("finished")
+
+
+def what_varies(overrides: Sequence[str], all_jobs: Sequence[Sequence[str]]) -> str:
+    """Those of a job's overrides that not all jobs share."""
+    common = set.intersection(*(set(job) for job in all_jobs))
+    return " ".join(override for override in overrides if override not in common)
+
+
+def leave_to_slurm(ask_again: bool) -> None:
+    """A job that SLURM wants to stop waits for its end, since its exit would count as a result. With `ask_again` it
+    asks to be queued once more; where the job is pre-empted SLURM does so itself."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return
+    if ask_again and os.environ.get("SLURM_PROCID", "0") == "0":
+        array = os.environ.get("SLURM_ARRAY_JOB_ID")
+        subprocess.run(
+            ["scontrol", "requeue", f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job], check=False
+        )
+    time.sleep(SLURM_KILLS_WITHIN)

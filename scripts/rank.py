@@ -1,0 +1,29 @@
+"""One of the processes that train a job together; `processes.run_together` starts it.
+
+python scripts/rank.py <resolved config>
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+from command import one_sentence
+from omegaconf import DictConfig, OmegaConf
+from processes import end_with_parent, rank
+from training import fit
+
+
+def main(path: Path) -> None:
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    end_with_parent()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    if rank() == 0:
+        logging.getLogger().addHandler(logging.FileHandler(path.with_name("train.log"), encoding="utf-8"))
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    with one_sentence():
+        fit(config)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
