@@ -1,4 +1,4 @@
-"""`scripts/benchmark.py` writes down what it measured, on what."""
+"""`scripts/benchmark.py` writes down what it measured, on what; README says what is on record."""
 
 import json
 import subprocess
@@ -58,3 +58,32 @@ def test_sampling_is_measured_against_diffusers(tmp_path):
     results = measure(tmp_path, "case=sampling", "case.pictures=1", "case.steps=2", "case.rounds=1")
     assert set(results) == {"diffusers", "ddim, 2 steps", "dpm_solver, 15 steps"}
     assert all(result["seconds"] > 0 for result in results.values())
+
+
+@pytest.mark.parametrize("case", sorted(path.stem for path in (ROOT / "configs" / "case").glob("*.yaml")))
+def test_every_benchmark_is_on_record(case):
+    record = json.loads((ROOT / "assets" / "benchmarks" / f"{case}.json").read_text(encoding="utf-8"))
+    assert record["case"] == case and record["results"] and record["hardware"]["torch"]
+
+
+def test_readme_says_what_the_benchmarks_measured():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    def measured(case):
+        return json.loads((ROOT / "assets" / "benchmarks" / f"{case}.json").read_text(encoding="utf-8"))["results"]
+
+    inversion, sampling, memory = measured("inversion"), measured("sampling"), measured("memory")
+    theirs = inversion["diffusers"]["ms_a_step"]
+    for name, row in {"alone": "alone", "pack_of_4": "pack of 4", "pack_of_8": "8", "pack_of_16": "16"}.items():
+        ours = inversion[name]
+        ratio = ours["times_faster_than_diffusers"]
+        assert f"{row} | {theirs:.0f} | {ours['ms_a_concept_step']:.0f} | {ratio:.1f} |" in readme
+    for name in ("ddim, 50 steps", "dpm_solver, 15 steps"):
+        ours = sampling[name]
+        ratio = ours["times_faster_than_diffusers"]
+        assert f"| {sampling['diffusers']['seconds']:.1f} | {ours['seconds']:.1f} | {ratio:.1f} |" in readme
+    assert f"| {memory['diffusers']['peak'] / 1e6:.0f} | {memory['pack of 1']['peak'] / 1e6:.0f} |" in readme
+    assert (
+        f"to the contact sheet of `experiment=cat_toy` | | {measured('startup')['contact sheet']['seconds']:.0f} |"
+        in readme
+    )

@@ -16,7 +16,7 @@ def hardware() -> dict[str, str | int]:
     return {
         "machine": platform.machine(),
         "processor": _processor(),
-        "system": platform.platform(),
+        "system": platform.system(),
         "cores": os.cpu_count() or 0,
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
