@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch
 from command import require_weights
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
-from train import checkpoint_to_resume, ignore_harmless_warnings
+from pytorch_lightning.callbacks import ProgressBar
+from tracking import Guarded, Track, loggers_of
+from training import alone_in, checkpoint_to_resume, ignore_harmless_warnings
 
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.resumption import Checkpoint
 from textual_inversion.learner import TextualInversion
 from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints, saved_bytes, speaking
 
@@ -111,34 +114,40 @@ def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
     """Trains the jobs, whose resolved configs these are, together, with `ldm` if it is built already."""
     folders = [Path(config.paths.run) for config in configs]
     logs = [RunLog(folder / "train.log", i) for i, folder in enumerate(folders)]
-    for handler in logs:
-        logging.getLogger().addHandler(handler)
-    try:
-        _fit(build(configs, ldm), configs, folders)
-    finally:
+    with ExitStack() as stack:
         for handler in logs:
-            logging.getLogger().removeHandler(handler)
-            handler.close()
+            stack.callback(handler.close)
+            stack.callback(logging.getLogger().removeHandler, handler)
+            logging.getLogger().addHandler(handler)
+        for config, folder in zip(configs, folders, strict=True):
+            stack.enter_context(alone_in(folder))
+            OmegaConf.save(config, folder / "config.yaml")
+        loggers = [stack.enter_context(loggers_of(config)) for config in configs]
+        _fit(build(configs, ldm), configs, folders, loggers)
 
 
-def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path]) -> None:
+def _fit(
+    pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers: Sequence[Sequence[Guarded]]
+) -> None:
     callbacks: list[L.Callback] = []
-    every = 1
     for i, config in enumerate(configs):
-        OmegaConf.save(config, folders[i] / "config.yaml")
         for node in filter(None, config.callbacks.values()):
             callback = instantiate(node, _convert_="all")
-            if isinstance(callback, ModelCheckpoint):
-                every = callback._every_n_train_steps
+            if isinstance(callback, Checkpoint):
+                last = callback
             elif not isinstance(callback, ProgressBar):
                 callbacks.append(OfRun(callback, i))
             elif i == 0:
                 callbacks.append(callback)
-    callbacks.append(PackCheckpoint(folders, every))
-    trainer = instantiate(configs[0].trainer, callbacks=callbacks, enable_checkpointing=False, _convert_="all")
+        if loggers[i]:
+            callbacks.append(OfRun(Track(loggers[i], folders[i]), i))
+    callbacks.append(PackCheckpoint(folders, last.every_steps, last.every_minutes))
+    trainer = instantiate(configs[0].trainer, callbacks=callbacks, _convert_="all")
     ignore_harmless_warnings()
-    trainer.fit(pack, ckpt_path=_joined(pack, configs))
-    (folders[0] / JOINED).unlink(missing_ok=True)
+    try:
+        trainer.fit(pack, ckpt_path=_joined(pack, configs))
+    finally:
+        (folders[0] / JOINED).unlink(missing_ok=True)
 
 
 def _joined(pack: Pack, configs: Sequence[DictConfig]) -> str | None:

@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+import gpus
 import hydra
 import jobs
 from command import command
@@ -46,6 +47,8 @@ def named(config: DictConfig) -> DictConfig:
 @command
 def main(config: DictConfig) -> None:
     require_experiment()
+    if config.own_gpu:
+        gpus.take_one()
     from training import train  # torch: seconds, which --help does without
 
     train(named(config))
@@ -67,5 +70,6 @@ def with_resumed_sweep(arguments: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+    OmegaConf.register_new_resolver("gpus", lambda: max(1, len(gpus.visible())))
     sys.argv[1:] = with_resumed_sweep(sys.argv[1:])
     main()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytorch_lightning as L
@@ -113,6 +114,13 @@ class RunTrainer:
         prefix = f"{self._index}/"
         own = {name: value for name, value in self._trainer.callback_metrics.items() if name.startswith(prefix)}
         return {name.removeprefix(prefix): value for name, value in own.items()}
+
+    @property
+    def optimizers(self) -> list[SimpleNamespace]:
+        """With the groups of that run alone."""
+        own = {id(vectors) for vectors in self._pack.runs[self._index].embeddings.vectors}
+        (whole,) = self._trainer.optimizers
+        return [SimpleNamespace(param_groups=[g for g in whole.param_groups if id(g["params"][0]) in own])]
 
     @property
     def should_stop(self) -> bool:

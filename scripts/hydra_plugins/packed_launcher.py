@@ -36,20 +36,28 @@ class PackedLauncher(Launcher):
         setup_globals()
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         configs = [self._job_config(o, initial_job_idx + i) for i, o in enumerate(job_overrides)]
-        jobs = [self._run(config, _resolved) for config in configs]
-        resolved = [job.return_value for job in jobs]
+        returns = [self._run(config, named) for config in configs]
+        resolved = [job.return_value for job in returns]
         words = [" ".join(filter_overrides(overrides)) for overrides in job_overrides]
-        says = [f"#{config.hydra.job.num}: {said}" for config, said in zip(configs, words, strict=True)]
-        with one_sentence(*(Path(config.paths.run) for config in resolved)):
-            for members, ldm in packs.group(resolved, self.max_size):
-                if len(members) == 1:
-                    (i,) = members
-                    log.info("by itself trains %s", says[i])
-                    jobs[i] = self._run(configs[i], self.task_function)
-                else:
-                    log.info("together train\n  %s", "\n  ".join(says[i] for i in members))
-                    packs.fit([resolved[i] for i in members], ldm)
-        return jobs
+        says = [f"#{Path(config.paths.run).name}: {said}" for config, said in zip(resolved, words, strict=True)]
+        for members, ldm in packs.group(resolved, self.max_size):
+            if len(members) == 1:
+                (i,) = members
+                log.info("by itself trains %s", says[i])
+                returns[i] = self._run(configs[i], self.task_function)
+            else:
+                log.info("together train\n  %s", "\n  ".join(says[i] for i in members))
+                self._together([resolved[i] for i in members], [configs[i] for i in members], ldm)
+        return returns
+
+    @staticmethod
+    def _together(resolved: list[DictConfig], configs: list[DictConfig], ldm: Any) -> None:
+        """A pack that fails takes no other with it."""
+        with suppress(jobs.JobFailed), said_in_log(), ExitStack() as stack:
+            for own, config in zip(resolved, configs, strict=True):
+                overrides = list(filter_overrides(config.hydra.overrides.task))
+                stack.enter_context(jobs.recorded(Path(own.paths.run), overrides))
+            packs.fit(resolved, ldm)
 
     def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
@@ -68,9 +76,3 @@ class PackedLauncher(Launcher):
         # It has sent the log to the job's own file.
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         return job
-
-
-def _resolved(config: DictConfig) -> DictConfig:
-    """As the job would see it: with its own folder."""
-    resolved = OmegaConf.to_container(config, resolve=True)
-    return OmegaConf.create(resolved)  # pyright: ignore[reportReturnType]
