@@ -18,12 +18,13 @@ def visible() -> list[str]:
     return [str(i) for i in range(len(glob("/dev/nvidia[0-9]*")))]
 
 
-def take_one(folder: Path = Path(tempfile.gettempdir()) / "textual_inversion_gpus") -> None:
+def take_one() -> None:
     """Leaves only one GPU visible to this process, which no other process that calls this has. Raises ValueError if
     all are taken; without GPUs it does nothing."""
     names = visible()
     if not names or _taken:
         return
+    folder = Path(tempfile.gettempdir()) / "textual_inversion_gpus"
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         lock = filelock.FileLock(folder / f"{name}.lock")
@@ -34,4 +35,6 @@ def take_one(folder: Path = Path(tempfile.gettempdir()) / "textual_inversion_gpu
         _taken.append(lock)
         os.environ["CUDA_VISIBLE_DEVICES"] = name
         return
-    raise ValueError(f"all of the GPUs {', '.join(names)} are taken by other jobs: start fewer at once (hydra.launcher.n_jobs).")
+    raise ValueError(
+        f"all of the GPUs {', '.join(names)} are taken by other jobs: start fewer at once (hydra.launcher.n_jobs)."
+    )

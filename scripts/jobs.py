@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 JOB, SWEEP = "job.json", "sweep.json"
 SLURM_KILLS_WITHIN = 120.0  # seconds
@@ -96,3 +97,19 @@ def leave_to_slurm(ask_again: bool) -> None:
             ["scontrol", "requeue", f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job], check=False
         )
     time.sleep(SLURM_KILLS_WITHIN)
+
+
+def named(config: DictConfig) -> DictConfig:
+    """The job's resolved config, with the names under which loggers file it: of the sweep, and what varies in it."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with open_dict(config):
+        if in_sweep():
+            manifest = json.loads((folder.parent / SWEEP).read_text(encoding="utf-8"))
+            every = [job["overrides"] for job in manifest["jobs"]]
+            config.job.name = what_varies(own_overrides(), every)
+            config.job.sweep = folder.parent.name
+        else:
+            config.job.name = f"{HydraConfig.get().runtime.choices['experiment']} {folder.name}"
+    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    assert isinstance(resolved, DictConfig)
+    return resolved

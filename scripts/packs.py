@@ -126,9 +126,7 @@ def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
         _fit(build(configs, ldm), configs, folders, loggers)
 
 
-def _fit(
-    pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers: Sequence[Sequence[Guarded]]
-) -> None:
+def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers: Sequence[Sequence[Guarded]]) -> None:
     callbacks: list[L.Callback] = []
     for i, config in enumerate(configs):
         for node in filter(None, config.callbacks.values()):

@@ -17,7 +17,8 @@ def main(path: Path) -> None:
     config = OmegaConf.load(path)
     assert isinstance(config, DictConfig)
     end_with_parent()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    level = logging.INFO if rank() == 0 else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
     if rank() == 0:
         logging.getLogger().addHandler(logging.FileHandler(path.with_name("train.log"), encoding="utf-8"))
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)

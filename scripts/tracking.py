@@ -57,8 +57,8 @@ class Guarded:
 
 
 def wandb_logger(folder: str, project: str, group: str | None, name: str | None) -> WandbLogger:
-    """A run of its own, also where others are open in this process. Without a key it is kept offline, in `folder`/wandb:
-    nobody is ever asked for one."""
+    """A run of its own, also where others are open in this process. Without a key it is kept offline, in
+    `folder`/wandb: nobody is ever asked for one."""
     import wandb
 
     asked = os.environ.get("WANDB_MODE")

@@ -9,13 +9,14 @@ import json
 import sys
 from pathlib import Path
 
+import folders
 import gpus
 import hydra
 import jobs
 from command import command
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 RESUME = "sweep.resume="
 
@@ -27,22 +28,6 @@ def require_experiment() -> None:
         raise ValueError(f"nothing to do: add experiment=<one of {', '.join(known)}> to the command.")
 
 
-def named(config: DictConfig) -> DictConfig:
-    """The job's resolved config, with the names under which loggers file it: of the sweep, and what varies in it."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    with open_dict(config):
-        if jobs.in_sweep():
-            manifest = json.loads((folder.parent / jobs.SWEEP).read_text(encoding="utf-8"))
-            every = [job["overrides"] for job in manifest["jobs"]]
-            config.job.name = jobs.what_varies(jobs.own_overrides(), every)
-            config.job.sweep = folder.parent.name
-        else:
-            config.job.name = f"{HydraConfig.get().runtime.choices['experiment']} {folder.name}"
-    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-    assert isinstance(resolved, DictConfig)
-    return resolved
-
-
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 @command
 def main(config: DictConfig) -> None:
@@ -51,7 +36,7 @@ def main(config: DictConfig) -> None:
         gpus.take_one()
     from training import train  # torch: seconds, which --help does without
 
-    train(named(config))
+    train(jobs.named(config))
 
 
 def with_resumed_sweep(arguments: list[str]) -> list[str]:
@@ -70,6 +55,7 @@ def with_resumed_sweep(arguments: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+    OmegaConf.register_new_resolver("fresh", folders.fresh)
     OmegaConf.register_new_resolver("gpus", lambda: max(1, len(gpus.visible())))
     sys.argv[1:] = with_resumed_sweep(sys.argv[1:])
     main()

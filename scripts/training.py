@@ -58,7 +58,9 @@ def alone_in(run: Path) -> Iterator[None]:
             log.info("another process trains in %s: waiting for it to end", run)
             lock.acquire(timeout=PATIENCE)
     except filelock.Timeout:
-        raise ValueError(f"another process trains in {run}: give this one a folder of its own (hydra.run.dir=...).") from None
+        raise ValueError(
+            f"another process trains in {run}: give this one a folder of its own (hydra.run.dir=...)."
+        ) from None
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from ldm.resumption import STATE, Checkpoint
 
 from .learner import TextualInversion
 
-Checkpoint = dict[str, Any]
+State = dict[str, Any]
 PackBatch = Mapping[int, Mapping[str, Tensor]]  # number of the run -> its batch
 
 
@@ -184,7 +184,7 @@ class OfRun(L.Callback):
         self._call(self.callback.on_fit_end, trainer, pl_module)
 
 
-def split_checkpoint(pack: Pack, checkpoint: Checkpoint) -> list[Checkpoint]:
+def split_checkpoint(pack: Pack, checkpoint: State) -> list[State]:
     """A pack's checkpoint -> each run's, as the run would have written it alone."""
     (optimizer,) = checkpoint["optimizer_states"]
     parts, first = [], 0
@@ -203,7 +203,7 @@ def split_checkpoint(pack: Pack, checkpoint: Checkpoint) -> list[Checkpoint]:
     return parts
 
 
-def join_checkpoints(pack: Pack, parts: Sequence[Checkpoint]) -> Checkpoint:
+def join_checkpoints(pack: Pack, parts: Sequence[State]) -> State:
     """The runs' checkpoints of one step -> the pack's. Raises ValueError if one is of another concept."""
     state_dict, state, groups, callbacks = {}, {}, [], {}
     for i, (run, part) in enumerate(zip(pack.runs, parts, strict=True)):

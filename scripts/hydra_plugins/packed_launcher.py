@@ -2,14 +2,17 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
-from command import one_sentence
+import jobs
+from command import said_in_log
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 log = logging.getLogger(__name__)
 
@@ -36,23 +39,26 @@ class PackedLauncher(Launcher):
         setup_globals()
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         configs = [self._job_config(o, initial_job_idx + i) for i, o in enumerate(job_overrides)]
-        returns = [self._run(config, named) for config in configs]
+        returns = [self._run(config, jobs.named) for config in configs]
         resolved = [job.return_value for job in returns]
         words = [" ".join(filter_overrides(overrides)) for overrides in job_overrides]
         says = [f"#{Path(config.paths.run).name}: {said}" for config, said in zip(resolved, words, strict=True)]
-        for members, ldm in packs.group(resolved, self.max_size):
-            if len(members) == 1:
-                (i,) = members
-                log.info("by itself trains %s", says[i])
-                returns[i] = self._run(configs[i], self.task_function)
-            else:
-                log.info("together train\n  %s", "\n  ".join(says[i] for i in members))
-                self._together([resolved[i] for i in members], [configs[i] for i in members], ldm)
+        with suppress(jobs.JobFailed), said_in_log():
+            for members, ldm in packs.group(resolved, self.max_size):
+                if len(members) == 1:
+                    (i,) = members
+                    log.info("by itself trains %s", says[i])
+                    returns[i] = self._run(configs[i], self.task_function)
+                else:
+                    log.info("together train\n  %s", "\n  ".join(says[i] for i in members))
+                    self._together([resolved[i] for i in members], [configs[i] for i in members], ldm)
         return returns
 
     @staticmethod
     def _together(resolved: list[DictConfig], configs: list[DictConfig], ldm: Any) -> None:
         """A pack that fails takes no other with it."""
+        import packs
+
         with suppress(jobs.JobFailed), said_in_log(), ExitStack() as stack:
             for own, config in zip(resolved, configs, strict=True):
                 overrides = list(filter_overrides(config.hydra.overrides.task))
