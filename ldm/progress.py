@@ -11,7 +11,9 @@ class StepProgress(TQDMProgressBar):
     """Counts from the resumed step to `max_steps`; validation runs without a bar of its own."""
 
     def init_train_tqdm(self) -> tqdm:
-        return tqdm(desc="train", disable=self.is_disabled, dynamic_ncols=True, smoothing=0.05, unit="step", mininterval=0.5)
+        return tqdm(
+            desc="train", disable=self.is_disabled, dynamic_ncols=True, smoothing=0.05, unit="step", mininterval=0.5
+        )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         bar = self.train_progress_bar = self.init_train_tqdm()
