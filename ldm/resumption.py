@@ -41,11 +41,9 @@ class Checkpoint(L.Callback):
     def _tell(self, number: int, *_: Any) -> None:
         self.told = signal.Signals(number).name
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """All that belongs to the step before is done by now, its validation, too."""
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """A validation that is due after this step is made up for by Lightning when it goes on from here."""
         step = trainer.global_step
-        if step == self._saved_step and not self.told:
-            return
         late = time.monotonic() - self._saved_at > 60.0 * self.every_minutes
         told, late = self._agreed(trainer, bool(self.told)), self._agreed(trainer, late)
         if told or late or step % self.every_steps == 0:
