@@ -19,6 +19,11 @@ JOB, SWEEP = "job.json", "sweep.json"
 SLURM_KILLS_WITHIN = 120.0  # seconds
 
 
+def rank() -> int:
+    """Number of this process among those that train one job together, as torchrun or srun tell it."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0)))
+
+
 class JobFailed(Exception):
     """A job of a sweep failed and has said so in its log."""
 
@@ -62,6 +67,9 @@ def own_overrides() -> list[str]:
 @contextmanager
 def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
     """Writes down what becomes of the job in `folder`, whose number is the folder's name."""
+    if rank() > 0:
+        yield
+        return
     from ldm.resumption import Preempted  # torch: only where something trains
 
     def write(state: str, error: str = "") -> None:
@@ -91,7 +99,7 @@ def leave_to_slurm(ask_again: bool) -> None:
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return
-    if ask_again and os.environ.get("SLURM_PROCID", "0") == "0":
+    if ask_again and rank() == 0:
         array = os.environ.get("SLURM_ARRAY_JOB_ID")
         subprocess.run(
             ["scontrol", "requeue", f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job], check=False

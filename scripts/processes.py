@@ -19,13 +19,6 @@ from ldm.resumption import SIGNALS, Preempted
 
 log = logging.getLogger("train")
 
-RANKS = ("RANK", "SLURM_PROCID")  # who they are, as torchrun and srun tell them
-
-
-def rank() -> int:
-    """Number of this process among those that train together."""
-    return int(next((os.environ[name] for name in RANKS if name in os.environ), 0))
-
 
 def started_together() -> bool:
     """Whether torchrun or srun has started the processes already."""

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from command import one_sentence
+from jobs import rank
 from omegaconf import DictConfig, OmegaConf
-from processes import end_with_parent, rank
+from processes import end_with_parent
 from training import fit
 
 

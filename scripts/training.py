@@ -11,9 +11,9 @@ import filelock
 import pytorch_lightning as L
 import torch
 from hydra.utils import instantiate
-from jobs import leave_to_slurm
+from jobs import leave_to_slurm, rank
 from omegaconf import DictConfig, OmegaConf
-from processes import rank, run_together
+from processes import run_together
 from processes import wanted as processes_wanted
 from tracking import Track, loggers_of
 
@@ -100,7 +100,8 @@ def _train(config: DictConfig, module: Any, data: Any, callbacks: list[L.Callbac
 def train(config: DictConfig) -> None:
     """Trains in this process or, if the config asks for more devices, in as many as there are."""
     run = Path(config.paths.run)
-    if rank() > 0:  # the first of them looks after the folder
+    if rank() > 0:  # the first of them looks after the folder and speaks
+        logging.getLogger().setLevel(logging.ERROR)
         fit(config)
         return
     run.mkdir(parents=True, exist_ok=True)
