@@ -16,6 +16,7 @@ from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from textual_inversion.embedding_file import FILE_NAME
+from textual_inversion.learner import TextualInversion
 
 log = logging.getLogger("train")
 
@@ -49,6 +50,11 @@ class Guarded:
             artifact = wandb.Artifact(name, kind)
             artifact.add_file(str(path))
             self.logger.experiment.log_artifact(artifact)
+
+    def result(self, values: dict[str, Any]) -> None:
+        """What the run came to, where the logger has a summary."""
+        if isinstance(self.logger, WandbLogger):
+            self.logger.experiment.summary.update(values)
 
     def finish(self, exit_code: int) -> None:
         self.logger.finalize("failed" if exit_code else "success")
@@ -120,9 +126,13 @@ class Track(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._pictures(trainer)
-        word = self.folder / FILE_NAME
-        for guarded in self.loggers if word.is_file() else ():
-            guarded.attempt(guarded.file, self.folder.name, "embedding", word)
+        if isinstance(pl_module, TextualInversion):
+            words = {
+                f"nearest_words/{p}": ", ".join(pl_module.nearest_words(p)) for p in pl_module.embeddings.placeholders
+            }
+            for guarded in self.loggers:
+                guarded.attempt(guarded.result, words)
+                guarded.attempt(guarded.file, self.folder.name, "embedding", self.folder / FILE_NAME)
 
     def _metrics(self, trainer: L.Trainer, prefix: str, more: dict[str, float]) -> None:
         metrics = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith(prefix)}
@@ -130,7 +140,7 @@ class Track(L.Callback):
             guarded.attempt(guarded.logger.log_metrics, metrics | more, trainer.global_step)
 
     def _pictures(self, trainer: L.Trainer) -> None:
-        for path in sorted(set(self.folder.rglob("*.png")) - self.shown):
+        for path in sorted({*self.folder.glob("*.png"), *self.folder.glob("*/*.png")} - self.shown):
             self.shown.add(path)
             name = "sheet" if path.parent == self.folder else path.parent.name
             for guarded in self.loggers:

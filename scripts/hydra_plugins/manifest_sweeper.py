@@ -10,18 +10,11 @@ from typing import Any
 
 import jobs
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, filter_overrides
 from hydra.plugins.launcher import Launcher
 from omegaconf import open_dict
 
 log = logging.getLogger(__name__)
-
-ConfigStore.instance().store(
-    group="hydra/sweeper",
-    name="manifest",
-    node={"_target_": f"{__name__}.ManifestSweeper", "max_batch_size": None, "params": None},
-)
 
 
 class ManifestSweeper(BasicSweeper):

@@ -8,19 +8,12 @@ from typing import Any
 
 import jobs
 from command import said_in_log
-from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 log = logging.getLogger(__name__)
-
-ConfigStore.instance().store(
-    group="hydra/launcher",
-    name="packed",
-    node={"_target_": f"{__name__}.PackedLauncher", "max_size": None},
-)
 
 
 class PackedLauncher(Launcher):
