@@ -42,7 +42,16 @@ class Checkpoint(L.Callback):
         self.told = signal.Signals(number).name
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """A validation that is due after this step is made up for by Lightning when it goes on from here."""
+        """A step that a validation follows is done only after that: it would be left out by who goes on from here."""
+        every = trainer.val_check_batch
+        if not (trainer.enable_validation and trainer.global_step % every == 0):
+            self._after_step(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._after_step(trainer, pl_module)
+
+    def _after_step(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         step = trainer.global_step
         late = time.monotonic() - self._saved_at > 60.0 * self.every_minutes
         told, late = self._agreed(trainer, bool(self.told)), self._agreed(trainer, late)

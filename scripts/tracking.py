@@ -127,9 +127,8 @@ class Track(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._pictures(trainer)
         if isinstance(pl_module, TextualInversion):
-            words = {
-                f"nearest_words/{p}": ", ".join(pl_module.nearest_words(p)) for p in pl_module.embeddings.placeholders
-            }
+            learned = pl_module.embeddings.placeholders
+            words = {f"nearest_words/{word}": ", ".join(pl_module.nearest_words(word)) for word in learned}
             for guarded in self.loggers:
                 guarded.attempt(guarded.result, words)
                 guarded.attempt(guarded.file, self.folder.name, "embedding", self.folder / FILE_NAME)

@@ -18,7 +18,7 @@ from textual_inversion.embedding_file import load_words
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS = 40
+STEPS = 30
 JOB = [
     "experiment=cat_toy",
     "debug=tiny",
@@ -79,7 +79,7 @@ def together(tmp_path_factory):
 
 
 def test_two_processes_learn_what_one_learns(alone, together):
-    torch.testing.assert_close(vectors(together), vectors(alone), rtol=0, atol=1e-6)
+    assert (vectors(together) - vectors(alone)).norm() < 1e-6 * vectors(alone).norm()
     files = [sorted(path.name for path in run.iterdir()) for run in (together, alone)]
     assert files[0] == files[1]
     assert (together / "train.log").read_text(encoding="utf-8").count("learning S* from") == 1

@@ -1,6 +1,8 @@
 """Sweeps as a user runs them. `launcher=packed`: jobs that share the model train together, and each leaves what it
 leaves alone."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +16,13 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = ["experiment=cat_toy", "debug=tiny"]
 
 
-def train(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "scripts/train.py", *TINY, *arguments]
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "scripts/train.py", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+
+
+def train(*arguments: str) -> subprocess.CompletedProcess:
+    return run(*TINY, *arguments)
 
 
 def files(run: Path) -> set[str]:
@@ -55,7 +61,7 @@ def test_jobs_that_agree_train_together(sweep):
 
 def test_a_packed_job_leaves_the_files_and_the_word_that_it_leaves_alone(sweep, alone):
     folder, _ = sweep
-    assert files(folder / "2") == files(alone)
+    assert files(folder / "2") == files(alone) | {"job.json"}
     torch.testing.assert_close(vectors(folder / "2"), vectors(alone), rtol=0, atol=1e-6)
     assert not torch.equal(vectors(folder / "0"), vectors(folder / "2"))
 
@@ -95,10 +101,41 @@ def test_a_pack_is_no_larger_than_asked(tmp_path):
     assert all((tmp_path / str(i) / "learned_embeds.safetensors").is_file() for i in range(5))
 
 
-def test_a_mistake_in_one_job_is_said_before_any_trains(tmp_path):
+def test_a_mistake_in_one_job_of_a_pack_is_said_before_it_trains(tmp_path):
     done = train("launcher=packed", "concept.initializer=cat,qwxyz", f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 1 and "error: the initializer 'qwxyz' is no word" in done.stdout
-    assert "Traceback" not in done.stderr and not [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert "Traceback" not in done.stdout + done.stderr
+    assert states(tmp_path) == {"0": "failed", "1": "failed"}
+    assert not list(tmp_path.glob("*/learned_embeds.safetensors"))
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {path.parent.name: json.loads(path.read_text())["state"] for path in folder.glob("*/job.json")}
+
+
+@pytest.mark.parametrize("launcher", ["local", "joblib"])
+def test_a_failed_job_stops_no_other_and_is_all_that_is_run_again(tmp_path, launcher):
+    done = train(f"launcher={launcher}", "concept.initializer=cat,qwxyz,owl", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 1
+    assert states(tmp_path) == {"0": "finished", "1": "failed", "2": "finished"}
+    total, failed, how = done.stdout.strip().splitlines()[-3:]
+    assert "1 of 3 jobs are not finished" in total and f"sweep.resume={os.path.relpath(tmp_path, ROOT)}" in how
+    assert "#1 concept.initializer=qwxyz: failed: the initializer 'qwxyz' is no word" in failed
+    assert "1/train.log" in failed and "error: the init" in (tmp_path / "1" / "train.log").read_text()
+    before = (tmp_path / "0" / "train.log").read_text()
+    again = run(f"sweep.resume={tmp_path}")
+    assert again.returncode == 1 and "2 of 3 jobs are finished already" in again.stdout
+    assert (tmp_path / "0" / "train.log").read_text() == before
+
+
+def test_a_folder_that_is_no_sweep_is_said(tmp_path):
+    done = run(f"sweep.resume={tmp_path}")
+    assert done.returncode == 1 and f"error: {tmp_path} is no sweep's folder" in done.stderr
+
+
+def test_a_sweep_can_be_a_file(tmp_path):
+    done = train("sweep=lr", "launcher=packed", "trainer.max_steps=2", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 0 and len(states(tmp_path)) == 5
 
 
 def test_a_packed_job_may_stop_on_its_plateau(tmp_path):

@@ -1,0 +1,74 @@
+"""Training that is told to stop goes on as if nothing had happened, wherever it was."""
+
+import signal
+
+import pytest
+import pytorch_lightning as L
+import torch
+
+from ldm.callbacks import MetricsTable
+from ldm.resumption import Checkpoint, Preempted
+
+pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
+
+STEPS = 8
+
+
+class RaiseSignal(L.Callback):
+    def __init__(self, step, number):
+        self.step, self.number = step, number
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            signal.raise_signal(self.number)
+
+
+@pytest.fixture
+def fit(inversion, concept, trainer):
+    """Trains in a folder, told to stop after step `stop`; the vectors and the table of metrics."""
+
+    def run(folder, stop=None, every_steps=100, every_minutes=1e9, signal_name="SIGTERM"):
+        save = Checkpoint(str(folder), every_steps, every_minutes)
+        callbacks = [MetricsTable(str(folder / "metrics.csv"), every=1), save]
+        if stop is not None:
+            callbacks.insert(0, RaiseSignal(stop, getattr(signal, signal_name)))
+        module = inversion(concept())
+        settings = {"limit_val_batches": None, "val_check_interval": 4, "check_val_every_n_epoch": None}
+        checkpoint = folder / "last.ckpt"
+        trainer(STEPS, callbacks=callbacks, **settings).fit(
+            module, ckpt_path=checkpoint if checkpoint.exists() else None
+        )
+        return module.embeddings.vectors[0].detach().clone(), (folder / "metrics.csv").read_text()
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("stop", [1, 3, 4, 5])
+def test_the_step_ends_the_state_is_saved_and_the_rest_is_the_same(fit, tmp_path, stop, name):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = fit(tmp_path / "a")
+    before = signal.getsignal(getattr(signal, name))
+    with pytest.raises(Preempted, match=f"stopped at step {stop}, by {name}"):
+        fit(tmp_path / "b", stop, signal_name=name)
+    assert signal.getsignal(getattr(signal, name)) == before
+    assert torch.load(tmp_path / "b" / "last.ckpt", weights_only=True)["global_step"] == stop
+    vectors, metrics = fit(tmp_path / "b")
+    assert torch.equal(vectors, whole[0]) and metrics == whole[1]
+
+
+def saved_steps(fit, folder, monkeypatch, **settings):
+    steps = []
+    write = Checkpoint.write
+    monkeypatch.setattr(Checkpoint, "write", lambda s, t, m: (steps.append(t.global_step), write(s, t, m))[1])
+    fit(folder, **settings)
+    return steps
+
+
+def test_the_state_is_saved_every_so_many_steps_and_at_the_end(fit, tmp_path, monkeypatch):
+    assert saved_steps(fit, tmp_path, monkeypatch, every_steps=3) == [3, 6, 8]
+
+
+def test_the_state_is_saved_every_so_many_minutes(fit, tmp_path, monkeypatch):
+    assert saved_steps(fit, tmp_path, monkeypatch, every_minutes=0.0) == list(range(1, STEPS + 1))
