@@ -43,7 +43,7 @@ class Checkpoint(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """A step that a validation follows is done only after that: it would be left out by who goes on from here."""
-        every = trainer.val_check_batch
+        every = trainer.val_check_batch or trainer.max_steps
         if not (trainer.enable_validation and trainer.global_step % every == 0):
             self._after_step(trainer, pl_module)
 

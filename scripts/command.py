@@ -33,7 +33,7 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
                 require_weights(config)
                 main(config)
             return
-        with said_in_log(), jobs.recorded(folder, jobs.own_overrides()):
+        with jobs.recorded(folder, jobs.own_overrides()), said_in_log():
             require_weights(config)
             main(config)
 
@@ -75,8 +75,8 @@ def said_in_log() -> Iterator[None]:
     except Exception as error:
         why = mistake(error)
         if type(error).__name__ == "Preempted":
-            log.info("%s", error)
-        elif why is None:
+            raise
+        if why is None:
             log.exception("error")
         else:
             log.error("error: %s", why)

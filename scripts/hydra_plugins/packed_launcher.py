@@ -52,11 +52,12 @@ class PackedLauncher(Launcher):
         """A pack that fails takes no other with it."""
         import packs
 
-        with suppress(jobs.JobFailed), said_in_log(), ExitStack() as stack:
+        with suppress(jobs.JobFailed), ExitStack() as stack:
             for own, config in zip(resolved, configs, strict=True):
                 overrides = list(filter_overrides(config.hydra.overrides.task))
                 stack.enter_context(jobs.recorded(Path(own.paths.run), overrides))
-            packs.fit(resolved, ldm)
+            with said_in_log():
+                packs.fit(resolved, ldm)
 
     def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
