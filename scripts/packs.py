@@ -12,6 +12,7 @@ import torch
 from command import require_weights
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from processes import wanted
 from pytorch_lightning.callbacks import ProgressBar
 from tracking import Guarded, Track, loggers_of
 from training import alone_in, checkpoint_to_resume, ignore_harmless_warnings
@@ -111,7 +112,10 @@ class RunLog(logging.FileHandler):
 
 
 def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
-    """Trains the jobs, whose resolved configs these are, together, with `ldm` if it is built already."""
+    """Trains the jobs, whose resolved configs these are, together, with `ldm` if it is built already. Raises ValueError
+    if they ask for several devices."""
+    if wanted(configs[0]) > 1:
+        raise ValueError("launcher=packed trains in one process: leave out trainer=ddp, or choose launcher=local.")
     folders = [Path(config.paths.run) for config in configs]
     logs = [RunLog(folder / "train.log", i) for i, folder in enumerate(folders)]
     with ExitStack() as stack:

@@ -27,10 +27,12 @@ def started_together() -> bool:
 
 def wanted(config: DictConfig) -> int:
     """How many this job needs on this machine and must start itself; 1: it runs in this process."""
-    if config.trainer.get("strategy") is None or started_together():
+    if started_together():
         return 1
-    devices = config.trainer.devices
-    return max(1, torch.cuda.device_count()) if devices == "auto" else int(devices)
+    devices = config.trainer.get("devices", 1)
+    if devices in ("auto", -1):
+        return max(1, torch.cuda.device_count())
+    return int(devices)
 
 
 def run_together(config: DictConfig, count: int) -> None:

@@ -133,6 +133,12 @@ def test_a_folder_that_is_no_sweep_is_said(tmp_path):
     assert done.returncode == 1 and f"error: {tmp_path} is no sweep's folder" in done.stderr
 
 
+def test_a_pack_is_one_process(tmp_path):
+    done = train("launcher=packed", "seed=0,1", "trainer=ddp", "trainer.devices=2", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 1 and "launcher=packed trains in one process" in done.stdout
+    assert states(tmp_path) == {"0": "failed", "1": "failed"}
+
+
 def test_a_sweep_can_be_a_file(tmp_path):
     done = train("sweep=lr", "launcher=packed", "trainer.max_steps=2", f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 0 and len(states(tmp_path)) == 5
