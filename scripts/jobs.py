@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -118,6 +119,4 @@ def named(config: DictConfig) -> DictConfig:
             config.job.sweep = folder.parent.name
         else:
             config.job.name = f"{HydraConfig.get().runtime.choices['experiment']} {folder.name}"
-    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-    assert isinstance(resolved, DictConfig)
-    return resolved
+    return cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))

@@ -6,6 +6,7 @@ python scripts/rank.py <resolved config>
 import logging
 import sys
 from pathlib import Path
+from typing import cast
 
 from command import one_sentence
 from jobs import rank
@@ -15,8 +16,7 @@ from training import fit
 
 
 def main(path: Path) -> None:
-    config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig)
+    config = cast(DictConfig, OmegaConf.load(path))
     end_with_parent()
     level = logging.INFO if rank() == 0 else logging.ERROR
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)

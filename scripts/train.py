@@ -55,7 +55,7 @@ def with_resumed_sweep(arguments: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    OmegaConf.register_new_resolver("fresh", folders.fresh)
-    OmegaConf.register_new_resolver("gpus", lambda: max(1, len(gpus.visible())))
+    OmegaConf.register_new_resolver("fresh", folders.fresh, replace=True)
+    OmegaConf.register_new_resolver("gpus", lambda: max(1, len(gpus.visible())), replace=True)
     sys.argv[1:] = with_resumed_sweep(sys.argv[1:])
     main()

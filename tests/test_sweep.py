@@ -134,7 +134,9 @@ def test_a_folder_that_is_no_sweep_is_said(tmp_path):
 
 
 def test_a_pack_is_one_process(tmp_path):
-    done = train("launcher=packed", "seed=0,1", "trainer=ddp", "trainer.devices=2", f"hydra.sweep.dir={tmp_path}")
+    done = train(
+        "launcher=packed", "optim.lr=0.01,0.02", "trainer=ddp", "trainer.devices=2", f"hydra.sweep.dir={tmp_path}"
+    )
     assert done.returncode == 1 and "launcher=packed trains in one process" in done.stdout
     assert states(tmp_path) == {"0": "failed", "1": "failed"}
 

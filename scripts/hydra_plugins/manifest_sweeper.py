@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jobs
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -22,8 +22,8 @@ class ManifestSweeper(BasicSweeper):
         with open_dict(config):
             config.hydra.sweep.dir = str(config.hydra.sweep.dir)  # the time of day once and for all jobs
         super().setup(config=config, **context)
-        assert self.launcher is not None
-        self.launcher = Unfinished(self.launcher, Path(config.hydra.sweep.dir))  # pyright: ignore
+        launcher = cast(Launcher, self.launcher)
+        self.launcher = cast(Launcher, Unfinished(launcher, Path(config.hydra.sweep.dir)))
 
 
 class Unfinished:
