@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from textual_inversion.embedding_file import load_words
+from tests.runs import vectors
 
 pytestmark = pytest.mark.integration
 
@@ -53,11 +53,6 @@ def wait_for(file: Path, process: subprocess.Popen) -> None:
         assert process.poll() is None
         time.sleep(0.05)
     raise TimeoutError(file)
-
-
-def vectors(run: Path) -> torch.Tensor:
-    (word,) = load_words(run)
-    return word.vectors
 
 
 @pytest.fixture(scope="module")

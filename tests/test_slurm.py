@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from textual_inversion.embedding_file import load_words
+from tests.runs import vectors
 
 pytestmark = pytest.mark.integration
 
@@ -118,11 +118,6 @@ def run(call: list[str], environment: dict[str, str]) -> subprocess.CompletedPro
 
 def train(*arguments: str) -> list[str]:
     return [sys.executable, "scripts/train.py", *JOB, *arguments]
-
-
-def vectors(folder: Path) -> torch.Tensor:
-    (word,) = load_words(folder)
-    return word.vectors
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.runs import vectors
 from textual_inversion.embedding_file import load_words
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,11 +28,6 @@ def train(*arguments: str) -> subprocess.CompletedProcess:
 
 def files(run: Path) -> set[str]:
     return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-
-
-def vectors(run: Path) -> torch.Tensor:
-    (word,) = load_words(run)
-    return word.vectors
 
 
 @pytest.fixture(scope="module")
