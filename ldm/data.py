@@ -1,7 +1,7 @@
 """Captioned pictures as an endless stream of training batches; batch number k is a pure function of (seed, k)."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import count
 from typing import Any, Protocol, runtime_checkable
@@ -155,6 +155,20 @@ class PictureData(CaptionedData):
         return DataLoader(FixedBatches(val_batches(self.val, self.val_size)), batch_size=None)
 
 
+class LabelledData(CaptionedData):
+    """Batches {"image" [b, 3, s, s] in [-1, 1], "label_<name>" list of b} of `Labelled` pictures."""
+
+    def train_batch(self, step: int) -> Batch:
+        indices = epoch_indices(len(self.train.images), self.batch_size, self.seed, step)
+        mirrored = numpy_generator(self.seed, step, 1).random(len(indices)) < 0.5
+        images = [self.train.images[i][:, ::-1] if mirror else self.train.images[i]
+                  for i, mirror in zip(indices, mirrored, strict=True)]  # fmt: skip
+        return {"image": to_tensor(np.stack(images)), **_labels(self.train, indices.tolist())}
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader(FixedBatches(val_batches(self.val, self.val_size)), batch_size=None)
+
+
 def val_batches(source: CaptionedImages, size: int, batch_size: int = 32) -> Sequence[Batch]:
     """The first `size` pictures of `source` with their first captions, in batches. Batches of `Labelled` pictures hold
     each label, too: "label_<name>", a list of b."""
@@ -164,7 +178,9 @@ def val_batches(source: CaptionedImages, size: int, batch_size: int = 32) -> Seq
 def _val_batch(source: CaptionedImages, indices: range) -> Batch:
     images = to_tensor(source.images[indices.start : indices.stop])
     batch: Batch = {"image": images, "caption": [source.caption(i, 0) for i in indices]}
-    if isinstance(source, Labelled):
-        labels = [source.labels(i) for i in indices]
-        batch |= {f"label_{name}": [known[name] for known in labels] for name in labels[0]}
-    return batch
+    return batch | _labels(source, indices) if isinstance(source, Labelled) else batch
+
+
+def _labels(source: Labelled, indices: Iterable[int]) -> Batch:
+    known = [source.labels(i) for i in indices]
+    return {f"label_{name}": [labels[name] for labels in known] for name in known[0]}

@@ -58,6 +58,22 @@ def _render_chunk(path: str, seed: int, held_out: bool, start: int, stop: int) -
     return start
 
 
+def truth(scene: Scene) -> dict[str, str]:
+    """What can be seen in the scene's picture, as labels: of the main figure its class, main colour, pattern, and where
+    it is a doctor skin and hair ("" elsewhere); the second figure's class ("" if there is none); background, style."""
+    toy, doctor = scene.toy, scene.toy.kind == "doctor"
+    return {
+        "class": toy.kind,
+        "color": toy.color.name,
+        "pattern": toy.pattern,
+        "companion": scene.companion.toy.kind if scene.companion else "",
+        "background": scene.background,
+        "style": scene.style.name,
+        "skin": toy.skin if doctor else "",
+        "hair": toy.hair if doctor else "",
+    }
+
+
 class RenderedScenes:
     """`count` scenes with pictures and captions. `held_out` draws only combinations that training never sees; `plain`
     is the share of captions that say little more than the class (`captions.plain_caption`)."""
@@ -85,9 +101,8 @@ class RenderedScenes:
         return say(self.scene(index), rng)
 
     def labels(self, index: int) -> dict[str, str]:
-        """What is true of picture `index`: keys of CLASSES, BACKGROUNDS and STYLES."""
-        scene = self.scene(index)
-        return {"class": scene.toy.kind, "background": scene.background, "style": scene.style.name}
+        """What is true of picture `index`, in the words of `attributes`; see `truth`."""
+        return truth(self.scene(index))
 
     def mask(self, index: int) -> np.ndarray:
         """Where the figure of picture `index` is, bool [128, 128]; drawn anew at each call."""
