@@ -181,6 +181,8 @@ def _val_batch(source: CaptionedImages, indices: range) -> Batch:
     return batch | _labels(source, indices) if isinstance(source, Labelled) else batch
 
 
-def _labels(source: Labelled, indices: Iterable[int]) -> Batch:
+def _labels(source: CaptionedImages, indices: Iterable[int]) -> Batch:
+    if not isinstance(source, Labelled):
+        raise ValueError(f"nothing is known of the pictures of {type(source).__name__}: it has no labels().")
     known = [source.labels(i) for i in indices]
     return {f"label_{name}": [labels[name] for labels in known] for name in known[0]}

@@ -50,11 +50,11 @@ class SaveWords(L.Callback):
             words = [
                 LearnedWord(
                     concept.placeholder,
-                    vectors,
+                    pl_module.learned(concept, steps),
                     provenance(concept, steps=steps, model=self.model, fingerprint=self.fingerprint)
                     | {"nearest_words": pl_module.nearest_words(concept.placeholder), **settings},
                 )
-                for concept, vectors in zip(pl_module.concepts, pl_module.embeddings.vectors, strict=True)
+                for concept in pl_module.concepts
             ]
             save_words(self.path, words)
 

@@ -41,10 +41,10 @@ def published_clip_start(text: CLIPTextEncoder, vectors: Tensor) -> Tensor:
     return vectors + text.positions(1)
 
 
-def active_vectors(step: int, num_vectors: int, every: int = 2000) -> int:
-    """Progressive extensions (Gal et al. 2022, section 5.1): one vector at first, one more after every so many
-    steps."""
-    return min(num_vectors, 1 + step // every)
+def active_vectors(step: int, num_vectors: int, thresholds: Sequence[float]) -> int:
+    """Progressive extensions (Gal et al. 2022, section 5.1): of a word that grows at the steps `thresholds`, all
+    vectors but one for each that is still to come. A pure function of the optimiser step."""
+    return num_vectors - sum(step < threshold for threshold in thresholds)
 
 
 def published_expansion(ids: Tensor, own_ids: Mapping[int, Sequence[int]]) -> Tensor:
@@ -76,15 +76,16 @@ class EmbeddingManager(nn.Module):
         """The placeholders in `prompt`, in their order there."""
         return self._pattern.findall(prompt)
 
-    def tokenize(self, prompts: Iterable[str]) -> Tensor:
-        """n prompts -> ids [n, max_length]. Raises ValueError if a placeholder falls off the end."""
-        return torch.tensor([self._ids_of(prompt) for prompt in prompts])
+    def tokenize(self, prompts: Iterable[str], active: int | None = None) -> Tensor:
+        """n prompts -> ids [n, max_length]; of each word at most the first `active` vectors, None: all. Raises
+        ValueError if a placeholder falls off the end."""
+        return torch.tensor([self._ids_of(prompt, active) for prompt in prompts])
 
-    def _ids_of(self, prompt: str) -> list[int]:
+    def _ids_of(self, prompt: str, active: int | None) -> list[int]:
         pieces: list[int] = []
         end = 0
         for match in self._pattern.finditer(prompt):
-            pieces += self.tokenizer.pieces(prompt[end : match.start()]) + self._ids[match.group()]
+            pieces += self.tokenizer.pieces(prompt[end : match.start()]) + self._ids[match.group()][:active]
             end = match.end()
         pieces += self.tokenizer.pieces(prompt[end:])
         room = self.tokenizer.max_length - 2

@@ -18,14 +18,16 @@ from ldm.data import BatchStream, FixedBatches, to_tensor
 from ldm.keyed_random import generator
 from ldm.latent_diffusion import LatentDiffusion
 
-from .captions import caption, fill
+from .captions import caption, fill, own_word
 from .concept import Concept
-from .embedding_manager import EmbeddingManager, initial_vectors
+from .direction import back_to_sphere, keep_to_tangent
+from .embedding_manager import EmbeddingManager, active_vectors, initial_vectors
 from .pictures import load_pictures
 
 log = logging.getLogger(__name__)
 
 _VALIDATION = 1 << 31  # a step that no training reaches: the key of the fixed draws that validate
+_OWN_WORDS = _VALIDATION - 1  # and that of the pictures' own words' start
 
 
 def concept_identity(concept: Concept) -> dict[str, Any]:
@@ -66,8 +68,9 @@ class CompiledLosses:
 class TextualInversion(L.LightningModule):
     """Learns the vectors of `concepts` in the frozen `ldm` with `batch_size` samples a step for each, in each process.
 
-    Its state dict is the embeddings alone. `image_size` is the side that pictures are brought to. The frozen UNet and
-    text encoder compute in `frozen_dtype`, `compiled` if asked for; v*, its optimiser and the loss are float32.
+    Its state dict is the embeddings alone. `image_size` is the side that pictures are brought to, `steps` the length of
+    the training, which words that grow (`Concept.grows_at`) must know. The frozen UNet and text encoder compute in
+    `frozen_dtype`, `compiled` if asked for; v*, its optimiser and the loss are float32.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class TextualInversion(L.LightningModule):
         validation_draws: int = 32,
         frozen_dtype: torch.dtype = torch.float32,
         compiled: bool = False,
+        steps: int | None = None,
     ) -> None:
         super().__init__()
         self.strict_loading = False  # the frozen model is not in the checkpoint
@@ -92,12 +96,38 @@ class TextualInversion(L.LightningModule):
         placeholders = [concept.placeholder for concept in self.concepts]
         if len(set(placeholders)) < len(placeholders):
             raise ValueError(f"two concepts share a placeholder: {placeholders}")
+        if steps is None and any(concept.grows_at for concept in self.concepts):
+            raise ValueError("a word that grows must know how long the training is: give `steps`")
+        self.steps = steps or 0
         self.initial = {c.placeholder: initial_vectors(text, c.initializer, c.num_vectors) for c in self.concepts}
-        self.embeddings = EmbeddingManager(text.tokenizer, self.initial)
+        self.pictures = [load_pictures(Path(c.images), image_size, c.first) for c in self.concepts]
+        self.embeddings = EmbeddingManager(text.tokenizer, self.initial | self._own_words())
         for concept in self.concepts:
             for template in concept.templates:
                 self.embeddings.tokenize([fill(template, concept.placeholder)])
-        self.pictures = [load_pictures(Path(concept.images), image_size) for concept in self.concepts]
+
+    def _own_words(self) -> dict[str, Tensor]:
+        """Of the pictures of concepts that have such: their start is uniform in [0, 1), as in the official code."""
+        return {
+            own_word(concept, i): torch.rand(
+                1, self.ldm.cond_stage_model.width, generator=generator(concept.seed, _OWN_WORDS, i)
+            )
+            for concept, pictures in zip(self.concepts, self.pictures, strict=True)
+            if concept.per_image is not None
+            for i in range(len(pictures.images))
+        }
+
+    def vectors(self, concept: Concept) -> torch.nn.Parameter:
+        """v* of the concept [k, width]."""
+        return self.embeddings.vectors[self.embeddings.placeholders.index(concept.placeholder)]  # pyright: ignore
+
+    def active(self, concept: Concept, step: int) -> int:
+        """How many of its vectors stand for the concept at optimiser step `step`."""
+        return active_vectors(step, concept.num_vectors, [share * self.steps for share in concept.grows_at])
+
+    def learned(self, concept: Concept, step: int) -> Tensor:
+        """Those of its vectors that have been learned by then."""
+        return self.vectors(concept)[: self.active(concept, step)]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         state = super().state_dict(*args, **kwargs)
@@ -143,7 +173,7 @@ class TextualInversion(L.LightningModule):
         mean, std = moments[picture, flipped]
         return {
             "z_0": mean + std * torch.randn(mean.shape, generator=rng),
-            "ids": self.embeddings.tokenize([caption(concept, rng)])[0],
+            "ids": self.embeddings.tokenize([caption(concept, picture, rng)], self.active(concept, step))[0],
             "t": torch.randint(len(self.ldm.alpha_bar), (), generator=rng),
             "eps": torch.randn(mean.shape, generator=rng),
         }
@@ -165,7 +195,16 @@ class TextualInversion(L.LightningModule):
         losses = self.losses(batch)
         self.require_finite(losses, self.global_step)
         self.log("train/loss", losses.detach().mean(), prog_bar=True)
-        return losses.sum()  # each concept's gradient is that of its own mean
+        return losses.sum() + self.regularization()  # each concept's gradient is that of its own mean
+
+    def regularization(self) -> Tensor:
+        """What keeps the vectors in bounds, sum over the concepts."""
+        terms = [
+            concept.regularizer(self.vectors(concept), self.initial[concept.placeholder].to(self.device))
+            for concept in self.concepts
+            if concept.regularizer is not None
+        ]
+        return torch.stack(terms).sum() if terms else torch.zeros((), device=self.device)
 
     @staticmethod
     def require_finite(losses: Tensor, step: int) -> None:
@@ -176,13 +215,30 @@ class TextualInversion(L.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.global_step == 0:
             self.require_gradients()
+        self.constrain_gradients()
 
     def require_gradients(self) -> None:
-        """Proof of learning: at the first step every row must get a finite gradient that is not zero."""
-        for placeholder, vectors in zip(self.embeddings.placeholders, self.embeddings.vectors, strict=True):
-            size = torch.zeros(len(vectors)) if vectors.grad is None else vectors.grad.norm(dim=1)
+        """Proof of learning: at the first step every row of a word must get a finite gradient that is not zero."""
+        for concept in self.concepts:
+            vectors, active = self.vectors(concept), self.active(concept, 0)
+            size = torch.zeros(active) if vectors.grad is None else vectors.grad[:active].norm(dim=1)
             if not (size.isfinite().all() and (size > 0).all()):
-                raise RuntimeError(f"{placeholder!r} cannot learn: its rows' gradients have norms {size.tolist()}.")
+                raise RuntimeError(
+                    f"{concept.placeholder!r} cannot learn: its rows' gradients have norms {size.tolist()}."
+                )
+
+    def constrain_gradients(self) -> None:
+        """Before the optimiser's step: of words with a fixed norm only the direction learns."""
+        for concept in self.concepts:
+            vectors = self.vectors(concept)
+            if concept.fixed_norm and vectors.grad is not None:
+                keep_to_tangent(vectors, vectors.grad)
+
+    def constrain_vectors(self, *_: Any) -> None:
+        """After the optimiser's step."""
+        for concept in self.concepts:
+            if concept.fixed_norm:
+                back_to_sphere(self.vectors(concept), self.initial[concept.placeholder].norm(dim=1).to(self.device))
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         metrics = self.validation_metrics(self.losses(batch))
@@ -192,8 +248,8 @@ class TextualInversion(L.LightningModule):
     def validation_metrics(self, losses: Tensor) -> dict[str, Tensor]:
         """The loss of fixed pictures, t and noise, which is comparable between steps, and where v* has gone."""
         metrics = {"val/loss": losses.mean()}
-        words = zip(self.embeddings.placeholders, self.embeddings.vectors, losses, strict=True)
-        for placeholder, vectors, loss in words:
+        for concept, loss in zip(self.concepts, losses, strict=True):
+            placeholder, vectors = concept.placeholder, self.vectors(concept)
             start = self.initial[placeholder].to(vectors)
             metrics |= {
                 f"val/loss/{placeholder}": loss,
@@ -221,11 +277,15 @@ class TextualInversion(L.LightningModule):
         return [self.draw(_VALIDATION + i) for i in range(math.ceil(self.validation_draws / self.batch_size))]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameter_groups())
+        optimizer = torch.optim.AdamW(self.parameter_groups())
+        optimizer.register_step_post_hook(self.constrain_vectors)
+        return optimizer
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """One group a concept."""
+        """One group a concept: its vectors, then those of its pictures' own words."""
+        words = dict(zip(self.embeddings.placeholders, self.embeddings.vectors, strict=True))
+        own = [[v for name, v in words.items() if name.startswith(c.placeholder + "-")] for c in self.concepts]
         return [
-            {"params": [vectors], "lr": concept.learning_rate, "weight_decay": self.weight_decay}
-            for concept, vectors in zip(self.concepts, self.embeddings.vectors, strict=True)
+            {"params": [self.vectors(c), *others], "lr": c.learning_rate, "weight_decay": self.weight_decay}
+            for c, others in zip(self.concepts, own, strict=True)
         ]

@@ -70,12 +70,13 @@ class Pack(L.LightningModule):
             self.log(f"{i}/train/loss", own.detach().mean())
         everything = torch.cat(list(losses.values()))
         self.log("train/loss", everything.detach().mean(), prog_bar=True)
-        return everything.sum()
+        return everything.sum() + torch.stack([self.runs[i].regularization() for i in losses]).sum()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.global_step == 0:
-            for run in self.runs:
+        for run in self.runs:
+            if self.global_step == 0:
                 run.require_gradients()
+            run.constrain_gradients()
 
     def validation_step(self, batch: PackBatch, batch_idx: int) -> None:
         losses = self.losses(batch)
@@ -92,7 +93,10 @@ class Pack(L.LightningModule):
         return DataLoader(FixedBatches([dict(enumerate(batches)) for batches in together]), batch_size=None)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW([group for run in self.runs for group in run.parameter_groups()])
+        optimizer = torch.optim.AdamW([group for run in self.runs for group in run.parameter_groups()])
+        for run in self.runs:
+            optimizer.register_step_post_hook(run.constrain_vectors)
+        return optimizer
 
 
 class RunTrainer:
@@ -189,9 +193,10 @@ def split_checkpoint(pack: Pack, checkpoint: State) -> list[State]:
     (optimizer,) = checkpoint["optimizer_states"]
     parts, first = [], 0
     for i, run in enumerate(pack.runs):
-        count = len(run.concepts)
-        groups = [group | {"params": [j]} for j, group in enumerate(optimizer["param_groups"][first : first + count])]
-        state = {j: optimizer["state"][first + j] for j in range(count)}
+        own = optimizer["param_groups"][first : first + len(run.concepts)]
+        number = {old: new for new, old in enumerate(old for group in own for old in group["params"])}
+        groups = [group | {"params": [number[old] for old in group["params"]]} for group in own]
+        state = {new: optimizer["state"][old] for old, new in number.items() if old in optimizer["state"]}
         part = checkpoint | {
             "state_dict": _renamed(checkpoint["state_dict"], f"runs.{i}.", ""),
             "optimizer_states": [{"state": state, "param_groups": groups}],
@@ -199,21 +204,23 @@ def split_checkpoint(pack: Pack, checkpoint: State) -> list[State]:
         }
         run.on_save_checkpoint(part)
         parts.append(part)
-        first += count
+        first += len(run.concepts)
     return parts
 
 
 def join_checkpoints(pack: Pack, parts: Sequence[State]) -> State:
     """The runs' checkpoints of one step -> the pack's. Raises ValueError if one is of another concept."""
     state_dict, state, groups, callbacks = {}, {}, [], {}
+    count = 0
     for i, (run, part) in enumerate(zip(pack.runs, parts, strict=True)):
         run.on_load_checkpoint(part)
         (optimizer,) = part["optimizer_states"]
         state_dict |= _renamed(part["state_dict"], "", f"runs.{i}.")
         callbacks |= _renamed(part["callbacks"], "", f"{i}/")
-        for j, group in enumerate(optimizer["param_groups"]):
-            state[len(groups)] = optimizer["state"][j]
-            groups.append(group | {"params": [len(groups)]})
+        number = {old: count + old for group in optimizer["param_groups"] for old in group["params"]}
+        state |= {number[old]: value for old, value in optimizer["state"].items()}
+        groups += [group | {"params": [number[old] for old in group["params"]]} for group in optimizer["param_groups"]]
+        count += len(number)
     return dict(parts[0]) | {
         "state_dict": state_dict,
         "optimizer_states": [{"state": state, "param_groups": groups}],

@@ -30,12 +30,14 @@ class Pictures:
     skipped: tuple[tuple[str, str], ...]
 
 
-def load_pictures(folder: Path, size: int) -> Pictures:
-    """All pictures in `folder`, sorted by name: the centre square of each, resized to `size`. Other files are
-    skipped and logged. Raises ValueError if there is no picture, or if one is broken."""
+def load_pictures(folder: Path, size: int, first: int | None = None) -> Pictures:
+    """The pictures in `folder`, sorted by name, all or the `first` so many: the centre square of each, resized to
+    `size`. Other files are skipped and logged. Raises ValueError if there are too few, or if one is broken."""
     folder = Path(folder)
     images, names, skipped = [], [], []
     for path in _files(folder):
+        if len(images) == first:
+            break
         reason = _reason_to_skip(path)
         if reason:
             skipped.append((path.name, reason))
@@ -49,6 +51,8 @@ def load_pictures(folder: Path, size: int) -> Pictures:
     if not images:
         found = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "it is empty"
         raise ValueError(f"no pictures in {folder} ({found}). {_WHAT_TO_DO}")
+    if first is not None and len(images) < first:
+        raise ValueError(f"{folder} holds {len(images)} pictures, {first} are asked for: add some, or ask for fewer.")
     return Pictures(np.stack(images), tuple(names), tuple(skipped))
 
 

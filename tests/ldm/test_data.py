@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ldm import data
-from ldm.data import BatchStream, PictureData, epoch_indices, to_tensor, val_batches
+from ldm.data import BatchStream, LabelledData, PictureData, epoch_indices, to_tensor, val_batches
 
 
 def batches(source, seed: int = 0, crop: int | None = None) -> PictureData:
@@ -121,3 +121,22 @@ def test_known_labels_come_along(pictures):
 def test_more_validation_pictures_than_there_are_is_an_error_before_the_first_step(pictures):
     with pytest.raises(ValueError, match="val_size is 7, but there are 6"):
         PictureData(pictures(), pictures(), batch_size=4, val_size=7).setup("fit")
+
+
+def test_labelled_batches_hold_pictures_with_what_is_known_of_them(pictures):
+    source = pictures(6)
+    source.labels = lambda index: {"kind": f"kind {index}"}
+    data = LabelledData(source, source, batch_size=4, val_size=3, seed=0, num_workers=0)
+    batch = data.train_batch(1)
+    indices = epoch_indices(6, 4, 0, 1)
+    assert batch["label_kind"] == [f"kind {i}" for i in indices]
+    for x, i in zip(batch["image"], indices, strict=True):
+        (original,) = to_tensor(source.images[i : i + 1])
+        assert torch.equal(x, original) or torch.equal(x, original.flip(-1))
+    assert [label for val in data.val_dataloader() for label in val["label_kind"]] == ["kind 0", "kind 1", "kind 2"]
+
+
+def test_pictures_of_which_nothing_is_known_are_refused(pictures):
+    data = LabelledData(pictures(6), pictures(6), batch_size=4, val_size=3, seed=0, num_workers=0)
+    with pytest.raises(ValueError, match="it has no labels"):
+        data.train_batch(0)

@@ -47,7 +47,8 @@ class Placeholders:
         """`counter` is the original's before the call: it counts one up for every placeholder."""
         own, start = {}, self.vocab_size
         for i, (token, count) in enumerate(zip(self.tokens, self.counts, strict=True)):
-            active = active_vectors(counter + i + 1, count) if self.given["progressive_words"] else count
+            thresholds = [2000 * (j + 1) for j in range(count - 1)] if self.given["progressive_words"] else []
+            active = active_vectors(counter + i + 1, count, thresholds)
             own[token] = range(start, start + active)
             start += count
         return published_expansion(ids, own)
