@@ -17,6 +17,7 @@ from processes import run_together
 from processes import wanted as processes_wanted
 from tracking import Track, loggers_of
 
+from ldm.checkpoint import pretrained
 from ldm.resumption import STATE, Preempted
 
 log = logging.getLogger("train")
@@ -73,7 +74,7 @@ def fit(config: DictConfig) -> None:
     run = Path(config.paths.run)
     torch.manual_seed(config.seed)  # initial weights; every later draw is keyed by (seed, step)
     data = instantiate(config.data, _convert_="all")
-    module = instantiate(config.module, _convert_="all")
+    module = pretrained(instantiate(config.module, _convert_="all"), config.start_from)
     callbacks = [instantiate(callback, _convert_="all") for callback in config.callbacks.values() if callback]
     checkpoint = checkpoint_to_resume(config.resume, run)
     if checkpoint:

@@ -3,6 +3,9 @@
 import csv
 
 import pytest
+import torch
+
+from ldm.checkpoint import read_weights
 
 FEW = ["pictures.train.count=4", "pictures.val.count=4", "data.val_size=2", "data.batch_size=2", "trainer.max_steps=2"]
 
@@ -17,3 +20,13 @@ def test_two_steps_and_a_validation(run_script, tmp_path, name):
         last = list(csv.DictReader(table))[-1]
     assert float(last["step"]) == 2 and any(key.startswith("val/") for key in last)
     assert list((tmp_path / "run" / "weights").glob("*.safetensors"))
+
+
+def test_it_may_begin_with_the_weights_of_an_earlier_training(run_script, tmp_path):
+    """The shipped autoencoder, after one step of a rate that moves nothing, is the shipped autoencoder."""
+    folders = [f"paths.cache={tmp_path}/cache", f"hydra.run.dir={tmp_path}/run", "trainer.val_check_interval=2"]
+    start = ["start_from=assets/toyland/autoencoder", "module.optimizer.lr=0"]
+    code, said = run_script("train", "experiment=toyland_autoencoder", *FEW, *folders, *start)
+    assert code == 0, said
+    ours, shipped = (read_weights(f) for f in (tmp_path / "run" / "weights", "assets/toyland/autoencoder"))
+    assert ours.keys() == shipped.keys() and all(torch.equal(ours[name], shipped[name]) for name in shipped)
