@@ -71,7 +71,7 @@ def ddim_step(z: Tensor, e: Tensor, a: Tensor, a_prev: Tensor, sigma: Tensor | f
     return a_prev.sqrt() * z_0 + (1.0 - a_prev - sigma**2).sqrt() * e, z_0
 
 
-def _falling(timesteps: Sequence[int], alpha_bar: Tensor) -> list[tuple[int, Tensor, Tensor]]:
+def falling(timesteps: Sequence[int], alpha_bar: Tensor) -> list[tuple[int, Tensor, Tensor]]:
     """(t, alpha_bar_t, alpha_bar of the next t) of every step. As published, the last step ends at alpha_bar_0 rather
     than at 1."""
     ends = [0, *timesteps[:-1]]
@@ -95,7 +95,7 @@ def ddim(
     if eta and noise is None:
         raise ValueError(f"eta = {eta} adds noise in every step: give `noise`")
     z = z_T
-    for done, (t, a, a_prev) in enumerate(_falling(timesteps, alpha_bar), start=1):
+    for done, (t, a, a_prev) in enumerate(falling(timesteps, alpha_bar), start=1):
         sigma = ddim_sigma(a, a_prev, eta)
         z, z_0 = ddim_step(z, eps(z, torch.full((len(z),), t, device=z.device)), a, a_prev, sigma)
         if eta and noise is not None:
@@ -106,17 +106,28 @@ def ddim(
 
 
 @torch.no_grad()
+def ddim_invert(eps: Denoiser, z_0: Tensor, alpha_bar: Tensor, timesteps: Sequence[int]) -> Tensor:
+    """DDIM backwards (Song et al. 2021, section 4.3; Dhariwal & Nichol 2021, appendix F): the noise z_T from which
+    `ddim` with the same eps and timesteps paints z_0 [b, c, h, w] again. Each step takes eps before it for that after
+    it, so the finer the steps, the closer."""
+    z = z_0
+    for t, a, a_prev in reversed(falling(timesteps, alpha_bar)):
+        z, _ = ddim_step(z, eps(z, torch.full((len(z),), t, device=z.device)), a_prev, a)
+    return z
+
+
+@torch.no_grad()
 def plms(
     eps: Denoiser, z_T: Tensor, alpha_bar: Tensor, timesteps: Sequence[int], callback: Callback | None = None
 ) -> Tensor:
     """Pseudo linear multistep (Liu et al. 2022, eq. 12): DDIM steps along a combination of the last four eps, so one
     evaluation a step, and two for the first."""
     z, past = z_T, []
-    falling = _falling(timesteps, alpha_bar)
-    for done, (t, a, a_prev) in enumerate(falling, start=1):
+    steps = falling(timesteps, alpha_bar)
+    for done, (t, a, a_prev) in enumerate(steps, start=1):
         e = eps(z, torch.full((len(z),), t, device=z.device))
         if not past:  # Heun's: the mean of eps here and after a first try
-            t_next = falling[min(done, len(falling) - 1)][0]
+            t_next = steps[min(done, len(steps) - 1)][0]
             ahead, _ = ddim_step(z, e, a, a_prev)
             slope = (e + eps(ahead, torch.full((len(z),), t_next, device=z.device))) / 2.0
         elif len(past) == 1:
@@ -139,7 +150,7 @@ def dpm_solver(
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order in the predicted z_0 at one evaluation a step. Its
     first step is DDIM's, and its last one, too, which few steps need."""
     z, before = z_T, None
-    for done, (t, a, a_prev) in enumerate(_falling(timesteps, alpha_bar), start=1):
+    for done, (t, a, a_prev) in enumerate(falling(timesteps, alpha_bar), start=1):
         z_0 = (z - (1.0 - a).sqrt() * eps(z, torch.full((len(z),), t, device=z.device))) / a.sqrt()
         h = 0.5 * (a_prev.logit() - a.logit())  # the step in lambda = log(sqrt(alpha_bar) / sigma)
         ahead = z_0

@@ -134,3 +134,19 @@ def test_the_constructor_is_the_schema(node):
         config = config[part]
     with pytest.raises(InstantiationException, match="unexpected keyword argument 'colour'"):
         instantiate(config, _convert_="all")
+
+
+@pytest.mark.parametrize("name", names("setup"))
+def test_every_setup_becomes_a_learner(name):
+    config = composed(CAT_TOY, f"setup={name}")
+    (concept,) = instantiate(config["module"]["concepts"], _convert_="all")
+    plain = composed(CAT_TOY)
+    assert isinstance(concept, Concept)
+    assert config["callbacks"].keys() >= plain["callbacks"].keys()
+    assert name == "one" or config["module"] != plain["module"] or config["callbacks"] != plain["callbacks"]
+
+
+def test_rates_are_the_papers_at_every_scale():
+    for scale in names("scale"):
+        rates = composed(CAT_TOY, f"scale={scale}")["rates"]
+        assert rates["high"] == pytest.approx(4 * rates["base"]) and rates["base"] == pytest.approx(50 * rates["low"])

@@ -3,10 +3,10 @@ the shipped model."""
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import pytorch_lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from ldm.keyed_random import generator
 from ldm.optimization import constant, with_schedule
 from ldm.text import WordPiece
 
+from .evaluator import Evaluator
 from .zero_shot import Question, embed_names, nearest
 
 MAX_LOGIT_SCALE = math.log(100.0)  # as in the paper, section 2.5
@@ -61,8 +62,8 @@ class ConvStem(nn.Sequential):
         return next(self.parameters())
 
 
-class SmallCLIP(L.LightningModule):
-    """Pictures x [b, 3, H, W] in [-1, 1] and sentences -> embeddings [b, projection] of unit length.
+class SmallCLIP(Evaluator):
+    """An evaluator that is trained here.
 
     `questions` are asked of the held-out pictures at every validation and scored over all of them and for each value of
     the label `by`; the batch's "label_<name>" holds the truth.
@@ -89,7 +90,6 @@ class SmallCLIP(L.LightningModule):
         schedule: Callable[[int], float] = constant,
         seed: int = 0,
     ) -> None:
-        super().__init__()
         vision = {"image_size": image_size, "patch_size": patch_size}
         text = {
             "vocab_size": tokenizer.vocab_size,
@@ -103,28 +103,14 @@ class SmallCLIP(L.LightningModule):
             text_config=text | _tower(text_width, text_layers, text_heads),
             projection_dim=projection,
         )
-        self.model = CLIPModel(config)
-        self.model.vision_model.embeddings.add_module("patch_embedding", ConvStem(image_width, patch_size))
-        self.model.set_attn_implementation("eager")  # faster on a CPU than the fused one: 65 and 36 positions
-        self.tokenizer, self.image_size = tokenizer, image_size
+        model = CLIPModel(config)
+        model.vision_model.embeddings.add_module("patch_embedding", ConvStem(image_width, patch_size))
+        model.set_attn_implementation("eager")  # faster on a CPU than the fused one: 65 and 36 positions
+        super().__init__(model, partial(_trimmed, tokenizer), image_size)
         self.questions, self.by = dict(questions or {}), by
         self.zoom, self.shift = zoom, shift
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
         self._answers: dict[str, Tensor] = {}
-
-    def embed_images(self, x: Tensor) -> Tensor:
-        """x [b, 3, H, W] in [-1, 1] -> [b, projection]; pictures of another side than the model's are resized."""
-        if x.shape[-2:] != (self.image_size, self.image_size):
-            x = F.interpolate(x, size=self.image_size, mode="bilinear", antialias=True, align_corners=False)
-        pooled = self.model.vision_model(pixel_values=x).pooler_output
-        return F.normalize(self.model.visual_projection(pooled).float(), dim=-1)
-
-    def embed_texts(self, texts: list[str]) -> Tensor:
-        """b sentences -> [b, projection]."""
-        ids = self.tokenizer(texts)
-        longest = int((ids != self.tokenizer.pad_id).sum(dim=1).max())  # what follows [SEP] cannot be seen from it
-        pooled = self.model.text_model(input_ids=ids[:, :longest].to(self.device)).pooler_output
-        return F.normalize(self.model.text_projection(pooled).float(), dim=-1)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         x, rng = batch["image"], generator(self.seed, self.global_step)
@@ -153,6 +139,12 @@ class SmallCLIP(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return with_schedule(self.optimizer(self.parameters()), self.schedule)
+
+
+def _trimmed(tokenizer: WordPiece, texts: list[str]) -> Tensor:
+    """Ids [n, longest]: what follows [SEP] cannot be seen from it."""
+    ids = tokenizer(texts)
+    return ids[:, : int((ids != tokenizer.pad_id).sum(dim=1).max())]
 
 
 def _tower(width: int, layers: int, heads: int) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""Blended Latent Diffusion (Avrahami et al. 2022): a text repaints what lies under a mask, the rest stays as it was."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ldm.data import to_tensor
+from ldm.sampling import Denoiser, ddim_step, falling, guided
+from ldm.schedule import q_sample
+
+from .embedding_manager import EmbeddingManager
+from .subjects import Painter
+
+
+@torch.no_grad()
+def blended(
+    eps: Denoiser, z_T: Tensor, z_init: Tensor, mask: Tensor, alpha_bar: Tensor, timesteps: Sequence[int]
+) -> Tensor:
+    """DDIM under the mask [h, w], 1 where the text paints: after every step the rest becomes z_init [b, c, h, w] again,
+    noised with z_T as far as the step has come."""
+    z = z_T
+    for t, a, a_prev in falling(timesteps, alpha_bar):
+        z, _ = ddim_step(z, eps(z, torch.full((len(z),), t, device=z.device)), a, a_prev)
+        z = mask * z + (1.0 - mask) * q_sample(z_init, z_T, a_prev.expand(len(z)))
+    return z
+
+
+@torch.no_grad()
+def edit(
+    painter: Painter, prompts: Sequence[str], embeddings: EmbeddingManager, image: np.ndarray, mask: np.ndarray
+) -> Tensor:
+    """One edit a prompt of `image`, uint8 [H, W, 3], where `mask`, bool [H, W], is true: [n, 3, H, W] in [-1, 1], on
+    the CPU. Outside the mask the pixels are the image's own."""
+    ldm = painter.ldm
+    x = to_tensor(image[None]).to(ldm.device)
+    c = embeddings.encode(ldm.cond_stage_model, prompts)
+    eps = guided(ldm.eps, c, ldm.cond_stage_model([ldm.cond_stage_model.nothing]), painter.guidance)
+    z_init = ldm.encode_first_stage(x).mean.expand(len(prompts), -1, -1, -1)
+    under = torch.from_numpy(mask)[None, None].float().to(ldm.device)
+    small = F.adaptive_max_pool2d(under, z_init.shape[-2:])  # what is masked in part is repainted
+    timesteps = painter.sampler.spacing(painter.sampler.steps, len(ldm.alpha_bar))
+    z = blended(eps, ldm.noise(painter.seed, range(len(prompts))), z_init, small[0, 0], ldm.alpha_bar, timesteps)
+    painted = ldm.decode_first_stage(z).clamp(-1.0, 1.0)
+    return torch.where(under > 0, painted, x).cpu()

@@ -1,0 +1,150 @@
+"""Who stands in for S* in a prompt: a learned word, or what the paper compares it with (Gal et al. 2022, section 5.1).
+
+Each factory takes the same `Material` and gives a subject; a config names the factory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ldm.data import to_tensor
+from ldm.latent_diffusion import LatentDiffusion
+from ldm.sampling import Sampler, conditioned, ddim_invert
+
+from .captions import fill
+from .concept import SLOT
+from .embedding_file import LearnedWord
+from .embedding_manager import EmbeddingManager
+from .generation import generate, manager_of
+
+
+class Subject(Protocol):
+    """Sample number i of a template depends on i and on the protocol's seed alone."""
+
+    def paint(self, template: str, samples: range) -> Tensor:
+        """[len(samples), 3, H, W] in [-1, 1], on the CPU."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Painter:
+    """The frozen model with the settings that it is evaluated with."""
+
+    ldm: LatentDiffusion
+    sampler: Sampler
+    guidance: float
+    seed: int = 0
+    batch_size: int = 8
+
+    def __call__(self, prompts: Sequence[str], first: int, embeddings: EmbeddingManager | None = None) -> Tensor:
+        """One picture a prompt, from the noise of samples `first`, `first` + 1, ..."""
+        return generate(
+            self.ldm,
+            prompts,
+            embeddings,
+            sampler=self.sampler,
+            guidance=self.guidance,
+            seed=self.seed,
+            first_index=first,
+            batch_size=self.batch_size,
+            progress=False,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a subject may be made of: `painter`, the learned `word`, `folder` of its pictures, and these, uint8
+    [m, H, W, 3]."""
+
+    painter: Painter
+    word: LearnedWord | None
+    folder: Path
+    images: np.ndarray
+
+    def learned(self) -> LearnedWord:
+        """The word. Raises ValueError if none is there."""
+        if self.word is None:
+            raise ValueError("there is no learned word to evaluate: give word=<run folder, or file of a word>.")
+        return self.word
+
+
+def without_word(template: str) -> str:
+    """The template with nothing in its slot: what the text alone asks for."""
+    return " ".join(template.replace(SLOT, " ").split())
+
+
+class Word:
+    """The learned word itself."""
+
+    def __init__(self, material: Material) -> None:
+        word = material.learned()
+        self.painter, self.placeholder = material.painter, word.placeholder
+        self.embeddings = manager_of(self.painter.ldm, [word])
+
+    def paint(self, template: str, samples: range) -> Tensor:
+        prompt = fill(template, self.placeholder)
+        return self.painter([prompt] * len(samples), samples.start, self.embeddings)
+
+
+class Captions:
+    """What a person says instead of S*: the lines of `file` in the concept's folder, in turn."""
+
+    def __init__(self, material: Material, file: str) -> None:
+        self.painter, path = material.painter, material.folder / file
+        if not path.is_file():
+            raise ValueError(f"there are no captions at {path}: write what stands for S*, one phrase a line.")
+        self.captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not self.captions:
+            raise ValueError(f"{path} is empty: write what stands for S*, one phrase a line.")
+
+    def paint(self, template: str, samples: range) -> Tensor:
+        prompts = [fill(template, self.captions[i % len(self.captions)]) for i in samples]
+        return self.painter(prompts, samples.start)
+
+
+class PromptOnly:
+    """The prompt without S*."""
+
+    def __init__(self, material: Material) -> None:
+        self.painter = material.painter
+
+    def paint(self, template: str, samples: range) -> Tensor:
+        return self.painter([without_word(template)] * len(samples), samples.start)
+
+
+class ImageOnly:
+    """The training pictures, whatever the prompt."""
+
+    def __init__(self, material: Material) -> None:
+        self.images = to_tensor(material.images)
+
+    def paint(self, template: str, samples: range) -> Tensor:
+        return self.images[[i % len(self.images) for i in samples]]
+
+
+class Bipartite:
+    """Bipartite inversion (Gal et al. 2022, appendix A): the noise from which DDIM paints a training picture as
+    `source`, and with it another text."""
+
+    def __init__(self, material: Material, source: str = "A photo of {}") -> None:
+        word, painter = material.learned(), material.painter
+        self.painter, self.placeholder, ldm = painter, word.placeholder, painter.ldm
+        self.embeddings = manager_of(ldm, [word])
+        c = self.embeddings.encode(ldm.cond_stage_model, [fill(source, word.placeholder)])
+        x = to_tensor(material.images).to(ldm.device)
+        eps = conditioned(ldm.eps, c.expand(len(x), -1, -1))
+        timesteps = painter.sampler.spacing(painter.sampler.steps, len(ldm.alpha_bar))
+        self.z_T = ddim_invert(eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, timesteps)
+
+    @torch.no_grad()
+    def paint(self, template: str, samples: range) -> Tensor:
+        painter, ldm = self.painter, self.painter.ldm
+        c = self.embeddings.encode(ldm.cond_stage_model, [fill(template, self.placeholder)])
+        z_T = self.z_T[[i % len(self.z_T) for i in samples]]
+        parts = z_T.split(painter.batch_size)
+        painted = [ldm.sample(c.expand(len(z), -1, -1), z, painter.sampler, painter.guidance) for z in parts]
+        return torch.cat(painted).clamp(-1.0, 1.0).cpu()
