@@ -88,10 +88,14 @@ def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
     write("finished")
 
 
-def what_varies(overrides: Sequence[str], all_jobs: Sequence[Sequence[str]]) -> str:
+def varying(overrides: Sequence[str], all_jobs: Sequence[Sequence[str]]) -> list[str]:
     """Those of a job's overrides that not all jobs share."""
     common = set.intersection(*(set(job) for job in all_jobs))
-    return " ".join(override for override in overrides if override not in common)
+    return [override for override in overrides if override not in common]
+
+
+def what_varies(overrides: Sequence[str], all_jobs: Sequence[Sequence[str]]) -> str:
+    return " ".join(varying(overrides, all_jobs))
 
 
 def leave_to_slurm(ask_again: bool) -> None:

@@ -30,8 +30,8 @@ JOINED = "joined.ckpt"  # in the first run's folder while the pack resumes
 
 def shared(config: DictConfig) -> Any:
     """What jobs of one pack must agree about: all but the concepts, and the folders and words that follow from them.
-    None for a job that is no inversion."""
-    if config.module is None or config.module.get("_target_") != INVERSION:
+    None for a job that is no inversion, or that may end before the others."""
+    if config.module is None or config.module.get("_target_") != INVERSION or config.callbacks.get("early_stop"):
         return None
     module = {name: value for name, value in config.module.items() if name != "concepts"}
     random_model = config.module.ldm.get("weights") is None

@@ -1,11 +1,12 @@
-"""How well do the weights obey? Paints held-out prompts and lets the small CLIP name what it sees.
+"""How well do the weights obey? Paints held-out prompts, several pictures each, and lets the classifier say what it
+sees; how far the pictures are from renders; and, with inversion=true, how well the shipped concepts are learned.
 
 python scripts/score.py
 """
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,64 +15,95 @@ import numpy as np
 import torch
 from command import command
 from hydra.utils import instantiate
+from jobs import write_json
 from omegaconf import DictConfig
+from reproduction.cells import Cell, Grid
 from torch import Tensor
 
 from ldm.autoencoder import AutoencoderKL, psnr
 from ldm.callbacks import to_uint8
 from ldm.data import CaptionedImages, to_tensor, val_batches
+from textual_inversion.classifier import AttributeClassifier
 from textual_inversion.contact_sheet import Row, save_sheet
+from textual_inversion.evaluation import summary
+from textual_inversion.evaluator import Evaluator
 from textual_inversion.generation import generate
-from textual_inversion.zero_shot import Embedder, Question, zero_shot
-from toyland.attributes import BACKGROUNDS, STYLES
+from textual_inversion.metrics import frechet_distance
+from toyland.attributes import BACKGROUNDS, COMPANIONS, STYLES
 from toyland.dataset import RenderedScenes
 from toyland.sampling import sample_scene
 
 log = logging.getLogger("score")
 
-Labels = dict[str, list[str]]  # question -> one label per picture
 COLUMNS = 8
+SHOWN = 96  # pictures on the sheet at most, those that failed first
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A sentence and what a picture of it must show: question -> label."""
+    """A sentence and what a picture of it must show, label -> value."""
 
     text: str
-    labels: dict[str, str]
+    labels: Mapping[str, str]
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def held_out_prompts(count: int, seed: int) -> list[Prompt]:
-    """Sentences that name style, colour, class and background; training has seen no such class, colour and background
-    together."""
+    """Sentences that name style, colours and pattern, class and background; training has seen no such class, colour and
+    background together. Who has no pattern is of one colour in the sentence, and the picture may have any pattern."""
     prompts = []
     for i in range(count):
         scene = sample_scene(np.random.default_rng([seed, i]), named=0.0, held_out=True)
-        kind, color = scene.toy.kind, scene.toy.color.name
-        article = "an" if color[0] in "aeiou" else "a"
-        text = f"{STYLES[scene.style.name]} {article} {color} {kind} {BACKGROUNDS[scene.background]}"
-        prompts.append(Prompt(text, {"class": kind, "background": scene.background, "style": scene.style.name}))
+        toy, style = scene.toy, scene.style.name
+        labels = {"class": toy.kind, "background": scene.background, "style": style}
+        labels |= {} if style == "pencil" else {"color": toy.color.name}
+        look = toy.color.name
+        if toy.pattern != "plain":
+            labels["pattern"] = toy.pattern
+            look += f" and {toy.color2.name} {toy.pattern}"
+        text = f"{STYLES[style]} {_a(f'{look} {toy.kind}')} {BACKGROUNDS[scene.background]}"
+        prompts.append(Prompt(text, labels))
     return prompts
 
 
-def seen_in(images: Tensor, clip: Embedder, questions: Mapping[str, Question]) -> Labels:
-    """What the evaluator answers about pictures [n, 3, H, W] in [-1, 1]."""
-    chosen = {name: zero_shot(clip, images, q.words, q.forms).tolist() for name, q in questions.items()}
-    return {name: [list(q.names)[i] for i in chosen[name]] for name, q in questions.items()}
+def prompts_of_two(count: int, seed: int) -> list[Prompt]:
+    """Sentences with a second figure, such as "a photo of a cat next to a red mug"."""
+    prompts = []
+    for i in range(count):
+        rng = np.random.default_rng([seed, i, 2])
+        scene = sample_scene(rng, named=0.0, held_out=True)
+        kind = scene.toy.kind
+        other = [name for name in COMPANIONS if name != kind][int(rng.integers(len(COMPANIONS) - (kind in COMPANIONS)))]
+        text = f"a photo of {_a(kind)} next to {_a(f'{scene.toy.color2.name} {other}')}"
+        prompts.append(Prompt(text, {"class": kind, "companion": other}))
+    return prompts
 
 
-def accuracy(seen: Labels, truth: Labels) -> dict[str, float]:
-    return {name: float(np.mean(np.array(seen[name]) == np.array(truth[name]))) for name in seen}
+def faults(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> list[str]:
+    """For each picture what it shows instead of what its prompt asks for; nothing if it obeys."""
+    return [
+        ", ".join(f"{seen[label][i]}" for label, value in prompt.labels.items() if seen[label][i] != value)
+        for i, prompt in enumerate(prompts)
+    ]
 
 
-def accuracy_on_renders(scenes: RenderedScenes, count: int, clip: Embedder, questions: Mapping[str, Question]) -> dict:
-    """The evaluator's own accuracies on `count` pictures whose truth is known: of all, and of the photos among them."""
-    seen = seen_in(to_tensor(scenes.images[:count]), clip, questions)
-    known = [scenes.labels(i) for i in range(count)]
-    truth = {name: [labels[name] for labels in known] for name in questions}
-    photos = [i for i, labels in enumerate(known) if labels["style"] == "photo"]
-    of_photos = accuracy(*({name: [v[i] for i in photos] for name, v in side.items()} for side in (seen, truth)))
-    return accuracy(seen, truth) | {f"{name}_photo": value for name, value in of_photos.items()}
+def obeyed(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str, float]:
+    """For each label the share of pictures that show what was asked, among those that were asked."""
+    found: dict[str, list[bool]] = {}
+    for i, prompt in enumerate(prompts):
+        for label, value in prompt.labels.items():
+            found.setdefault(label, []).append(seen[label][i] == value)
+    return {label: float(np.mean(right)) for label, right in found.items()}
+
+
+def classifier_on_renders(scenes: RenderedScenes, classifier: AttributeClassifier) -> dict[str, float]:
+    """Its own accuracies where the truth is known, among the pictures that have the label."""
+    truth = [scenes.labels(i) for i in range(len(scenes))]
+    known = [Prompt("", {k: v for k, v in one.items() if v in classifier.labels[k]}) for one in truth]
+    return obeyed(known, classifier.names(to_tensor(scenes.images)))
 
 
 def mean_psnr(autoencoder: AutoencoderKL, scenes: CaptionedImages, count: int) -> float:
@@ -80,10 +112,37 @@ def mean_psnr(autoencoder: AutoencoderKL, scenes: CaptionedImages, count: int) -
     return float(torch.cat([psnr(autoencoder.decode(autoencoder.encode(x).mean), x) for x in images]).mean())
 
 
-def sheet_rows(images: Tensor, prompts: list[Prompt], wrong: list[str]) -> list[Row]:
-    """All pictures over their prompts, and what was seen instead; those that failed come first."""
+def frechet(painted: Tensor, scenes: RenderedScenes, clip: Evaluator, classifier: AttributeClassifier) -> dict:
+    """Distance of `painted`, [n, ...] from the captions of the first n scenes, from the next n renders; and of those
+    first n renders from the same, which is the least that can be reached."""
+    n = len(painted)
+    renders = to_tensor(scenes.images[: 2 * n])
+    spaces = {"clip": clip.embed_images, "classifier": classifier.features}
+    found = {}
+    for name, features in spaces.items():
+        first, next_, ours = (
+            torch.cat([features(x) for x in some.split(64)]) for some in (renders[:n], renders[n:], painted)
+        )
+        distance, floor = frechet_distance(ours, next_), frechet_distance(first, next_)
+        found[name] = {"distance": distance, "floor": floor, "ratio": distance / floor}
+    return found
+
+
+def inversion(config: DictConfig) -> dict[str, float]:
+    """Means over the shipped toys: likeness as a share of the pictures' to each other, and what S* in new places and
+    styles keeps."""
+    given = (list(config.inversion.learn), list(config.inversion.evaluate))
+    grid = Grid(Path(config.inversion.cells), *given, Path(config.paths.assets) / "concepts", config.inversion.pack)
+    cells = [Cell(concept, config.seed) for concept in config.inversion.concepts]
+    numbers = [summary(result) | {"share": result["image_similarity"] / result["image_only"]}
+               for result in grid.results(cells).values()]  # fmt: skip
+    return {name: float(np.mean([n[name] for n in numbers])) for name in numbers[0]}
+
+
+def sheet_rows(images: Tensor, prompts: Sequence[Prompt], wrong: Sequence[str]) -> list[Row]:
+    """Pictures over their prompts, and what was seen instead; those that failed come first."""
     pictures = to_uint8(images)
-    order = sorted(range(len(prompts)), key=lambda i: not wrong[i])
+    order = sorted(range(len(prompts)), key=lambda i: not wrong[i])[:SHOWN]
     rows = []
     for start in range(0, len(order), COLUMNS):
         some = order[start : start + COLUMNS]
@@ -98,27 +157,30 @@ def sheet_rows(images: Tensor, prompts: list[Prompt], wrong: list[str]) -> list[
 def main(config: DictConfig) -> None:
     folder = Path(config.paths.run)
     ldm = instantiate(config.ldm, _convert_="all").frozen()
-    clip = instantiate(config.clip, _convert_="all").eval()
-    questions = instantiate(config.questions, _convert_="all")
+    clip = instantiate(config.evaluator, _convert_="all").eval()
+    classifier = instantiate(config.classifier, _convert_="all").eval()
     scenes = instantiate(config.pictures.val)
-    sampler = instantiate(config.sampler)
-    prompts = held_out_prompts(config.prompts, config.seed)
+    options = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
 
-    images = generate(ldm, [p.text for p in prompts], seed=config.seed, sampler=sampler, guidance=config.guidance)
-    seen = seen_in(images, clip, questions)
-    truth = {name: [prompt.labels[name] for prompt in prompts] for name in questions}
-    wrong = [", ".join(seen[q][i] for q in questions if seen[q][i] != truth[q][i]) for i in range(len(prompts))]
-    scores = {
-        "prompts": accuracy(seen, truth),
-        "clip_on_renders": accuracy_on_renders(scenes, config.renders, clip, questions),
-        "autoencoder_psnr": mean_psnr(ldm.first_stage_model, scenes, config.renders),
-        "failed": [{"prompt": p.text, "seen": w} for p, w in zip(prompts, wrong, strict=True) if w],
-    }
-    (folder / "scores.json").write_text(json.dumps(scores, indent=2))
-    save_sheet(folder / "sheet.png", sheet_rows(images, prompts, wrong))
-    for what in ("prompts", "clip_on_renders", "autoencoder_psnr"):
-        log.info("%s: %s", what, scores[what])
-    log.info("%s holds scores.json and sheet.png (%d of %d failed)", folder, len(scores["failed"]), len(prompts))
+    scores: dict[str, object] = {"autoencoder_psnr": mean_psnr(ldm.first_stage_model, scenes, len(scenes))}
+    scores["classifier_on_renders"] = classifier_on_renders(scenes, classifier)
+    lists = {"prompts": held_out_prompts(config.prompts, config.seed), "two": prompts_of_two(config.two, config.seed)}
+    for name, asked in lists.items():
+        prompts = [prompt for prompt in asked for _ in range(config.pictures_each)]
+        images = generate(ldm, [prompt.text for prompt in prompts], **options)
+        seen = classifier.names(images)
+        scores[name] = obeyed(prompts, seen)
+        wrong = faults(prompts, seen)
+        scores[name] |= {"everything": float(np.mean([not fault for fault in wrong]))}
+        save_sheet(folder / f"{name}.png", sheet_rows(images, prompts, wrong))
+    captions = [scenes.caption(i, 0) for i in range(config.frechet)]
+    scores["frechet"] = frechet(generate(ldm, captions, **options), scenes, clip, classifier)
+    if config.inversion.concepts:
+        with torch.enable_grad():
+            scores["inversion"] = inversion(config)
+    write_json(folder / "scores.json", scores)
+    log.info("%s", json.dumps(scores, indent=2))
+    log.info("%s holds scores.json, prompts.png and two.png", folder)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Loggers of a run: W&B, TensorBoard, CSV, several at once. What goes wrong in one is said once and stops nothing."""
 
+import json
 import logging
 import os
 import time
@@ -16,6 +17,7 @@ from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from textual_inversion.embedding_file import FILE_NAME
+from textual_inversion.evaluation import RESULT, summary
 from textual_inversion.learner import TextualInversion
 
 log = logging.getLogger("train")
@@ -128,9 +130,14 @@ class Track(L.Callback):
         self._pictures(trainer)
         if isinstance(pl_module, TextualInversion):
             learned = pl_module.embeddings.placeholders
-            words = {f"nearest_words/{word}": ", ".join(pl_module.nearest_words(word)) for word in learned}
+            result: dict[str, Any] = {
+                f"nearest_words/{word}": ", ".join(pl_module.nearest_words(word)) for word in learned
+            }
+            if (self.folder / RESULT).is_file():
+                found = json.loads((self.folder / RESULT).read_text(encoding="utf-8"))
+                result |= {f"evaluation/{name}": value for name, value in summary(found).items()}
             for guarded in self.loggers:
-                guarded.attempt(guarded.result, words)
+                guarded.attempt(guarded.result, result)
                 guarded.attempt(guarded.file, self.folder.name, "embedding", self.folder / FILE_NAME)
 
     def _metrics(self, trainer: L.Trainer, prefix: str, more: dict[str, float]) -> None:

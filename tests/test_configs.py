@@ -117,8 +117,10 @@ def test_what_learns_a_word_and_what_paints_with_it_agree(choice):
 def test_the_scores_config_is_complete():
     config = composed(main="score")
     assert isinstance(on_meta(config["ldm"]), LatentDiffusion)
-    assert on_meta(config["clip"]).embed_images
-    assert set(instantiate(config["questions"])) == {"class", "background", "style"}
+    assert on_meta(config["evaluator"]).embed_images
+    assert {"class", "color", "pattern", "companion", "background", "style"} <= on_meta(
+        config["classifier"]
+    ).labels.keys()
 
 
 @pytest.mark.parametrize("key", ["sead=1", "trainer.max_step=1", "concept.image=x", "module.batch_sise=2", "scal=x"])

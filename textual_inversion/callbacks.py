@@ -1,6 +1,7 @@
 """What an inversion leaves behind: the word, previews over the steps, the contact sheet, and a last line that says
 where."""
 
+import json
 import logging
 import os
 import shlex
@@ -18,9 +19,11 @@ from ldm.sampling import Sampler
 
 from .captions import fill
 from .contact_sheet import Row, save_sheet
-from .embedding_file import FILE_NAME, LearnedWord, provenance, save_words
+from .embedding_file import FILE_NAME, LearnedWord, provenance, save_words, write_whole
+from .evaluation import RESULT, Evaluation
 from .generation import generate
 from .learner import TextualInversion
+from .subjects import Material, Painter, Word, labels_in
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +118,26 @@ class ContactSheet(L.Callback):
         images = to_uint8(generate(pl_module.ldm, repeated, pl_module.embeddings, **self.options))
         pieces = np.split(images, len(prompts))
         return [Row(f'"{prompt}"', piece) for prompt, piece in zip(prompts, pieces, strict=True)]
+
+
+class Evaluate(L.Callback):
+    """At the end, `folder`/evaluation.json (the first concept's), evaluation_1.json, ...: how well each word is
+    learned."""
+
+    def __init__(self, folder: str, evaluation: Evaluation, sampler: Sampler, guidance: float) -> None:
+        self.folder, self.evaluation, self.sampler, self.guidance = Path(folder), evaluation, sampler, guidance
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        if not trainer.is_global_zero:
+            return
+        evaluation = self.evaluation.to(pl_module.device)
+        painter = Painter(pl_module.ldm, self.sampler, self.guidance)
+        for i, (concept, pictures) in enumerate(zip(pl_module.concepts, pl_module.pictures, strict=True)):
+            word = LearnedWord(concept.placeholder, pl_module.learned(concept, trainer.global_step))
+            subject = Word(Material(painter, word, Path(concept.images), pictures.images))
+            result = evaluation(subject, painter, pictures.images, labels_in(Path(concept.images)))
+            name = f"_{i}.".join(RESULT.split(".")) if i else RESULT
+            write_whole(self.folder / name, json.dumps(result, indent=2).encode())
 
 
 class Messages(L.Callback):

@@ -1,4 +1,4 @@
-"""What the paper finds, put to the test: paired differences over concepts, a bootstrapped interval, and a verdict that
+"""What the paper finds, put to the test: paired differences over concepts (or samples), a bootstrapped interval, and a verdict that
 nobody writes by hand."""
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from ldm.keyed_random import numpy_generator
 
 DRAWS = 10_000
 LEVEL = 0.95
-FEWEST = 3  # concepts below which no interval means anything
+FEWEST = 3  # units below which no interval means anything
 
 REPRODUCED, NOT_REPRODUCED, OPPOSITE = "reproduced", "not reproduced", "opposite"
 
@@ -37,12 +37,12 @@ def interval(values: Sequence[float], draws: int = DRAWS) -> Interval:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`claim` in the paper's words, `statistic` says of which differences `interval` is, `concepts` how many."""
+    """`claim` in the paper's words, `statistic` says of which differences `interval` is, `units` over how many concepts or samples."""
 
     claim: str
     statistic: str
     interval: Interval
-    concepts: int
+    units: int
     verdict: str
 
     def __str__(self) -> str:

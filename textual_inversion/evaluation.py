@@ -3,11 +3,12 @@ numbers; and, where a classifier knows the world, what the pictures show exactly
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ldm.data import to_tensor
 from ldm.latents import weights_hash
@@ -18,6 +19,7 @@ from .evaluator import Evaluator
 from .metrics import image_similarity, published_text_similarity, similarity_among, text_similarity
 from .subjects import Painter, Subject, without_word
 
+RESULT = "evaluation.json"
 VERSION = 1  # of the metrics' definitions
 
 
@@ -54,6 +56,12 @@ class Evaluation:
                 f"{self.prompt_samples} samples"
             )
 
+    def to(self, device: str | torch.device) -> Self:
+        """Itself, with its judges on the device, ready to judge."""
+        for judge in filter(None, (self.evaluator, self.classifier)):
+            judge.to(device).eval().requires_grad_(False)
+        return self
+
     def protocol(self, painter: Painter, images: np.ndarray) -> dict[str, Any]:
         """All that the numbers depend on but the subject, as JSON values; `images` are the training pictures."""
         sampler = painter.sampler
@@ -74,16 +82,22 @@ class Evaluation:
 
     @torch.no_grad()
     def __call__(
-        self, subject: Subject, painter: Painter, images: np.ndarray, truth: Mapping[str, str] | None = None
+        self,
+        subject: Subject,
+        painter: Painter,
+        images: np.ndarray,
+        truth: Mapping[str, str] | None = None,
+        progress: bool = True,
     ) -> dict[str, Any]:
         """The numbers and their protocol, as JSON values. `images` are the training pictures, uint8 [m, H, W, 3];
         `truth` is what the word shows, label -> value."""
         truth = dict(truth or {}) if self.classifier else {}
-        references = self._embed(to_tensor(images))
+        references = self.embed(to_tensor(images))
         photos = subject.paint(self.reconstruction, range(self.samples))
-        asked = [self._ask(subject, prompt, truth) for prompt in self.prompts]
+        bar = tqdm(self.prompts, desc="evaluating", unit="prompt", disable=not progress, leave=False)
+        asked = [self._ask(subject, prompt, truth) for prompt in bar]
         return {
-            "image_similarity": image_similarity(self._embed(photos), references),
+            "image_similarity": image_similarity(self.embed(photos), references),
             "image_only": similarity_among(references) if len(images) > 1 else None,
             **means(asked),
             "identity": self._shown(photos, truth),
@@ -96,7 +110,7 @@ class Evaluation:
 
     def _ask(self, subject: Subject, prompt: Prompt, truth: Mapping[str, str]) -> dict[str, Any]:
         images = subject.paint(prompt.text, range(self.prompt_samples))
-        samples = self._embed(images)
+        samples = self.embed(images)
         (text,) = self.evaluator.embed_texts([without_word(prompt.text)]).cpu()
         return {
             "text": prompt.text,
@@ -107,8 +121,8 @@ class Evaluation:
             "kept": self._shown(images, {"class": truth["class"]} if "class" in truth else {}),
         }
 
-    def _embed(self, images: Tensor) -> Tensor:
-        """[n, d], on the CPU."""
+    def embed(self, images: Tensor) -> Tensor:
+        """Pictures [n, 3, H, W] in [-1, 1] -> [n, d], on the CPU."""
         parts = [self.evaluator.embed_images(x.to(self.evaluator.device)).cpu() for x in images.split(32)]
         return torch.cat(parts)
 

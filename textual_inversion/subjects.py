@@ -2,6 +2,7 @@
 
 Each factory takes the same `Material` and gives a subject; a config names the factory."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,12 @@ class Material:
         if self.word is None:
             raise ValueError("there is no learned word to evaluate: give word=<run folder, or file of a word>.")
         return self.word
+
+
+def labels_in(folder: Path) -> dict[str, str]:
+    """What every picture in the concept's folder shows, from its concept.json; nothing if there is none."""
+    file = folder / "concept.json"
+    return json.loads(file.read_text(encoding="utf-8")).get("labels", {}) if file.is_file() else {}
 
 
 def without_word(template: str) -> str:

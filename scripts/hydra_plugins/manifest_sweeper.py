@@ -16,6 +16,8 @@ from omegaconf import open_dict
 
 log = logging.getLogger(__name__)
 
+RESULT = "evaluation.json"  # of a job; textual_inversion.evaluation is torch, which --help does without
+
 
 class ManifestSweeper(BasicSweeper):
     def setup(self, *, config: Any, **context: Any) -> None:
@@ -55,6 +57,10 @@ class Unfinished:
 
     def _report(self, every: dict[int, list[str]], error: str) -> None:
         """The last lines of a sweep, and its exit code."""
+        if any((self.folder / str(number) / RESULT).is_file() for number in every):
+            import sweep_report  # matplotlib and torch: where there is something to draw
+
+            sweep_report.report(self.folder, every)
         lines = []
         for number, overrides in every.items():
             job = jobs.job_in(self.folder / str(number)) or jobs.Job(number, overrides)

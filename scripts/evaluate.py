@@ -1,0 +1,109 @@
+"""The paper's two metrics of a learned word, or of what stands in for one.
+
+python scripts/evaluate.py word=runs/cat_toy/<time>
+python scripts/evaluate.py subject=long_captions images=assets/concepts/cat_toy
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from command import command
+from hydra.utils import instantiate
+from jobs import write_json
+from omegaconf import DictConfig, OmegaConf
+
+from ldm.latent_diffusion import LatentDiffusion
+from textual_inversion.embedding_file import LearnedWord, load_words
+from textual_inversion.evaluation import RESULT, Evaluation, require_same_protocol, summary
+from textual_inversion.pictures import load_pictures
+from textual_inversion.subjects import Material, Painter, labels_in
+
+log = logging.getLogger("evaluate")
+
+
+def the_word(config: DictConfig, width: int) -> LearnedWord | None:
+    """The one that is to be evaluated. Raises ValueError for a file of several."""
+    if config.word is None:
+        return None
+    words = load_words(Path(config.word), width)
+    if len(words) > 1:
+        raise ValueError(
+            f"{config.word} holds {len(words)} words: take it apart with scripts/embeddings.py split, and evaluate one."
+        )
+    return words[0]
+
+
+def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
+    """`images`, or the folder that the word says it was learned from. Raises ValueError if neither is known."""
+    if config.images is not None:
+        return Path(config.images)
+    settings = OmegaConf.create(word.provenance["config"]) if word and "config" in word.provenance else None
+    concepts = settings.module.concepts if isinstance(settings, DictConfig) else []
+    for concept in concepts:
+        if word and concept.placeholder == word.placeholder:
+            return Path(concept.images)
+    raise ValueError("which pictures should it be compared with? Give images=<folder>.")
+
+
+def built(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
+    """The model and its judges, where there is a GPU on it."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    ldm = instantiate(config.module.ldm, _convert_="all").frozen(instantiate(config.module.frozen_dtype))
+    return ldm.to(device), instantiate(config.protocol, _convert_="all").to(device)
+
+
+def evaluated(config: DictConfig, ldm: LatentDiffusion, evaluation: Evaluation) -> dict[str, Any]:
+    """The numbers that the config asks for, with their protocol."""
+    word = the_word(config, ldm.cond_stage_model.width)
+    folder = folder_of_pictures(config, word)
+    images = load_pictures(folder, config.image_size, config.first).images
+    painter = Painter(ldm, instantiate(config.sampler), config.guidance, config.seed, config.batch_size)
+    subject = instantiate(config.subject, _convert_="all")(Material(painter, word, folder, images))
+    return evaluation(subject, painter, images, labels_in(folder))
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line a number, one column a result."""
+    numbers = {name: summary(result) for name, result in results.items()}
+    rows = list(dict.fromkeys(row for column in numbers.values() for row in column))
+    wide = max(len(row) for row in rows)
+    columns = [max(len(name), 8) for name in numbers]
+    lines = [" " * wide + "".join(f"  {name:>{w}}" for name, w in zip(numbers, columns, strict=True))]
+    for row in rows:
+        cells = [f"{c[row]:.3f}" if row in c else "" for c in numbers.values()]
+        lines.append(f"{row:{wide}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(cells, columns, strict=True)))
+    return "\n".join(lines)
+
+
+def others(paths: list[str]) -> dict[str, dict[str, Any]]:
+    """Earlier results. Raises ValueError for a file that holds none."""
+    found = {}
+    for path in map(Path, paths):
+        file = path / RESULT if path.is_dir() else path
+        try:
+            found[str(path)] = json.loads(file.read_text(encoding="utf-8"))
+            summary(found[str(path)])
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise ValueError(f"{file} is no result of evaluate.py ({error}).") from error
+    return found
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
+@command
+def main(config: DictConfig) -> None:
+    folder, beside = Path(config.paths.run), others(list(config.against))
+    result = evaluated(config, *built(config))
+    write_json(folder / RESULT, result)
+    log.info("%s holds all numbers and their protocol", folder / RESULT)
+    results = {"this": result, **beside}
+    require_same_protocol(results)
+    log.info("%s", table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Figures that compare rows of numbers: distortion and editability (figure 10 of the paper), other inversions over
+guidance (figure 11), set sizes (figure 12)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textual_inversion import plots
+from textual_inversion.claims import Interval, Verdict, interval
+from textual_inversion.evaluation import require_same_protocol, summary
+
+from .cells import Cell, CellFailed, Grid, commit
+from .report import Claim, per_concept, test, write_table
+
+Table = list[dict[str, Any]]
+LABELS = {"image_similarity": "image similarity (reconstruction)", "text_similarity": "text similarity (editability)"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the figure: `learn` and `evaluate` as in `Cell`; `curve` and `x` place it where lines are drawn."""
+
+    row: str
+    learn: Sequence[str] | None = ()
+    evaluate: Sequence[str] = ()
+    curve: str = ""
+    x: float = 0.0
+
+
+def measured(grid: Grid, lines: Sequence[Line], concepts: Sequence[str], seeds: Sequence[int]) -> Table:
+    """One line for each cell that could be done. Raises CellFailed if none could."""
+    cells = {
+        Cell(concept, seed, None if line.learn is None else tuple(line.learn), tuple(line.evaluate)): line
+        for line in lines
+        for concept in concepts
+        for seed in (seeds if line.learn is not None else seeds[:1])
+    }
+    results = grid.results(list(cells))
+    if not results:
+        raise CellFailed("none of its cells could be done; their folders say why.")
+    alike = {str(i): {"protocol": without_guidance(result)} for i, result in enumerate(results.values())}
+    require_same_protocol(alike)
+    return [
+        {"row": cells[cell].row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
+        | {"curve": cells[cell].curve, "x": cells[cell].x, "config": result["config"], "commit": commit()}
+        for cell, result in results.items()
+    ]
+
+
+def without_guidance(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The protocol but for what the rows of one figure may differ in."""
+    return {name: value for name, value in result["protocol"].items() if name != "guidance"}
+
+
+def compare(
+    grid: Grid,
+    folder: Path,
+    concepts: Sequence[str],
+    seeds: Sequence[int],
+    name: str,
+    lines: Sequence[Mapping[str, Any]],
+    claims: Sequence[Mapping[str, Any]],
+    draw: Callable[[Path, Table], None],
+) -> list[Verdict]:
+    """The figure `folder`/<name>.png and .pdf, its numbers, and the verdicts on `claims`; `lines` and `claims` are the
+    fields of `Line` and `Claim`."""
+    table = measured(grid, [Line(**line) for line in lines], concepts, seeds)
+    write_table(folder / f"{name}.csv", table)
+    draw(folder / name, table)
+    return [verdict for claim in claims if (verdict := test(Claim(**claim), table)) is not None]
+
+
+def of_row(table: Table, row: str, metric: str) -> Interval:
+    """Mean over concepts with its interval."""
+    return interval(list(per_concept(table, row, metric).values()))
+
+
+def scatter(path: Path, table: Table) -> None:
+    """Both metrics of every row, with 95% intervals over the concepts."""
+    rows = list(dict.fromkeys(line["row"] for line in table))
+    x, y = LABELS
+    points = {row: (of_row(table, row, x), of_row(table, row, y)) for row in rows}
+    plots.scatter(path, points, LABELS[x], LABELS[y])
+
+
+def curves(path: Path, table: Table, x_label: str, log_x: bool = False) -> None:
+    """Both metrics over x, one line a curve."""
+    panels: dict[str, dict[str, dict[float, Interval]]] = {}
+    for metric, label in LABELS.items():
+        panels[label] = {}
+        for line in table:
+            panels[label].setdefault(line["curve"], {})[float(line["x"])] = of_row(table, line["row"], metric)
+    plots.lines(path, panels, x_label, log_x)

@@ -1,0 +1,142 @@
+"""The paper's figures from the command line, on a model that paints noise: cells, claims, every figure."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = [
+    "learn=[debug=tiny,trainer.max_steps=2]",
+    "evaluate=[debug=tiny,sampler=dpm_solver,sampler.steps=2,protocol.samples=2,protocol.prompt_samples=2]",
+    "budget.learn=[]",
+    "budget.evaluate=[]",
+    "budget.samples=2",
+    "budget.candidates=2",
+]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Found .* in eval mode"),
+    pytest.mark.filterwarnings("ignore:The .*lr_scheduler.step"),
+]
+
+
+@pytest.fixture
+def reproduce(run_script, tmp_path):
+    """Runs the script with folders of its own: exit code, what was said, the figures' folder."""
+
+    def run(*arguments):
+        folder = tmp_path / "figures"
+        folders = [f"hydra.run.dir={folder}", f"cells={tmp_path}/cells", f"pictures={tmp_path}/pictures"]
+        return *run_script("reproduce", *TINY, *folders, *arguments), folder
+
+    return run
+
+
+@pytest.fixture
+def grid(monkeypatch, tmp_path):
+    """Cells of the tiny model."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    monkeypatch.chdir(ROOT)
+    from reproduction.cells import Grid
+
+    learn, evaluate = (setting.split("=", 1)[1].strip("[]").split(",") for setting in TINY[:2])
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        yield Grid(tmp_path / "cells", learn, evaluate, ROOT / "assets" / "concepts", pack=2)
+
+
+def cell(concept="cat_toy", seed=0, learn=(), evaluate=()):
+    from reproduction.cells import Cell
+
+    return Cell(concept, seed, learn, evaluate)
+
+
+def test_a_cell_is_done_once_and_found_again(grid, tmp_path):
+    cells = [cell("cat_toy"), cell("owl_toy"), cell("cat_toy", learn=None, evaluate=("subject=image_only",))]
+    first = grid.results(cells)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").rglob("*") if path.is_file()}
+    assert first.keys() == set(cells) and len({result["config"] for result in first.values()}) == 3
+    assert grid.results(cells) == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").rglob("*") if path.is_file()} == files
+
+
+def test_what_changes_a_number_makes_another_cell_and_what_is_only_shown_does_not(grid):
+    from reproduction.cells import config_hash
+
+    plain = config_hash(grid.train_config(cell()))
+    assert plain == config_hash(grid.train_config(cell(learn=("callbacks.metrics.every=7",))))
+    for changed in (cell(seed=1), cell("owl_toy"), cell(learn=("setup=two",)), cell(learn=("optim.lr=0.1",))):
+        assert config_hash(grid.train_config(changed)) != plain
+
+
+def test_a_failed_cell_is_written_down_and_the_others_go_on(grid, tmp_path):
+    good, bad = cell("cat_toy"), cell("cat_toy", learn=("concept.initializer=qqqq",))
+    assert grid.results([bad, good]).keys() == {good}
+    states = [json.loads(file.read_text()) for file in (tmp_path / "cells" / "words").glob("*/cell.json")]
+    (failed,) = [state for state in states if state["state"] == "failed"]
+    assert "qqqq" in failed["error"]
+
+
+def test_a_pack_gives_the_words_that_each_learns_alone(grid, tmp_path):
+    import torch
+    from reproduction.cells import Grid
+
+    from textual_inversion.embedding_file import load_words
+
+    cells = [cell("cat_toy"), cell("owl_toy")]
+    alone = Grid(tmp_path / "alone", grid.learn, grid.evaluate, grid.pictures, pack=1)
+    for one, other in zip(grid.words(cells).values(), alone.words(cells).values(), strict=True):
+        (a,), (b,) = load_words(one), load_words(other)
+        torch.testing.assert_close(a.vectors, b.vectors, atol=1e-5, rtol=1e-4)
+
+
+def test_a_figure_leaves_pictures_numbers_and_verdicts(reproduce):
+    code, said, folder = reproduce("figure=set_size", "budget.concepts=[cat_toy]")
+    assert code == 0, said
+    with (folder / "set_size.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [line["row"] for line in table] == ["1 picture", *(f"{n} pictures" for n in (2, 3, 5, 10, 25))]
+    assert all(line["commit"] and line["config"] and float(line["image_similarity"]) for line in table)
+    assert (folder / "set_size.png").stat().st_size and (folder / "set_size.pdf").stat().st_size
+    claims = json.loads((folder / "set_size.claims.json").read_text())
+    assert len(claims) == 3 and all(claim["verdict"] == "not reproduced" for claim in claims)  # of one concept
+    assert all(claim["claim"] in (folder / "claims.md").read_text() for claim in claims)
+
+
+@pytest.mark.integration
+def test_every_figure(reproduce):
+    code, said, folder = reproduce("figure=all", "budget.concepts=[cat_toy,owl_toy,teapot_toy]")
+    assert code == 0, said
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        names = list(compose("reproduce", ["figure=all", "paths.run=x"]).figures)
+    assert len(names) == 9
+    for name in names:
+        assert {path.suffix for path in folder.glob(f"{name}.*")} == {".png", ".pdf", ".csv", ".json"}
+
+
+def test_an_unknown_figure_gets_the_list_of_known_ones(reproduce):
+    code, said, _ = reproduce("figure=figure_10")
+    assert code == 1 and "there is no figure 'figure_10'" in said and "distortion_editability" in said
+
+
+def test_an_unknown_setup_gets_the_list_of_known_ones(run_script, monkeypatch):
+    code, said = run_script("train", "experiment=cat_toy", "setup=fourwords")
+    assert code != 0 and "fourwords" in said and "progressive" in said
+
+
+@pytest.mark.parametrize("setup", sorted(path.stem for path in (ROOT / "configs" / "setup").glob("*.yaml")))
+def test_every_setup_takes_two_steps(run_script, tmp_path, setup):
+    quick = ["debug=tiny", "trainer.max_steps=2", "callbacks.sheet=null", "callbacks.previews=null"]
+    code, said = run_script("train", "experiment=cat_toy", f"setup={setup}", *quick, f"hydra.run.dir={tmp_path}/run")
+    assert code == 0, said
+    assert (tmp_path / "run" / "learned_embeds.safetensors").is_file()
+
+
+@pytest.mark.parametrize("subject", sorted(path.stem for path in (ROOT / "configs" / "subject").glob("*.yaml")))
+def test_every_subject_is_evaluated(grid, subject):
+    steps = ("subject.steps=2",) if subject == "pivotal" else ()
+    asked = cell(learn=("setup=one",), evaluate=(f"subject={subject}", *steps))
+    (result,) = grid.results([asked]).values()
+    assert -1 <= result["image_similarity"] <= 1 and result["protocol"]["samples"] == 2
