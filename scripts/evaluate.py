@@ -88,6 +88,7 @@ def others(paths: list[str]) -> dict[str, dict[str, Any]]:
         try:
             found[str(path)] = json.loads(file.read_text(encoding="utf-8"))
             summary(found[str(path)])
+            found[str(path)]["protocol"]
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise ValueError(f"{file} is no result of evaluate.py ({error}).") from error
     return found

@@ -59,7 +59,7 @@ class Pivotal(Word):
             seed=painter.seed,
             first=len(material.images),
         )
-        ldm = copy.deepcopy(painter.ldm)
+        ldm = copy.deepcopy(painter.ldm).frozen()  # float32: half precision would round small steps away
         inversion = TextualInversion(ldm, [concept], material.images.shape[1])
         with torch.no_grad():
             inversion.vectors(concept).copy_(word.vectors)

@@ -40,10 +40,10 @@ def save(drawn: Figure, path: Path) -> None:
     """`path`.png and `path`.pdf, each whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "pdf"):
-        partial = path.with_suffix(f".{kind}.partial")
+        partial = path.with_name(f"{path.name}.{kind}.partial")
         # Without a date the same numbers make the same file.
         drawn.savefig(partial, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {})
-        partial.replace(path.with_suffix(f".{kind}"))
+        partial.replace(path.with_name(f"{path.name}.{kind}"))
 
 
 def scatter(path: Path, points: Mapping[str, tuple[Interval, Interval]], x_label: str, y_label: str) -> None:
@@ -90,7 +90,9 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, float]], y_label: str) ->
         width = 0.8 / len(groups)
         for i, (label, group) in enumerate(groups.items()):
             places = np.arange(len(names)) + (i - (len(groups) - 1) / 2) * width
-            axes.bar(places, [group.get(name, 0.0) for name in names], width, label=label, color=COLORS[i])
+            axes.bar(
+                places, [group.get(name, 0.0) for name in names], width, label=label, color=COLORS[i % len(COLORS)]
+            )
         axes.set_xticks(np.arange(len(names)), names, rotation=30, ha="right")
         axes.set_ylabel(y_label)
         axes.legend()

@@ -8,6 +8,7 @@ from ldm.sampling import (
     Sampler,
     conditioned,
     ddim,
+    ddim_invert,
     ddim_timesteps,
     dpm_solver,
     guided,
@@ -186,3 +187,49 @@ def test_guidance_is_linear_in_its_scale():
     for scale in (0.0, 0.5, 1.0, 3.0, -2.0):
         expected = (1 - scale) * eps_u + scale * eps_c
         torch.testing.assert_close(guided(toy_unet, c, uncond, scale)(z_t, t), expected)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0])
+def test_from_the_inverted_noise_ddim_comes_back_the_closer_the_finer_its_steps(sigma):
+    z_0 = MU + sigma * noise()
+
+    def error(steps: int) -> float:
+        timesteps, eps = ddim_timesteps(steps, 1000), gaussian(sigma)
+        z_T = ddim_invert(eps, z_0, ALPHA_BAR, timesteps)
+        return float((ddim(eps, z_T, ALPHA_BAR, timesteps) - z_0).abs().max())
+
+    coarse, finer, finest = (error(steps) for steps in (50, 100, 500))
+    assert finer < 0.7 * coarse and finest < 0.3 * finer and finest < 0.02
+
+
+def test_inversion_follows_the_exact_path_to_the_noise():
+    """The probability-flow path keeps (z_t - sqrt(a) mu) / std(z_t), from alpha_bar_0 on."""
+    sigma, timesteps = 0.5, ddim_timesteps(500, 1000)
+    a_0, a_T = ALPHA_BAR[0], ALPHA_BAR[timesteps[-1]]
+    z_0 = a_0.sqrt() * MU + spread(a_0, sigma) * noise()
+    exact = a_T.sqrt() * MU + spread(a_T, sigma) * noise()
+    torch.testing.assert_close(ddim_invert(gaussian(sigma), z_0, ALPHA_BAR, timesteps), exact, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [2, 7, 50])
+def test_what_does_not_look_at_the_picture_is_inverted_exactly(steps):
+    def eps(z_t: Tensor, t: Tensor) -> Tensor:
+        return (t[:, None, None, None] / 100.0).sin().expand_as(z_t)
+
+    timesteps = ddim_timesteps(steps, 1000)
+    z_T = ddim_invert(eps, noise(), ALPHA_BAR, timesteps)
+    assert not torch.allclose(z_T, noise(), atol=0.1)
+    torch.testing.assert_close(ddim(eps, z_T, ALPHA_BAR, timesteps), noise())
+
+
+def test_inversion_asks_at_rising_timesteps_and_keeps_no_gradient():
+    asked, timesteps = [], ddim_timesteps(6, 1000)
+
+    def eps(z_t: Tensor, t: Tensor) -> Tensor:
+        asked.append(t.tolist())
+        return gaussian(0.5)(z_t, t)
+
+    z_0 = noise(2).requires_grad_()
+    assert not ddim_invert(eps, z_0, ALPHA_BAR, timesteps).requires_grad
+    assert asked == [[t, t] for t in timesteps]
+    assert torch.equal(z_0, noise(2))

@@ -1,7 +1,9 @@
+import json
 import logging
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,13 @@ from PIL import Image
 
 from ldm.latents import weights_hash
 from ldm.sampling import Sampler
-from textual_inversion.callbacks import ContactSheet, Messages, Previews, SaveWords
+from ldm.text import WordPiece
+from tests.conftest import VOCABULARY
+from textual_inversion.callbacks import ContactSheet, Evaluate, Messages, Previews, SaveWords
+from textual_inversion.clip import SmallCLIP
 from textual_inversion.embedding_file import load_words
+from textual_inversion.evaluation import Evaluation, Prompt, require_same_protocol
+from textual_inversion.subjects import Material, Painter, Word
 
 # A frozen model is in eval mode, which Lightning takes for an oversight.
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
@@ -98,3 +105,38 @@ def test_a_prompt_without_a_slot_is_an_error_before_the_run(tmp_path):
         Previews("previews", [0], "a photo", **PAINT)
     with pytest.raises(ValueError, match=r"'a sketch' has no \{\}"):
         ContactSheet("run", "previews", ["a photo of {}", "a sketch"], columns=2, **PAINT)
+
+
+@pytest.fixture
+def evaluation():
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"image_size": 16, "patch_size": 4, "image_width": 16, "image_layers": 1, "image_heads": 2}
+    sizes |= {"text_width": 16, "text_layers": 1, "text_heads": 2, "projection": 8}
+    clip = SmallCLIP(WordPiece(VOCABULARY, max_length=16), **sizes)
+    return Evaluation(clip, [Prompt("a photo of {} on the moon", "background")], samples=3, prompt_samples=2)
+
+
+def test_every_word_is_evaluated_at_the_end_as_it_would_be_from_its_file(
+    inversion, concept, trainer, evaluation, tmp_path
+):
+    module, run = inversion(concept("S*", num_vectors=2), concept("T*", "owl", first=2)), tmp_path / "run"
+    trainer(3, callbacks=[SaveWords(str(run), "tiny"), Evaluate(str(run), evaluation, **PAINT)]).fit(module)
+    assert sorted(path.name for path in run.glob("*.json")) == ["evaluation.json", "evaluation_1.json"]
+    results = [json.loads((run / name).read_text()) for name in ("evaluation.json", "evaluation_1.json")]
+    assert results[0]["image_similarity"] != results[1]["image_similarity"]
+    require_same_protocol({"S*": results[0], "T*": results[1]})
+
+    painter = Painter(module.ldm, **PAINT)
+    for word, pictures, result in zip(load_words(run), module.pictures, results, strict=True):
+        subject = Word(Material(painter, word, tmp_path, pictures.images))
+        again = evaluation(subject, painter, pictures.images, progress=False)
+        assert again.pop("protocol") == result.pop("protocol")
+        assert again["image_similarity"] == pytest.approx(result["image_similarity"], abs=1e-5)
+        assert again["text_similarity"] == pytest.approx(result["text_similarity"], abs=1e-5)
+
+
+def test_to_evaluate_does_not_change_what_is_learned(inversion, concept, trainer, evaluation, tmp_path):
+    judged, alone = inversion(concept()), inversion(concept())
+    trainer(2, callbacks=[Evaluate(str(tmp_path), evaluation, **PAINT)]).fit(judged)
+    trainer(2).fit(alone)
+    assert torch.equal(judged.embeddings.vectors[0], alone.embeddings.vectors[0])

@@ -1,0 +1,103 @@
+"""A text repaints what lies under the mask and nothing else."""
+
+import numpy as np
+import pytest
+import torch
+
+from ldm.data import to_tensor
+from ldm.sampling import Sampler, conditioned, ddim, ddim_timesteps
+from ldm.schedule import q_sample
+from textual_inversion.blended import blended, edit
+from textual_inversion.embedding_file import LearnedWord
+from textual_inversion.generation import manager_of
+from textual_inversion.subjects import Painter
+
+PROMPTS = ["a photo of S*", "an oil painting of S* on the moon"]
+
+
+@pytest.fixture
+def painter(tiny_ldm):
+    return Painter(tiny_ldm, Sampler(4), guidance=3.0)
+
+
+@pytest.fixture
+def embeddings(tiny_ldm):
+    return manager_of(tiny_ldm, [LearnedWord("S*", torch.randn(1, 16, generator=torch.Generator().manual_seed(0)))])
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def mask():
+    """An odd shape, which cuts through the latents' cells."""
+    mask = np.zeros((16, 16), dtype=bool)
+    mask[3:10, 5:12] = True
+    return mask
+
+
+def test_outside_the_mask_the_pixels_are_the_images_own_and_inside_they_are_new(painter, embeddings, image, mask):
+    x, edits = to_tensor(image[None])[0], edit(painter, PROMPTS, embeddings, image, mask)
+    assert edits.shape == (2, 3, 16, 16) and edits.abs().max() <= 1
+    for painted in edits:
+        changed = (painted != x).any(dim=0).numpy()
+        assert not changed[~mask].any()
+        assert changed[mask].all()
+
+
+def test_each_prompt_paints_its_own_and_so_does_each_word(painter, embeddings, image, mask, tiny_ldm):
+    same_noise = (
+        edit(painter, PROMPTS[:1], embeddings, image, mask),
+        edit(painter, PROMPTS[1:], embeddings, image, mask),
+    )
+    assert not torch.allclose(*same_noise, atol=1e-2)
+    other = manager_of(tiny_ldm, [LearnedWord("S*", -embeddings.vectors[0])])
+    assert not torch.allclose(edit(painter, PROMPTS[:1], other, image, mask), same_noise[0], atol=1e-3)
+
+
+def test_an_edit_does_not_depend_on_what_it_is_painted_with(painter, embeddings, image, mask):
+    both = edit(painter, PROMPTS, embeddings, image, mask)
+    torch.testing.assert_close(edit(painter, PROMPTS[:1], embeddings, image, mask), both[:1], atol=1e-5, rtol=0)
+
+
+def test_an_empty_mask_leaves_the_image_as_it_is(painter, embeddings, image, mask):
+    untouched = edit(painter, PROMPTS, embeddings, image, np.zeros_like(mask))
+    assert torch.equal(untouched, to_tensor(image[None]).expand(2, -1, -1, -1))
+
+
+def test_what_is_masked_in_part_is_repainted_whole_and_then_cut_out(painter, embeddings, image, mask):
+    whole = np.zeros_like(mask)
+    whole[2:10, 4:12] = True  # the cells that the mask touches
+    within, around = (edit(painter, PROMPTS, embeddings, image, area) for area in (mask, whole))
+    assert torch.equal(within[:, :, mask], around[:, :, mask])
+
+
+def test_what_is_painted_knows_what_is_around_it(painter, embeddings, image, mask):
+    other = np.where(mask[..., None], image, 255 - image)
+    one, another = (edit(painter, PROMPTS, embeddings, around, mask) for around in (image, other))
+    assert (one[:, :, mask] - another[:, :, mask]).abs().max() > 1e-3
+
+
+def latents(tiny_ldm, embeddings):
+    rng = torch.Generator().manual_seed(1)
+    z_T, z_init = torch.randn(2, 2, 4, 8, 8, generator=rng)
+    eps = conditioned(tiny_ldm.eps, embeddings.encode(tiny_ldm.cond_stage_model, PROMPTS).detach())
+    return eps, z_T, z_init, tiny_ldm.alpha_bar, ddim_timesteps(5, 1000)
+
+
+def test_under_a_mask_of_everything_it_is_ddim(tiny_ldm, embeddings):
+    eps, z_T, z_init, alpha_bar, timesteps = latents(tiny_ldm, embeddings)
+    painted = blended(eps, z_T, z_init, torch.ones(8, 8), alpha_bar, timesteps)
+    torch.testing.assert_close(painted, ddim(eps, z_T, alpha_bar, timesteps))
+
+
+def test_outside_the_mask_the_latents_end_as_the_images_own_at_the_last_alpha_bar(tiny_ldm, embeddings):
+    eps, z_T, z_init, alpha_bar, timesteps = latents(tiny_ldm, embeddings)
+    mask = torch.zeros(8, 8)
+    mask[2:5, 1:7] = 1
+    painted = blended(eps, z_T, z_init, mask, alpha_bar, timesteps)
+    own = q_sample(z_init, z_T, alpha_bar[:1].expand(2))
+    torch.testing.assert_close(painted[:, :, mask == 0], own[:, :, mask == 0])
+    assert not torch.allclose(painted[:, :, mask == 1], own[:, :, mask == 1], atol=0.1)
