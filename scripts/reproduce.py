@@ -12,6 +12,7 @@ from pathlib import Path
 import concepts
 import hydra
 from command import command
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 from reproduction.cells import CellFailed, Grid
@@ -53,10 +54,10 @@ def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:
 @command
 def main(config: DictConfig) -> None:
     folder, names = Path(config.paths.run), figures_asked_for(config)
-    render_pictures(concepts_of(config, names), Path(config.pictures))
-    scale = [f"scale={config.scale}"]
+    render_pictures(concepts_of(config, names), Path(config.images))
+    scale = [f"scale={HydraConfig.get().runtime.choices['scale']}"]
     learn, evaluate = ([*scale, *config.budget[which], *config[which]] for which in ("learn", "evaluate"))
-    grid = Grid(Path(config.cells), learn, evaluate, Path(config.pictures), config.budget.pack)
+    grid = Grid(Path(config.cells), learn, evaluate, Path(config.images), config.budget.pack)
     failed = []
     for name in names:
         log.info("%s", name)

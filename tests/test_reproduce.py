@@ -8,14 +8,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = [
-    "learn=[debug=tiny,trainer.max_steps=2]",
-    "evaluate=[debug=tiny,sampler=dpm_solver,sampler.steps=2,protocol.samples=2,protocol.prompt_samples=2]",
-    "budget.learn=[]",
-    "budget.evaluate=[]",
-    "budget.samples=2",
-    "budget.candidates=2",
-]
+LEARN = ["debug=tiny", "trainer.max_steps=2"]
+EVALUATE = [
+    "debug=tiny", "sampler=dpm_solver", "sampler.steps=2", "protocol.samples=2", "protocol.prompt_samples=2",
+]  # fmt: skip
+TINY = [f"learn={json.dumps(LEARN)}", f"evaluate={json.dumps(EVALUATE)}", "budget.learn=[]", "budget.evaluate=[]"]
+TINY += ["budget.samples=2", "budget.candidates=2"]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Found .* in eval mode"),
@@ -29,7 +27,7 @@ def reproduce(run_script, tmp_path):
 
     def run(*arguments):
         folder = tmp_path / "figures"
-        folders = [f"hydra.run.dir={folder}", f"cells={tmp_path}/cells", f"pictures={tmp_path}/pictures"]
+        folders = [f"hydra.run.dir={folder}", f"cells={tmp_path}/cells", f"images={tmp_path}/pictures"]
         return *run_script("reproduce", *TINY, *folders, *arguments), folder
 
     return run
@@ -42,9 +40,8 @@ def grid(monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     from reproduction.cells import Grid
 
-    learn, evaluate = (setting.split("=", 1)[1].strip("[]").split(",") for setting in TINY[:2])
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        yield Grid(tmp_path / "cells", learn, evaluate, ROOT / "assets" / "concepts", pack=2)
+        yield Grid(tmp_path / "cells", LEARN, EVALUATE, ROOT / "assets" / "concepts", pack=2)
 
 
 def cell(concept="cat_toy", seed=0, learn=(), evaluate=()):

@@ -1,5 +1,5 @@
-"""What the paper finds, put to the test: paired differences over concepts (or samples), a bootstrapped interval, and a verdict that
-nobody writes by hand."""
+"""What the paper finds, put to the test: paired differences over concepts (or samples), a bootstrapped interval, and a
+verdict that nobody writes by hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,19 +25,20 @@ class Interval:
 def interval(values: Sequence[float], draws: int = DRAWS) -> Interval:
     """Mean of `values`, one a concept, with its 95% interval (percentile bootstrap over concepts). Of fewer than
     `FEWEST` the interval is everything."""
-    values = np.asarray(values, dtype=float)
-    if not values.size or not np.isfinite(values).all():
-        raise ValueError(f"an interval needs finite numbers, got {values.tolist()}")
-    if len(values) < FEWEST:
-        return Interval(float(values.mean()), -np.inf, np.inf)
-    picks = numpy_generator(len(values)).integers(len(values), size=(draws, len(values)))
-    low, high = np.quantile(values[picks].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+    each = np.asarray(values, dtype=float)
+    if not each.size or not np.isfinite(each).all():
+        raise ValueError(f"an interval needs finite numbers, got {each.tolist()}")
+    if len(each) < FEWEST:
+        return Interval(float(each.mean()), -np.inf, np.inf)
+    picks = numpy_generator(len(each)).integers(len(each), size=(draws, len(each)))
+    low, high = np.quantile(each[picks].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(each.mean()), float(low), float(high))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`claim` in the paper's words, `statistic` says of which differences `interval` is, `units` over how many concepts or samples."""
+    """`claim` in the paper's words, `statistic` says of which differences `interval` is, `units` over how many concepts
+    or samples."""
 
     claim: str
     statistic: str

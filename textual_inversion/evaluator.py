@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import CLIPModel, CLIPTokenizerFast
+from transformers import CLIPModel, CLIPTokenizer
 
 Tokenize = Callable[[list[str]], Tensor]  # n sentences -> ids [n, longest]
 
@@ -56,9 +57,10 @@ def pretrained_clip(folder: str) -> Evaluator:
     if not (Path(folder) / "config.json").is_file():
         raise ValueError(f"no CLIP at {folder}: python scripts/fetch.py model=clip_vit_b32 downloads ViT-B/32.")
     model = CLIPModel.from_pretrained(folder, local_files_only=True)
-    tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
+    tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
     def tokenize(texts: list[str]) -> Tensor:
         return tokenizer(texts, padding=True, truncation=True, return_tensors="pt")["input_ids"]
 
-    return Evaluator(model, tokenize, model.config.vision_config.image_size, OPENAI_MEAN, OPENAI_STD, mode="bicubic")
+    vision: Any = model.config.vision_config
+    return Evaluator(model, tokenize, vision.image_size, OPENAI_MEAN, OPENAI_STD, mode="bicubic")

@@ -4,7 +4,7 @@ learns the pictures. Shapes get closer; editing suffers as guidance grows."""
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as L
 import torch
@@ -73,5 +73,5 @@ class Pivotal(Word):
             enable_model_summary=False,
         )
         trainer.fit(PivotalTuning(inversion, learning_rate))
-        tuned = ldm.frozen(painter.ldm.unet.dtype).to(painter.ldm.device)
+        tuned = ldm.frozen(cast(torch.dtype, painter.ldm.unet.dtype)).to(painter.ldm.device)
         super().__init__(replace(material, painter=replace(painter, ldm=tuned)))

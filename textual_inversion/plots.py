@@ -1,8 +1,10 @@
 """The figures' one style: readable in print, in colour and without; PNG and PDF."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -12,7 +14,7 @@ from matplotlib.figure import Figure
 from .claims import Interval
 from .contact_sheet import Row
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -100,18 +102,26 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, float]], y_label: str) ->
 
 
 def sheet(path: Path, rows: Sequence[Row], side: float = 0.95) -> None:
-    """Rows of pictures, each under its title, with captions where it has them; `side` in inches."""
-    columns = max(len(row.images) for row in rows)
-    with figure(side * columns + 0.2, (side + 0.34) * len(rows)) as drawn:
-        grid = drawn.subplots(len(rows), columns, squeeze=False)
-        for line, row in zip(grid, rows, strict=True):
-            for i, axes in enumerate(line):
+    """Rows of pictures, each under its title, with captions below where it has them; `side` in inches."""
+    margin, title, line = 0.05, 0.2, 0.085
+    wrapped = [[textwrap.fill(caption, int(24 * side)) for caption in row.captions] for row in rows]
+    below = [max((1 + text.count("\n") for text in row if text), default=0) * line for row in wrapped]
+    width = max(len(row.images) for row in rows) * (side + margin) + margin
+    height = sum(title + side + text + margin for text in below)
+    with figure(width, height) as drawn:
+        drawn.set_layout_engine("none")
+        top = height
+        for row, captions, text in zip(rows, wrapped, below, strict=True):
+            bottom = top - title - side
+            drawn.text(margin / width, (bottom + side + 0.05) / height, row.title, fontsize=7, va="bottom")
+            for i, image in enumerate(row.images):
+                left = margin + i * (side + margin)
+                axes = drawn.add_axes((left / width, bottom / height, side / width, side / height))
+                axes.imshow(image, interpolation="nearest")
                 axes.axis("off")
-                if i < len(row.images):
-                    axes.imshow(row.images[i], interpolation="nearest")
-                    if row.captions:
-                        axes.text(0.5, -0.06, row.captions[i], ha="center", va="top", transform=axes.transAxes, size=5)
-            line[0].set_title(row.title, loc="left", fontsize=7, pad=2)
+                if captions:
+                    drawn.text(left / width, (bottom - 0.02) / height, captions[i], fontsize=5, va="top")
+            top = bottom - text - margin
         save(drawn, path)
 
 

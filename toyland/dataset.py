@@ -60,7 +60,8 @@ def _render_chunk(path: str, seed: int, held_out: bool, start: int, stop: int) -
 
 def truth(scene: Scene) -> dict[str, str]:
     """What can be seen in the scene's picture, as labels: of the main figure its class, main colour ("" in a pencil
-    sketch), pattern, and where it is a doctor skin and hair ("" elsewhere); the second figure's class ("" if there is none); background, style."""
+    sketch), pattern, and where it is a doctor skin and hair ("" elsewhere); the second figure's class ("" if there is
+    none); background, style."""
     toy, doctor = scene.toy, scene.toy.kind == "doctor"
     return {
         "class": toy.kind,

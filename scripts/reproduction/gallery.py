@@ -48,12 +48,14 @@ def variations(
     for concept, word in grid.learned(concepts, seeds[0]).items():
         painter, evaluation, images = grid.studio(concept, seeds[0])
         material = Material(painter, word, grid.pictures / concept, images)
-        rows.append(Row(f"{concept}: training pictures", images[:samples]))
+        shown, captions = [images[:2]], ["training pictures", ""]
         for row, subject in (("word", Word(material)), ("long caption", Captions(material, "long.txt"))):
             painted = subject.paint(prompt, range(samples))
-            rows.append(Row(row, to_uint8(painted)))
+            shown.append(to_uint8(painted))
+            captions += [row, *[""] * (samples - 1)]
             likeness = _likeness(evaluation, painted, images)
             table.append({"row": row, "concept": concept, "image_similarity": likeness})
+        rows.append(Row(concept, np.concatenate(shown), captions))
     return _finish(folder, name, rows, table, claims)
 
 
