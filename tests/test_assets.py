@@ -30,14 +30,29 @@ def config():
         return compose("score", overrides=["hydra.run.dir=unused", f"paths.assets={ROOT / 'assets'}"])
 
 
+@pytest.fixture(scope="module")
+def questions():
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return instantiate(compose("train", ["experiment=toyland_clip"]).module.questions, _convert_="all")
+
+
 @torch.no_grad()
-def test_the_evaluator_names_what_it_sees(scenes, config):
-    clip, images = instantiate(config.clip, _convert_="all").eval(), to_tensor(scenes.images)
-    for name, question in instantiate(config.questions, _convert_="all").items():
+def test_the_evaluator_names_what_it_sees(scenes, config, questions):
+    clip, images = instantiate(config.evaluator, _convert_="all").eval(), to_tensor(scenes.images)
+    for name, question in questions.items():
         labels = list(question.names)
         seen = [labels[i] for i in zero_shot(clip, images, question.words, question.forms).tolist()]
         right = sum(scenes.labels(i)[name] == label for i, label in enumerate(seen))
         assert right >= 0.85 * COUNT, f"{name}: {right} of {COUNT}"
+
+
+@torch.no_grad()
+def test_the_classifier_tells_what_pictures_show(scenes, config):
+    classifier = instantiate(config.classifier, _convert_="all").eval()
+    seen = classifier.names(to_tensor(scenes.images))
+    for name, least in {"class": 0.95, "background": 0.98, "style": 0.9, "companion": 0.9, "pattern": 0.7}.items():
+        right = sum(scenes.labels(i)[name] == label for i, label in enumerate(seen[name]))
+        assert right >= least * COUNT, f"{name}: {right} of {COUNT}"
 
 
 @torch.no_grad()
@@ -50,10 +65,9 @@ def test_the_first_stage_gives_pictures_back(scenes, config):
 
 
 @torch.no_grad()
-def test_the_model_paints_the_class_and_the_place_that_it_is_told(config):
+def test_the_model_paints_the_class_and_the_place_that_it_is_told(config, questions):
     """Eight prompts and few steps: a model that paints blobs fails, one that is right three times in four passes."""
-    ldm, clip = (instantiate(node, _convert_="all").eval() for node in (config.ldm, config.clip))
-    questions = instantiate(config.questions, _convert_="all")
+    ldm, clip = (instantiate(node, _convert_="all").eval() for node in (config.ldm, config.evaluator))
     told = {
         "class": ["mug", "car", "owl", "mushroom", "duck", "doctor", "elephant", "tree"],
         "background": ["beach", "city", "forest", "moon", "snow", "studio", "desert", "table"],

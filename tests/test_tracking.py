@@ -37,7 +37,9 @@ def records(folder: Path, kind: str) -> list[dict]:
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweeps") / "rates"
-    settings = ["logger=[wandb,csv,tensorboard]", "optim.lr=0.01,0.02", "launcher=packed"]
+    settings = ["logger=[wandb,csv,tensorboard]", "optim.lr=0.01,0.02", "launcher=packed", "evaluation=quick"]
+    evaluation = {"sampler.steps": 2, "evaluation.samples": 2, "evaluation.prompt_samples": 1}
+    settings += [f"callbacks.evaluation.{key}={value}" for key, value in evaluation.items()]
     done = train(*settings, f"hydra.sweep.dir={folder}")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -70,6 +72,17 @@ def test_a_run_has_metrics_pictures_and_the_learned_word(sweep):
     for record in records(sweep / "0", "summary"):
         summary |= record["update"]
     assert "cat" in summary["nearest_words/S*"]
+    result = json.loads((sweep / "0" / "evaluation.json").read_text())
+    for name in ("image_similarity", "text_similarity"):
+        assert summary[f"evaluation/{name}"] == pytest.approx(result[name])
+
+
+def test_an_evaluated_sweep_ends_in_one_table_and_one_plot(sweep):
+    with (sweep / "results.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [line["optim.lr"] for line in table] == ["0.01", "0.02"]
+    assert all(-1 <= float(line["image_similarity"]) <= 1 for line in table)
+    assert (sweep / "results.png").stat().st_size and (sweep / "results.pdf").stat().st_size
 
 
 def test_tensorboard_and_csv_hold_the_same(sweep):

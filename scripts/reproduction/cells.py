@@ -95,6 +95,7 @@ class Grid:
     def __init__(self, folder: Path, learn: Sequence[str], evaluate: Sequence[str], pictures: Path, pack: int) -> None:
         self.folder, self.learn, self.evaluate, self.pictures, self.pack = folder, learn, evaluate, pictures, pack
         self._built: dict[str, Any] = {}
+        self._configs: dict[tuple[str, ...], DictConfig] = {}  # to compose one takes half a second
 
     def train_config(self, cell: Cell) -> DictConfig:
         """The resolved config of the cell's training, in the folder that is its own."""
@@ -102,9 +103,12 @@ class Grid:
         overrides += [f"concept.images={self.pictures / cell.concept}", f"concept.first={SHOWN}"]
         overrides += [*self.learn, *(cell.learn or ())]
         overrides += [*_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"]
+        if tuple(overrides) in self._configs:
+            return self._configs[tuple(overrides)]
         config = compose("train", overrides)
         config.paths.run = str(self.folder / "words" / config_hash(config))
-        return cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
+        resolved = cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
+        return self._configs.setdefault(tuple(overrides), resolved)
 
     def evaluation_config(self, cell: Cell, word: Path | None) -> DictConfig:
         overrides = [f"images={self.pictures / cell.concept}", f"first={SHOWN}", f"seed={cell.seed}"]
