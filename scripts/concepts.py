@@ -7,7 +7,7 @@ python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,8 +41,12 @@ class Concept:
 
 
 def toy_scenes(kind: str, seed: int, count: int) -> list[Scene]:
-    """Photos of one toy alone, unclothed and whole. Fewer scenes are the first of more."""
-    toy = concept_toy(np.random.default_rng(seed), kind)
+    """Photos of a toy that no name stands for."""
+    return photos_of(concept_toy(np.random.default_rng(seed), kind), seed, count)
+
+
+def photos_of(toy: Toy, seed: int, count: int) -> list[Scene]:
+    """Photos of the toy alone, unclothed and whole. Fewer scenes are the first of more."""
     rng = np.random.default_rng((seed, 1))
     return [_alone(rng, toy, PLACES[i % len(PLACES)]) for i in range(count)]
 
@@ -123,13 +127,17 @@ def ground_truth(name: str, count: int = SHIPPED) -> dict:
     return {"name": name, "labels": labels, "pictures": [asdict(scene) for scene in scenes]}
 
 
+def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, scene in enumerate(scenes):
+        Image.fromarray(render(scene).image).save(folder / f"{index:02d}.png", optimize=True)
+
+
 def write(name: str, folder: Path, count: int = SHIPPED) -> None:
     """`folder`/00.png, 01.png, ..., 128 x 128, and `folder`/concept.json; of a toy short.txt and long.txt, too, what
     people would call it, one phrase a line."""
-    folder.mkdir(parents=True, exist_ok=True)
     scenes = CONCEPTS[name].scenes(count)
-    for index, scene in enumerate(scenes):
-        Image.fromarray(render(scene).image).save(folder / f"{index:02d}.png", optimize=True)
+    save_pictures(scenes, folder)
     text = json.dumps(ground_truth(name, count), indent=2)
     (folder / "concept.json").write_text(text + "\n", encoding="utf-8")
     if "color" in CONCEPTS[name].labels:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import concepts
 import hydra
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from textual_inversion.generation import generate
 from textual_inversion.metrics import frechet_distance
 from toyland.attributes import BACKGROUNDS, COMPANIONS, STYLES
 from toyland.dataset import RenderedScenes
+from toyland.names import TOYS
 from toyland.sampling import sample_scene
 
 log = logging.getLogger("score")
@@ -128,15 +130,37 @@ def frechet(painted: Tensor, scenes: RenderedScenes, clip: Evaluator, classifier
     return found
 
 
+def grid(config: DictConfig) -> Grid:
+    """Where words are learned and evaluated for the scores."""
+    given = (list(config.inversion.learn), list(config.inversion.evaluate))
+    return Grid(Path(config.inversion.cells), *given, Path(config.paths.assets) / "concepts", config.inversion.pack)
+
+
 def inversion(config: DictConfig) -> dict[str, float]:
     """Means over the shipped toys: likeness as a share of the pictures' to each other, and what S* in new places and
     styles keeps."""
-    given = (list(config.inversion.learn), list(config.inversion.evaluate))
-    grid = Grid(Path(config.inversion.cells), *given, Path(config.paths.assets) / "concepts", config.inversion.pack)
-    cells = [Cell(concept, config.seed) for concept in config.inversion.concepts]
-    numbers = [summary(result) | {"share": result["image_similarity"] / result["image_only"]}
-               for result in grid.results(cells).values()]  # fmt: skip
+    results = grid(config).results([Cell(concept, config.seed) for concept in config.inversion.concepts])
+    numbers = [summary(r) | {"share": r["image_similarity"] / r["image_only"]} for r in results.values()]
     return {name: float(np.mean([n[name] for n in numbers])) for name in numbers[0]}
+
+
+def own_names(config: DictConfig) -> dict[str, float]:
+    """Toys that have a name in the vocabulary, learned as if they had none: likeness of S*, of the name, and the mean
+    ratio, which says whether one vector can say a whole toy."""
+    names = [str(name) for name in np.random.default_rng(config.seed).permutation(list(TOYS))[: config.inversion.named]]
+    cells: dict[str, tuple[Cell, Cell]] = {}
+    for name in names:
+        folder = Path(config.paths.cache) / "named" / name
+        concepts.save_pictures(concepts.photos_of(TOYS[name], 0, concepts.SHIPPED), folder)
+        (folder / "short.txt").write_text(f"{name}\n", encoding="utf-8")
+        learn = (f"concept.images={folder}", f"concept.initializer={TOYS[name].kind}")
+        pictures = f"images={folder}"
+        spoken = ("subject=short_captions", pictures)
+        cells[name] = (Cell("cat_toy", config.seed, learn, (pictures,)), Cell("cat_toy", config.seed, None, spoken))
+    found = grid(config).results([cell for pair in cells.values() for cell in pair])
+    pairs = [[found[cell]["image_similarity"] for cell in pair] for pair in cells.values() if set(pair) <= set(found)]
+    learned, spoken = np.array(pairs).T
+    return {"S*": float(learned.mean()), "name": float(spoken.mean()), "ratio": float((learned / spoken).mean())}
 
 
 def sheet_rows(images: Tensor, prompts: Sequence[Prompt], wrong: Sequence[str]) -> list[Row]:
@@ -178,6 +202,7 @@ def main(config: DictConfig) -> None:
     if config.inversion.concepts:
         with torch.enable_grad():
             scores["inversion"] = inversion(config)
+            scores["own_names"] = own_names(config)
     write_json(folder / "scores.json", scores)
     log.info("%s", json.dumps(scores, indent=2))
     log.info("%s holds scores.json, prompts.png and two.png", folder)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -59,21 +59,25 @@ def _content(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _weights(node: Any) -> Iterator[str]:
-    """The contents of all weights that the config names."""
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        if key == "weights" and isinstance(value, str) and Path(value).exists():
-            yield _content(Path(value))
-        elif isinstance(value, dict | list):
-            yield from _weights(value)
+def _by_content(node: Any) -> Any:
+    """The config with what is in the weights and pictures that it names instead of where they are."""
+    if isinstance(node, list):
+        return [_by_content(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: _content(Path(value))
+        if key in ("weights", "images") and isinstance(value, str) and Path(value).exists()
+        else _by_content(value)
+        for key, value in node.items()
+    }
 
 
-def config_hash(config: DictConfig, *more: str) -> str:
-    """Of all that the numbers depend on: the resolved config, the weights that it names, and `more`."""
+def config_hash(config: DictConfig) -> str:
+    """Of all that the numbers depend on: the resolved config, and the weights and pictures that it names."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    node = {key: value for key, value in node.items() if key not in _NO_NUMBERS}
-    said = json.dumps([node, sorted(_weights(node)), more], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    node = _by_content({key: value for key, value in node.items() if key not in _NO_NUMBERS})
+    return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @cache
