@@ -24,6 +24,7 @@ from toyland.sampling import sample_scene, sample_style, sample_toy
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets" / "concepts"
 SHIPPED, MOST = 5, 25
+TRUTH = "concept.json"
 # Where toys are seen. The moon and the beach are left for the words to put them there.
 PLACES = ("studio", "meadow", "table", "forest", "snow")
 CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # how much they say, in how many words at most
@@ -134,16 +135,16 @@ def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
 
 
 def write(name: str, folder: Path, count: int = SHIPPED) -> None:
-    """`folder`/00.png, 01.png, ..., 128 x 128, and `folder`/concept.json; of a toy short.txt and long.txt, too, what
-    people would call it, one phrase a line."""
+    """`folder`/00.png, 01.png, ..., 128 x 128; of a toy short.txt and long.txt, too, what people would call it, one
+    phrase a line; last of all concept.json."""
     scenes = CONCEPTS[name].scenes(count)
     save_pictures(scenes, folder)
-    text = json.dumps(ground_truth(name, count), indent=2)
-    (folder / "concept.json").write_text(text + "\n", encoding="utf-8")
     if "color" in CONCEPTS[name].labels:
         for kind in CAPTIONS:
             lines = "\n".join(captions(scenes[0].toy, kind))
             (folder / f"{kind}.txt").write_text(lines + "\n", encoding="utf-8")
+    text = json.dumps(ground_truth(name, count), indent=2)
+    (folder / TRUTH).write_text(text + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import folders
 import hydra
 import torch
 from command import command
@@ -26,16 +27,14 @@ from textual_inversion.subjects import Material, Painter, labels_in
 log = logging.getLogger("evaluate")
 
 
-def the_word(config: DictConfig, width: int) -> LearnedWord | None:
+def the_word(path: Path, width: int) -> LearnedWord:
     """The one that is to be evaluated. Raises ValueError for a file of several."""
-    if config.word is None:
-        return None
-    words = load_words(Path(config.word), width)
-    if len(words) > 1:
+    word, *more = load_words(path, width)
+    if more:
         raise ValueError(
-            f"{config.word} holds {len(words)} words: take it apart with scripts/embeddings.py split, and evaluate one."
+            f"{path} holds {1 + len(more)} words: take it apart with scripts/embeddings.py split, and evaluate one."
         )
-    return words[0]
+    return word
 
 
 def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
@@ -57,9 +56,10 @@ def built(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
     return ldm.to(device), instantiate(config.protocol, _convert_="all").to(device)
 
 
-def evaluated(config: DictConfig, ldm: LatentDiffusion, evaluation: Evaluation) -> dict[str, Any]:
+def evaluated(
+    config: DictConfig, ldm: LatentDiffusion, evaluation: Evaluation, word: LearnedWord | None
+) -> dict[str, Any]:
     """The numbers that the config asks for, with their protocol."""
-    word = the_word(config, ldm.cond_stage_model.width)
     folder = folder_of_pictures(config, word)
     images = load_pictures(folder, config.image_size, config.first).images
     painter = Painter(ldm, instantiate(config.sampler), config.guidance, config.seed, config.batch_size)
@@ -97,8 +97,11 @@ def others(paths: list[str]) -> dict[str, dict[str, Any]]:
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
 @command
 def main(config: DictConfig) -> None:
-    folder, beside = Path(config.paths.run), others(list(config.against))
-    result = evaluated(config, *built(config))
+    folder = Path(config.paths.run)
+    beside = others([config.against] if isinstance(config.against, str) else list(config.against))
+    ldm, evaluation = built(config)
+    word = None if config.word is None else the_word(Path(config.word), ldm.cond_stage_model.width)
+    result = evaluated(config, ldm, evaluation, word)
     write_json(folder / RESULT, result)
     log.info("%s holds all numbers and their protocol", folder / RESULT)
     results = {"this": result, **beside}
@@ -107,4 +110,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    OmegaConf.register_new_resolver("fresh", folders.fresh, replace=True)
     main()

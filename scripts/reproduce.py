@@ -32,13 +32,12 @@ def figures_asked_for(config: DictConfig) -> list[str]:
     return known if "all" in asked else asked
 
 
-def render_pictures(names: Sequence[str], folder: Path) -> None:
-    """25 pictures of each concept, where they are not yet."""
-    missing = [
-        n for n in names if n in concepts.CONCEPTS and not (folder / n / f"{concepts.MOST - 1:02d}.png").is_file()
-    ]
+def rendered(names: Sequence[str], folder: Path) -> Path:
+    """The folder, with 25 pictures of each of the project's concepts that are named."""
+    missing = [n for n in names if n in concepts.CONCEPTS and not (folder / n / concepts.TRUTH).is_file()]
     for name in tqdm(missing, desc="rendering concepts", unit="concept", disable=not missing):
         concepts.write(name, folder / name, concepts.MOST)
+    return folder
 
 
 def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:
@@ -54,11 +53,11 @@ def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:
 @command
 def main(config: DictConfig) -> None:
     folder, names = Path(config.paths.run), figures_asked_for(config)
-    render_pictures(concepts_of(config, names), Path(config.images))
+    images = config.images or rendered(concepts_of(config, names), Path(config.paths.cache) / "concepts")
     scale = [f"scale={HydraConfig.get().runtime.choices['scale']}"]
     learn, evaluate = ([*scale, *config.budget[which], *config[which]] for which in ("learn", "evaluate"))
-    grid = Grid(Path(config.cells), learn, evaluate, Path(config.images), config.budget.pack)
-    failed = []
+    grid = Grid(Path(config.cells), learn, evaluate, Path(images), config.budget.pack)
+    missing = []
     for name in names:
         log.info("%s", name)
         draw = instantiate(config.figures[name], _convert_="all")
@@ -66,16 +65,18 @@ def main(config: DictConfig) -> None:
         taken = inspect.signature(draw).parameters
         try:
             verdicts = draw(grid, folder, **{key: value for key, value in given.items() if key in taken})
-        except CellFailed as error:
-            failed.append(name)
+        except (CellFailed, ValueError) as error:
+            missing.append(name)
             log.warning("%s: %s", name, error)
             continue
         write_claims(folder, name, verdicts)
         for verdict in verdicts:
             log.info("  %s", verdict)
     log.info("%s holds the figures, their numbers, and claims.md", folder)
-    if failed:
-        raise ValueError(f"no {', '.join(failed)}: see above; the same command tries what is missing again.")
+    if missing or grid.failed:
+        what = [f"no {', '.join(missing)}"] if missing else []
+        what += [f"{len(grid.failed)} cells failed"] if grid.failed else []
+        raise ValueError(f"{' and '.join(what)}: see above; the same command tries what is missing again.")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import concepts
 import hydra
@@ -140,6 +141,8 @@ def inversion(config: DictConfig) -> dict[str, float]:
     """Means over the shipped toys: likeness as a share of the pictures' to each other, and what S* in new places and
     styles keeps."""
     results = grid(config).results([Cell(concept, config.seed) for concept in config.inversion.concepts])
+    if not results:
+        raise ValueError("none of the concepts could be learned: see above.")
     numbers = [summary(r) | {"share": r["image_similarity"] / r["image_only"]} for r in results.values()]
     return {name: float(np.mean([n[name] for n in numbers])) for name in numbers[0]}
 
@@ -159,6 +162,8 @@ def own_names(config: DictConfig) -> dict[str, float]:
         cells[name] = (Cell("cat_toy", config.seed, learn, (pictures,)), Cell("cat_toy", config.seed, None, spoken))
     found = grid(config).results([cell for pair in cells.values() for cell in pair])
     pairs = [[found[cell]["image_similarity"] for cell in pair] for pair in cells.values() if set(pair) <= set(found)]
+    if not pairs:
+        raise ValueError("none of the named toys could be learned: see above.")
     learned, spoken = np.array(pairs).T
     return {"S*": float(learned.mean()), "name": float(spoken.mean()), "ratio": float((learned / spoken).mean())}
 
@@ -186,9 +191,9 @@ def main(config: DictConfig) -> None:
     scenes = instantiate(config.pictures.val)
     options = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
 
-    scores: dict[str, object] = {"autoencoder_psnr": mean_psnr(ldm.first_stage_model, scenes, len(scenes))}
+    scores: dict[str, Any] = {"autoencoder_psnr": mean_psnr(ldm.first_stage_model, scenes, len(scenes))}
     scores["classifier_on_renders"] = classifier_on_renders(scenes, classifier)
-    lists = {"prompts": held_out_prompts(config.prompts, config.seed), "two": prompts_of_two(config.two, config.seed)}
+    lists = {"prompts": held_out_prompts(config.held_out, config.seed), "two": prompts_of_two(config.two, config.seed)}
     for name, asked in lists.items():
         prompts = [prompt for prompt in asked for _ in range(config.pictures_each)]
         images = generate(ldm, [prompt.text for prompt in prompts], **options)

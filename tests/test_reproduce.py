@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ EVALUATE = [
 TINY = [f"learn={json.dumps(LEARN)}", f"evaluate={json.dumps(EVALUATE)}", "budget.learn=[]", "budget.evaluate=[]"]
 TINY += ["budget.samples=2", "budget.candidates=2"]
 
+SETUPS = sorted(path.stem for path in (ROOT / "configs" / "setup").glob("*.yaml"))
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Found .* in eval mode"),
     pytest.mark.filterwarnings("ignore:The .*lr_scheduler.step"),
@@ -27,7 +30,7 @@ def reproduce(run_script, tmp_path):
 
     def run(*arguments):
         folder = tmp_path / "figures"
-        folders = [f"hydra.run.dir={folder}", f"cells={tmp_path}/cells", f"images={tmp_path}/pictures"]
+        folders = [f"hydra.run.dir={folder}", f"paths.cache={tmp_path}/cache"]
         return *run_script("reproduce", *TINY, *folders, *arguments), folder
 
     return run
@@ -59,13 +62,41 @@ def test_a_cell_is_done_once_and_found_again(grid, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").rglob("*") if path.is_file()} == files
 
 
-def test_what_changes_a_number_makes_another_cell_and_what_is_only_shown_does_not(grid):
-    from reproduction.cells import config_hash
+def test_what_changes_a_word_makes_another_cell_and_what_is_only_shown_does_not(grid):
+    plain = grid.train_config(cell()).paths.run
+    assert plain == grid.train_config(cell(learn=("callbacks.metrics.every=7",))).paths.run
+    setups = [(f"setup={name}",) for name in SETUPS if name != "one"]
+    changed = [cell(seed=1), cell("owl_toy"), cell(learn=("optim.lr=0.1",)), *(cell(learn=setup) for setup in setups)]
+    folders = {plain, *(grid.train_config(one).paths.run for one in changed)}
+    assert len(folders) == 1 + len(changed)
+    assert grid.train_config(cell(learn=("setup=one",))).paths.run == plain
 
-    plain = config_hash(grid.train_config(cell()))
-    assert plain == config_hash(grid.train_config(cell(learn=("callbacks.metrics.every=7",))))
-    for changed in (cell(seed=1), cell("owl_toy"), cell(learn=("setup=two",)), cell(learn=("optim.lr=0.1",))):
-        assert config_hash(grid.train_config(changed)) != plain
+
+def test_an_evaluation_is_known_by_what_changes_its_numbers(grid):
+    from reproduction.cells import evaluation_hash
+
+    plain = evaluation_hash(grid.evaluation_config(cell()), "word")
+    assert plain == evaluation_hash(grid.evaluation_config(cell(seed=1, evaluate=("batch_size=3",))), "word")
+    assert plain != evaluation_hash(grid.evaluation_config(cell()), "another")
+    for changed in (cell("owl_toy"), *(cell(evaluate=(o,)) for o in ("guidance=2", "first=3", "sampler.steps=3"))):
+        assert evaluation_hash(grid.evaluation_config(changed), "word") != plain
+
+
+def test_pictures_and_captions_are_known_by_their_content(grid, tmp_path):
+    from reproduction.cells import Grid
+
+    def hashes(name):
+        other = Grid(tmp_path / "cells", grid.learn, grid.evaluate, tmp_path / name, pack=2)
+        config = other.evaluation_config(cell(learn=None))
+        return Path(other.train_config(cell()).paths.run).name, evaluation_hash(config, None)
+
+    from reproduction.cells import evaluation_hash
+
+    for name in ("here", "there", "changed"):
+        shutil.copytree(ROOT / "assets" / "concepts" / "cat_toy", tmp_path / name / "cat_toy")
+    (tmp_path / "changed" / "cat_toy" / "short.txt").write_text("another cat\n")
+    assert hashes("here") == hashes("there")
+    assert hashes("here")[1] != hashes("changed")[1]
 
 
 def test_a_failed_cell_is_written_down_and_the_others_go_on(grid, tmp_path):
@@ -73,7 +104,8 @@ def test_a_failed_cell_is_written_down_and_the_others_go_on(grid, tmp_path):
     assert grid.results([bad, good]).keys() == {good}
     states = [json.loads(file.read_text()) for file in (tmp_path / "cells" / "words").glob("*/cell.json")]
     (failed,) = [state for state in states if state["state"] == "failed"]
-    assert "qqqq" in failed["error"]
+    assert "qqqq" in failed["error"] and "Traceback" in failed["traceback"][0]
+    assert [folder.name for folder in grid.failed] == [Path(grid.train_config(bad).paths.run).name]
 
 
 def test_a_pack_gives_the_words_that_each_learns_alone(grid, tmp_path):
@@ -90,15 +122,17 @@ def test_a_pack_gives_the_words_that_each_learns_alone(grid, tmp_path):
 
 
 def test_a_figure_leaves_pictures_numbers_and_verdicts(reproduce):
-    code, said, folder = reproduce("figure=set_size", "budget.concepts=[cat_toy]")
+    two_seeds = ["budget.concepts=[cat_toy]", "budget.seeds=[0,1]"]
+    code, said, folder = reproduce("figure=set_size", *two_seeds)
     assert code == 0, said
     with (folder / "set_size.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    assert [line["row"] for line in table] == ["1 picture", *(f"{n} pictures" for n in (2, 3, 5, 10, 25))]
+    assert [line["row"] for line in table] == 2 * ["1 picture", *(f"{n} pictures" for n in (2, 3, 5, 10, 25))]
+    assert [line["seed"] for line in table] == 6 * ["0"] + 6 * ["1"]
     assert all(line["commit"] and line["config"] and float(line["image_similarity"]) for line in table)
     assert (folder / "set_size.png").stat().st_size and (folder / "set_size.pdf").stat().st_size
     claims = json.loads((folder / "set_size.claims.json").read_text())
-    assert len(claims) == 3 and all(claim["verdict"] == "not reproduced" for claim in claims)  # of one concept
+    assert len(claims) == 3 and all(claim["verdict"] == "not tested" for claim in claims)  # of one concept
     assert all(claim["claim"] in (folder / "claims.md").read_text() for claim in claims)
 
 
@@ -113,6 +147,13 @@ def test_every_figure(reproduce):
         assert {path.suffix for path in folder.glob(f"{name}.*")} == {".png", ".pdf", ".csv", ".json"}
 
 
+def test_what_fails_is_said_at_the_end_and_the_other_figures_are_drawn(reproduce):
+    broken = [f"learn={json.dumps([*LEARN, 'concept.initializer=qqqq'])}", "budget.concepts=[cat_toy]"]
+    code, said, folder = reproduce("figure=[variations,set_size]", *broken)
+    assert code == 1 and "no variations, set_size and 6 cells failed: see above" in said
+    assert not list(folder.glob("*.csv"))
+
+
 def test_an_unknown_figure_gets_the_list_of_known_ones(reproduce):
     code, said, _ = reproduce("figure=figure_10")
     assert code == 1 and "there is no figure 'figure_10'" in said and "distortion_editability" in said
@@ -123,7 +164,7 @@ def test_an_unknown_setup_gets_the_list_of_known_ones(run_script, monkeypatch):
     assert code != 0 and "fourwords" in said and "progressive" in said
 
 
-@pytest.mark.parametrize("setup", sorted(path.stem for path in (ROOT / "configs" / "setup").glob("*.yaml")))
+@pytest.mark.parametrize("setup", SETUPS)
 def test_every_setup_takes_two_steps(run_script, tmp_path, setup):
     quick = ["debug=tiny", "trainer.max_steps=2", "callbacks.sheet=null", "callbacks.previews=null"]
     code, said = run_script("train", "experiment=cat_toy", f"setup={setup}", *quick, f"hydra.run.dir={tmp_path}/run")
@@ -133,7 +174,7 @@ def test_every_setup_takes_two_steps(run_script, tmp_path, setup):
 
 @pytest.mark.parametrize("subject", sorted(path.stem for path in (ROOT / "configs" / "subject").glob("*.yaml")))
 def test_every_subject_is_evaluated(grid, subject):
-    steps = ("subject.steps=2",) if subject == "pivotal" else ()
+    steps = ("subject.steps=2",) if subject in ("pivotal", "bipartite") else ()
     asked = cell(learn=("setup=one",), evaluate=(f"subject={subject}", *steps))
     (result,) = grid.results([asked]).values()
     assert -1 <= result["image_similarity"] <= 1 and result["protocol"]["samples"] == 2

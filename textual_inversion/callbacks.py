@@ -23,6 +23,7 @@ from .embedding_file import FILE_NAME, LearnedWord, provenance, save_words, writ
 from .evaluation import RESULT, Evaluation
 from .generation import generate
 from .learner import TextualInversion
+from .pictures import load_pictures
 from .subjects import Material, Painter, Word, labels_in
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class ContactSheet(L.Callback):
 
 class Evaluate(L.Callback):
     """At the end, `folder`/evaluation.json (the first concept's), evaluation_1.json, ...: how well each word is
-    learned."""
+    learned, compared with all pictures of its folder, so that words of fewer pictures can be compared."""
 
     def __init__(self, folder: str, evaluation: Evaluation, sampler: Sampler, guidance: float) -> None:
         self.folder, self.evaluation, self.sampler, self.guidance = Path(folder), evaluation, sampler, guidance
@@ -134,8 +135,9 @@ class Evaluate(L.Callback):
         painter = Painter(pl_module.ldm, self.sampler, self.guidance)
         for i, (concept, pictures) in enumerate(zip(pl_module.concepts, pl_module.pictures, strict=True)):
             word = LearnedWord(concept.placeholder, pl_module.learned(concept, trainer.global_step))
-            subject = Word(Material(painter, word, Path(concept.images), pictures.images))
-            result = evaluation(subject, painter, pictures.images, labels_in(Path(concept.images)))
+            folder = Path(concept.images)
+            images = load_pictures(folder, pictures.images.shape[1]).images
+            result = evaluation(Word(Material(painter, word, folder, images)), painter, images, labels_in(folder))
             name = f"_{i}.".join(RESULT.split(".")) if i else RESULT
             write_whole(self.folder / name, json.dumps(result, indent=2).encode())
 

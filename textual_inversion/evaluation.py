@@ -17,7 +17,7 @@ from .classifier import AttributeClassifier
 from .concept import SLOT
 from .evaluator import Evaluator
 from .metrics import image_similarity, published_text_similarity, similarity_among, text_similarity
-from .subjects import Painter, Subject, without_word
+from .subjects import ImageOnly, Painter, Subject, without_word
 
 RESULT = "evaluation.json"
 VERSION = 1  # of the metrics' definitions
@@ -75,7 +75,8 @@ class Evaluation:
             "sampler": f"{sampler.solve.__name__}, {sampler.steps} steps, {sampler.spacing.__name__}",
             "guidance": painter.guidance,
             "image_size": int(images.shape[1]),
-            "model": weights_hash(painter.ldm.cond_stage_model),
+            "references": len(images),
+            "model": weights_hash(painter.ldm),
             "evaluator": weights_hash(self.evaluator),
             "classifier": weights_hash(self.classifier) if self.classifier else None,
         }
@@ -94,11 +95,13 @@ class Evaluation:
         truth = dict(truth or {}) if self.classifier else {}
         references = self.embed(to_tensor(images))
         photos = subject.paint(self.reconstruction, range(self.samples))
+        among = similarity_among(references) if len(images) > 1 else None
+        itself = isinstance(subject, ImageOnly)  # a training picture is not compared with itself
         bar = tqdm(self.prompts, desc="evaluating", unit="prompt", disable=not progress, leave=False)
         asked = [self._ask(subject, prompt, truth) for prompt in bar]
         return {
-            "image_similarity": image_similarity(self.embed(photos), references),
-            "image_only": similarity_among(references) if len(images) > 1 else None,
+            "image_similarity": among if itself else image_similarity(self.embed(photos), references),
+            "image_only": among,
             **means(asked),
             "identity": self._shown(photos, truth),
             "by_kind": {

@@ -4,12 +4,14 @@ learns the pictures. Shapes get closer; editing suffers as guidance grows."""
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, cast
 
 import pytorch_lightning as L
 import torch
 from torch import Tensor
 
+from ldm.latent_diffusion import LatentDiffusion
 from ldm.progress import StepProgress
 
 from .concept import Concept
@@ -41,6 +43,29 @@ class PivotalTuning(L.LightningModule):
         return torch.optim.AdamW(self.inversion.ldm.unet.parameters(), lr=self.learning_rate, weight_decay=0.0)
 
 
+@lru_cache(maxsize=1)  # figures ask for one model at several guidances
+def tuned(
+    ldm: LatentDiffusion, concept: Concept, vectors: tuple[tuple[float, ...], ...], image_size: int, steps: int
+) -> LatentDiffusion:
+    """A copy of `ldm`, in its precision, whose UNet has learned the concept's pictures with the word's `vectors`
+    [k, d]; the concept's learning rate is the UNet's."""
+    copied = copy.deepcopy(ldm).frozen()  # float32: half precision would round small steps away
+    inversion = TextualInversion(copied, [concept], image_size)
+    with torch.no_grad():
+        inversion.vectors(concept).copy_(torch.tensor(vectors))
+    trainer = L.Trainer(
+        max_steps=steps,
+        accelerator="auto",
+        devices=1,
+        callbacks=[StepProgress()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(PivotalTuning(inversion, concept.learning_rate))
+    return copied.frozen(cast(torch.dtype, ldm.unet.dtype)).to(ldm.device)
+
+
 class Pivotal(Word):
     """The word in a copy of the model whose UNet has learned the concept's pictures with it."""
 
@@ -59,19 +84,6 @@ class Pivotal(Word):
             seed=painter.seed,
             first=len(material.images),
         )
-        ldm = copy.deepcopy(painter.ldm).frozen()  # float32: half precision would round small steps away
-        inversion = TextualInversion(ldm, [concept], material.images.shape[1])
-        with torch.no_grad():
-            inversion.vectors(concept).copy_(word.vectors)
-        trainer = L.Trainer(
-            max_steps=steps,
-            accelerator="auto",
-            devices=1,
-            callbacks=[StepProgress()],
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(PivotalTuning(inversion, learning_rate))
-        tuned = ldm.frozen(cast(torch.dtype, painter.ldm.unet.dtype)).to(painter.ldm.device)
-        super().__init__(replace(material, painter=replace(painter, ldm=tuned)))
+        vectors = tuple(tuple(row) for row in word.vectors.tolist())
+        ldm = tuned(painter.ldm, concept, vectors, material.images.shape[1], steps)
+        super().__init__(replace(material, painter=replace(painter, ldm=ldm)))

@@ -124,7 +124,7 @@ class PromptOnly:
 
 
 class ImageOnly:
-    """The training pictures, whatever the prompt."""
+    """The training pictures, whatever the prompt. Their image similarity is that of different pictures."""
 
     def __init__(self, material: Material) -> None:
         self.images = to_tensor(material.images)
@@ -135,16 +135,18 @@ class ImageOnly:
 
 class Bipartite:
     """Bipartite inversion (Gal et al. 2022, appendix A): the noise from which DDIM paints a training picture as
-    `source`, and with it another text."""
+    `source`, and with it another text. `steps` of DDIM back and forth, whatever the painter's sampler: the noise means
+    nothing on other timesteps."""
 
-    def __init__(self, material: Material, source: str = "A photo of {}") -> None:
+    def __init__(self, material: Material, source: str = "A photo of {}", steps: int = 50) -> None:
         word, painter = material.learned(), material.painter
         self.painter, self.placeholder, ldm = painter, word.placeholder, painter.ldm
+        self.sampler = Sampler(steps)
         self.embeddings = manager_of(ldm, [word])
         c = self.embeddings.encode(ldm.cond_stage_model, [fill(source, word.placeholder)])
         x = to_tensor(material.images).to(ldm.device)
         eps = conditioned(ldm.eps, c.expand(len(x), -1, -1))
-        timesteps = painter.sampler.spacing(painter.sampler.steps, len(ldm.alpha_bar))
+        timesteps = self.sampler.spacing(steps, len(ldm.alpha_bar))
         self.z_T = ddim_invert(eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, timesteps)
 
     @torch.no_grad()
@@ -153,5 +155,5 @@ class Bipartite:
         c = self.embeddings.encode(ldm.cond_stage_model, [fill(template, self.placeholder)])
         z_T = self.z_T[[i % len(self.z_T) for i in samples]]
         parts = z_T.split(painter.batch_size)
-        painted = [ldm.sample(c.expand(len(z), -1, -1), z, painter.sampler, painter.guidance) for z in parts]
+        painted = [ldm.sample(c.expand(len(z), -1, -1), z, self.sampler, painter.guidance) for z in parts]
         return torch.cat(painted).clamp(-1.0, 1.0).cpu()

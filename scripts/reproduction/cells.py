@@ -1,36 +1,44 @@
 """Cells of the experiments' grid: a word that is learned, and how it is evaluated. Each is known by the hash of its
 resolved config, done once, and found again; one that fails is written down, and the others go on."""
 
+import copy
 import hashlib
 import json
 import logging
 import subprocess
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import packs
+from command import require_weights
 from evaluate import built, evaluated
 from hydra import compose
 from hydra.utils import instantiate
 from jobs import write_json
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 from tqdm import tqdm
 
+from ldm.data import to_tensor
+from ldm.latent_diffusion import LatentDiffusion
+from ldm.resumption import Preempted
 from textual_inversion.embedding_file import FILE_NAME, LearnedWord, load_words
 from textual_inversion.evaluation import RESULT, Evaluation
+from textual_inversion.metrics import image_similarity
 from textual_inversion.pictures import load_pictures
-from textual_inversion.subjects import Painter
+from textual_inversion.subjects import Material, Painter
 
 log = logging.getLogger("reproduce")
 
 CELL = "cell.json"
 SHOWN = 5  # pictures that a word is learned from and compared with, where nothing else is said
-# What changes no number: folders, what is shown meanwhile, how it is filed.
+# What changes no word: folders, what is shown meanwhile, how it is filed.
 _NO_NUMBERS = ("callbacks", "job", "logger", "paths", "resume", "own_gpu", "name")
+_OF_EVALUATIONS = ("images", "first", "subject", "protocol", "sampler", "image_size", "guidance", "seed")
 _QUIET = ("callbacks.progress=null", "callbacks.previews=null", "callbacks.sheet=null", "callbacks.messages=null")
 
 
@@ -73,11 +81,22 @@ def _by_content(node: Any) -> Any:
     }
 
 
-def config_hash(config: DictConfig) -> str:
-    """Of all that the numbers depend on: the resolved config, and the weights and pictures that it names."""
+def train_hash(config: DictConfig) -> str:
+    """Of all that a learned word depends on: the resolved config, and the weights and pictures that it names."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    node = _by_content({key: value for key, value in node.items() if key not in _NO_NUMBERS})
-    return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:16]
+    ends = (node.get("callbacks") or {}).get("early_stop")  # the one callback that changes a word
+    return _hash({key: value for key, value in node.items() if key not in _NO_NUMBERS} | {"early_stop": ends})
+
+
+def evaluation_hash(config: DictConfig, word: str | None) -> str:
+    """Of all that the numbers depend on; `word` is the hash of the word's training."""
+    node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    model = {key: value for key, value in node["module"].items() if key != "compiled"}
+    return _hash({"word": word, "module": model, **{key: node[key] for key in _OF_EVALUATIONS}})
+
+
+def _hash(node: Any) -> str:
+    return hashlib.sha256(json.dumps(_by_content(node), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @cache
@@ -92,123 +111,160 @@ def commit() -> str:
     return head + ("+changes" if changed else "")
 
 
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """What paints and judges pictures of a learned word as the evaluations do. `config` is the hash of its training."""
+
+    material: Material
+    evaluation: Evaluation
+    config: str
+
+    @property
+    def word(self) -> LearnedWord:
+        return self.material.learned()
+
+    @property
+    def painter(self) -> Painter:
+        return self.material.painter
+
+    def likeness(self, painted: Tensor) -> float:
+        """Image similarity of pictures [n, 3, H, W] in [-1, 1] with the training pictures."""
+        embed = self.evaluation.embed
+        return image_similarity(embed(painted), embed(to_tensor(self.material.images)))
+
+
 class Grid:
     """Does cells in `folder`. `learn` and `evaluate` are overrides that all of them share, `pictures` holds a
-    folder of pictures for each concept, `pack` is how many words are learned together."""
+    folder of pictures for each concept, `pack` is how many words are learned together. `failed` are the folders of
+    cells that could not be done."""
 
     def __init__(self, folder: Path, learn: Sequence[str], evaluate: Sequence[str], pictures: Path, pack: int) -> None:
         self.folder, self.learn, self.evaluate, self.pictures, self.pack = folder, learn, evaluate, pictures, pack
+        self.failed: set[Path] = set()
         self._built: dict[str, Any] = {}
         self._configs: dict[tuple[str, ...], DictConfig] = {}  # to compose one takes half a second
+
+    def _composed(self, name: str, overrides: Sequence[str]) -> DictConfig:
+        key = (name, *overrides)
+        if key not in self._configs:
+            self._configs[key] = compose(name, [*overrides])
+        return self._configs[key]
 
     def train_config(self, cell: Cell) -> DictConfig:
         """The resolved config of the cell's training, in the folder that is its own."""
         overrides = ["experiment=cat_toy", f"concept={cell.concept}", f"seed={cell.seed}"]
         overrides += [f"concept.images={self.pictures / cell.concept}", f"concept.first={SHOWN}"]
         overrides += [*self.learn, *(cell.learn or ())]
-        overrides += [*_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"]
-        if tuple(overrides) in self._configs:
-            return self._configs[tuple(overrides)]
-        config = compose("train", overrides)
-        config.paths.run = str(self.folder / "words" / config_hash(config))
-        resolved = cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
-        return self._configs.setdefault(tuple(overrides), resolved)
+        config = self._composed("train", [*overrides, *_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"])
+        config = copy.deepcopy(config)
+        config.paths.run = str(self.folder / "words" / train_hash(config))
+        return cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
 
-    def evaluation_config(self, cell: Cell, word: Path | None) -> DictConfig:
-        overrides = [f"images={self.pictures / cell.concept}", f"first={SHOWN}", f"seed={cell.seed}"]
-        overrides += [*self.evaluate, *cell.evaluate, "paths.run=none"]
-        return compose("evaluate", [*overrides, *([f"+learned={word.name}"] if word else [])])
+    def evaluation_config(self, cell: Cell) -> DictConfig:
+        """Its seed is every cell's: words of all seeds are painted from the same noise."""
+        overrides = [f"images={self.pictures / cell.concept}", f"first={SHOWN}", *self.evaluate, *cell.evaluate]
+        return self._composed("evaluate", [*overrides, "paths.run=none"])
 
-    def learned(self, concepts: Sequence[str], seed: int) -> dict[str, LearnedWord]:
-        """One word of each concept by the paper's method; of those that could be learned. Raises CellFailed if none
-        could."""
-        folders = self.words([Cell(concept, seed) for concept in concepts])
-        if not folders:
+    def studios(self, concepts: Sequence[str], seed: int) -> dict[str, Studio]:
+        """One word of each concept, learned by the paper's method; without those that could not be learned. Raises
+        CellFailed if none could."""
+        cells = [Cell(concept, seed) for concept in concepts]
+        self.parts(self.evaluation_config(cells[0]))  # a judge that is missing is said before anything is learned
+        found = {}
+        for cell, folder in self.words(cells).items():
+            config = self.evaluation_config(cell)
+            ldm, evaluation = self.parts(config)
+            painter = Painter(ldm, instantiate(config.sampler), config.guidance, config.seed, config.batch_size)
+            images = load_pictures(Path(config.images), config.image_size, config.first).images
+            material = Material(painter, load_words(folder)[0], Path(config.images), images)
+            found[cell.concept] = Studio(material, evaluation, folder.name)
+        if not found:
             raise CellFailed("none of its words could be learned; their folders say why.")
-        return {cell.concept: load_words(folder)[0] for cell, folder in folders.items()}
-
-    def studio(self, concept: str, seed: int) -> tuple[Painter, Evaluation, np.ndarray]:
-        """What paints and judges pictures as the evaluations do, and the concept's training pictures."""
-        config = self.evaluation_config(Cell(concept, seed, None), None)
-        ldm, evaluation = self.parts(config)
-        painter = Painter(ldm, instantiate(config.sampler), config.guidance, config.seed, config.batch_size)
-        return painter, evaluation, load_pictures(Path(config.images), config.image_size, config.first).images
+        return found
 
     def words(self, cells: Sequence[Cell]) -> dict[Cell, Path]:
         """Where the word of each cell that learns one is; those that failed are left out."""
         configs = {cell: self.train_config(cell) for cell in cells if cell.learn is not None}
         todo = {c.paths.run: c for c in configs.values() if not _is_done(Path(c.paths.run), FILE_NAME)}
-        bar = tqdm(total=len(todo), desc="learning words", unit="word", disable=not todo)
-        with bar:
-            # Of one length, so that as many as possible share the frozen model.
+        with tqdm(total=len(todo), desc="learning words", unit="word", disable=not todo) as bar:
+            # Those of one length share the frozen model.
             for numbers, ldm in packs.group(list(todo.values()), self.pack):
                 together = [list(todo.values())[i] for i in numbers]
-                _learn(together, ldm)
+                self._learn(together, ldm)
                 bar.update(len(together))
         found = {cell: Path(config.paths.run) for cell, config in configs.items()}
         return {cell: folder for cell, folder in found.items() if _is_done(folder, FILE_NAME)}
 
     def results(self, cells: Sequence[Cell]) -> dict[Cell, dict[str, Any]]:
-        """The evaluation of each cell, with the hash of its config as "config"; those that failed are left out."""
+        """The evaluation of each cell, with the hash of its config as "config" and the code that it was done with as
+        "commit"; those that failed are left out."""
+        self.parts(self.evaluation_config(cells[0]))  # a judge that is missing is said before anything is learned
         words, found = self.words(cells), {}
         for cell in tqdm(cells, desc="evaluating", unit="cell"):
             if cell.learn is not None and cell not in words:
                 continue
-            config = self.evaluation_config(cell, words.get(cell))
-            folder = self.folder / "evaluations" / config_hash(config)
+            config, word = self.evaluation_config(cell), words.get(cell)
+            folder = self.folder / "evaluations" / evaluation_hash(config, word.name if word else None)
             if not _is_done(folder, RESULT):
-                self._evaluate(config, folder, words.get(cell))
+                self._evaluate(config, folder, word)
             if _is_done(folder, RESULT):
-                found[cell] = json.loads((folder / RESULT).read_text(encoding="utf-8")) | {"config": folder.name}
+                result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+                found[cell] = result | {"config": folder.name, "commit": _record(folder)["commit"]}
         return found
 
+    def parts(self, config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
+        """The model and the judges of an evaluation, built once."""
+        key = json.dumps([OmegaConf.to_container(config[name], resolve=True) for name in ("module", "protocol")])
+        if key not in self._built:
+            require_weights(config)
+            self._built[key] = built(config)
+        return self._built[key]
+
     def _evaluate(self, config: DictConfig, folder: Path, word: Path | None) -> None:
-        config.word = str(word) if word else None
         try:
-            result = evaluated(config, *self.parts(config))
+            result = evaluated(config, *self.parts(config), load_words(word)[0] if word else None)
         except Exception as error:
-            _fail(folder, error)
+            self._fail(folder, error)
             return
         write_json(folder / RESULT, result)
         _finish(folder)
 
-    def parts(self, config: DictConfig) -> Any:
-        """The model and the judges of an evaluation, built once."""
-        key = json.dumps([OmegaConf.to_container(config[name], resolve=True) for name in ("module", "protocol")])
-        if key not in self._built:
-            self._built[key] = built(config)
-        return self._built[key]
-
-
-def _learn(configs: list[DictConfig], ldm: Any) -> None:
-    for config in configs:
-        Path(config.paths.run).mkdir(parents=True, exist_ok=True)
-    try:
-        packs.fit(configs, ldm)
-    except Exception as error:
-        if len(configs) == 1:
-            _fail(Path(configs[0].paths.run), error)
-            return
-        log.warning("a pack of %d failed (%s): each alone", len(configs), error)
+    def _learn(self, configs: list[DictConfig], ldm: LatentDiffusion | None) -> None:
         for config in configs:
-            _learn([config], None)
-        return
-    for config in configs:
-        _finish(Path(config.paths.run))
+            Path(config.paths.run).mkdir(parents=True, exist_ok=True)
+        try:
+            packs.fit(configs, ldm)
+        except Preempted:
+            raise
+        except Exception as error:
+            if len(configs) == 1:
+                self._fail(Path(configs[0].paths.run), error)
+                return
+            log.warning("a pack of %d failed (%s): each alone", len(configs), error)
+            for config in configs:
+                self._learn([config], None)
+            return
+        for config in configs:
+            _finish(Path(config.paths.run))
+
+    def _fail(self, folder: Path, error: Exception) -> None:
+        log.warning("%s failed: %s", folder, error)
+        self.failed.add(folder)
+        said = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exception(error)}
+        write_json(folder / CELL, {"state": "failed", "commit": commit(), **said})
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What is known of a cell; nothing if it was never done."""
+    try:
+        return json.loads((folder / CELL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _is_done(folder: Path, file: str) -> bool:
-    try:
-        state = json.loads((folder / CELL).read_text(encoding="utf-8"))["state"]
-    except (OSError, ValueError, KeyError):
-        return False
-    return state == "finished" and (folder / file).is_file()
+    return _record(folder).get("state") == "finished" and (folder / file).is_file()
 
 
 def _finish(folder: Path) -> None:
     write_json(folder / CELL, {"state": "finished", "commit": commit()})
-
-
-def _fail(folder: Path, error: Exception) -> None:
-    log.warning("%s failed: %s", folder, error)
-    write_json(folder / CELL, {"state": "failed", "error": f"{type(error).__name__}: {error}", "commit": commit()})

@@ -10,8 +10,8 @@ from textual_inversion import plots
 from textual_inversion.claims import Interval, Verdict, interval
 from textual_inversion.evaluation import require_same_protocol, summary
 
-from .cells import Cell, CellFailed, Grid, commit
-from .report import Claim, per_concept, test, write_table
+from .cells import Cell, CellFailed, Grid
+from .report import judge, per_concept, write_table
 
 Table = list[dict[str, Any]]
 LABELS = {"image_similarity": "image similarity (reconstruction)", "text_similarity": "text similarity (editability)"}
@@ -30,11 +30,12 @@ class Line:
 
 def measured(grid: Grid, lines: Sequence[Line], concepts: Sequence[str], seeds: Sequence[int]) -> Table:
     """One line for each cell that could be done. Raises CellFailed if none could."""
-    cells = {
+    cells = {  # the lines of one word together: some share a tuned model
         Cell(concept, seed, None if line.learn is None else tuple(line.learn), tuple(line.evaluate)): line
-        for line in lines
         for concept in concepts
-        for seed in (seeds if line.learn is not None else seeds[:1])
+        for seed in seeds
+        for line in lines
+        if line.learn is not None or seed == seeds[0]
     }
     results = grid.results(list(cells))
     if not results:
@@ -42,9 +43,10 @@ def measured(grid: Grid, lines: Sequence[Line], concepts: Sequence[str], seeds: 
     alike = {str(i): {"protocol": without_guidance(result)} for i, result in enumerate(results.values())}
     require_same_protocol(alike)
     return [
-        {"row": cells[cell].row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
-        | {"curve": cells[cell].curve, "x": cells[cell].x, "config": result["config"], "commit": commit()}
-        for cell, result in results.items()
+        {"row": line.row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
+        | {"curve": line.curve, "x": line.x, "config": result["config"], "commit": result["commit"]}
+        for cell, line in cells.items()
+        if (result := results.get(cell)) is not None
     ]
 
 
@@ -68,7 +70,7 @@ def compare(
     table = measured(grid, [Line(**line) for line in lines], concepts, seeds)
     write_table(folder / f"{name}.csv", table)
     draw(folder / name, table)
-    return [verdict for claim in claims if (verdict := test(Claim(**claim), table)) is not None]
+    return judge(claims, table)
 
 
 def of_row(table: Table, row: str, metric: str) -> Interval:

@@ -2,39 +2,49 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from textual_inversion.claims import Verdict, alike, greater
+from textual_inversion.claims import Interval, Verdict, alike, at_most, greater, judged
 from textual_inversion.embedding_file import write_whole
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper finds, as a test of two rows of a table: `metric` of row `of` is greater than that of row `than`,
-    or, with a `margin`, as large."""
+    """What the paper finds, as a test of the differences between two rows of a table: `metric` of row `of` minus
+    `than_metric` (the same if None) of row `than`. `test` is greater, alike or at_most; these two have a `margin`."""
 
     says: str
     metric: str
     of: str
     than: str
+    than_metric: str | None = None
+    test: str = "greater"
     margin: float | None = None
 
 
-def test(claim: Claim, table: Sequence[Mapping[str, Any]]) -> Verdict | None:
-    """The verdict from a table with columns "row" and "concept"; over seeds the mean is taken first. None if one of the
-    rows is missing altogether."""
-    of, than = per_concept(table, claim.of, claim.metric), per_concept(table, claim.than, claim.metric)
-    if not of.keys() & than.keys():
-        return None
-    statistic = f"{claim.metric} of {claim.of!r} minus that of {claim.than!r}"
-    if claim.margin is None:
-        return greater(claim.says, statistic, of, than)
-    return alike(claim.says, statistic, of, than, claim.margin)
+TESTS: dict[str, Callable[..., str]] = {"greater": greater, "alike": alike, "at_most": at_most}
+
+
+def judge(claims: Sequence[Mapping[str, Any]], table: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    """A verdict on each claim, the fields of a `Claim`, from a table with columns "row" and "concept"; over seeds the
+    mean is taken first."""
+    return [_judge(Claim(**claim), table) for claim in claims]
+
+
+def _judge(claim: Claim, table: Sequence[Mapping[str, Any]]) -> Verdict:
+    than_metric = claim.than_metric or claim.metric
+    of, than = per_concept(table, claim.of, claim.metric), per_concept(table, claim.than, than_metric)
+    statistic = f"{claim.metric} of {claim.of!r} minus {than_metric} of {claim.than!r}"
+    given = {} if claim.margin is None else {"margin": claim.margin}
+    if given:
+        statistic += f" (margin {claim.margin:g})"
+    return judged(claim.says, statistic, of, than, partial(TESTS[claim.test], **given))
 
 
 def per_concept(table: Sequence[Mapping[str, Any]], row: str, metric: str) -> dict[str, float]:
@@ -65,11 +75,11 @@ def write_claims(folder: Path, name: str, verdicts: Sequence[Verdict]) -> None:
     """`folder`/<name>.claims.json, and claims.md over all figures that have such a file there."""
     content = json.dumps([asdict(verdict) for verdict in verdicts], indent=2)
     write_whole(folder / f"{name}.claims.json", content.encode())
-    lines = ["| figure | what the paper finds | measured here | over | verdict |", "|---|---|---|---|---|"]
+    lines = ["| figure | what the paper finds | measured here, 95% | over | verdict |", "|---|---|---|---|---|"]
     for file in sorted(folder.glob("*.claims.json")):
-        for claim in json.loads(file.read_text(encoding="utf-8")):
-            i = claim["interval"]
-            measured = f"{claim['statistic']}: {i['mean']:+.3f} [{i['low']:+.3f}, {i['high']:+.3f}]"
+        for found in json.loads(file.read_text(encoding="utf-8")):
+            verdict = Verdict(**{**found, "interval": Interval(**found["interval"]) if found["interval"] else None})
             figure = file.name.removesuffix(".claims.json")
-            lines.append(f"| {figure} | {claim['claim']} | {measured} | {claim['units']} | **{claim['verdict']}** |")
+            measured = f"{verdict.statistic}: {verdict.measured()}"
+            lines.append(f"| {figure} | {verdict.claim} | {measured} | {verdict.units} | **{verdict.verdict}** |")
     write_whole(folder / "claims.md", ("\n".join(lines) + "\n").encode())

@@ -90,6 +90,7 @@ def test_the_hash_sees_every_number_and_every_name(build_autoencoder):
     with torch.no_grad():
         same.post_quant_conv.bias[0] += 1e-6
     assert weights_hash(model) != weights_hash(same)
+    assert weights_hash(model.to(torch.bfloat16)) != weights_hash(build_autoencoder(1).to(torch.bfloat16))
 
 
 def test_batch_k_is_a_pure_function_of_seed_and_k(make):

@@ -18,6 +18,7 @@ from textual_inversion.callbacks import ContactSheet, Evaluate, Messages, Previe
 from textual_inversion.clip import SmallCLIP
 from textual_inversion.embedding_file import load_words
 from textual_inversion.evaluation import Evaluation, Prompt, require_same_protocol
+from textual_inversion.pictures import load_pictures
 from textual_inversion.subjects import Material, Painter, Word
 
 # A frozen model is in eval mode, which Lightning takes for an oversight.
@@ -127,9 +128,9 @@ def test_every_word_is_evaluated_at_the_end_as_it_would_be_from_its_file(
     require_same_protocol({"S*": results[0], "T*": results[1]})
 
     painter = Painter(module.ldm, **PAINT)
-    for word, pictures, result in zip(load_words(run), module.pictures, results, strict=True):
-        subject = Word(Material(painter, word, tmp_path, pictures.images))
-        again = evaluation(subject, painter, pictures.images, progress=False)
+    for word, learner, result in zip(load_words(run), module.concepts, results, strict=True):
+        images = load_pictures(Path(learner.images), 16).images  # all, also where it was learned from the first two
+        again = evaluation(Word(Material(painter, word, tmp_path, images)), painter, images, progress=False)
         assert again.pop("protocol") == result.pop("protocol")
         assert again["image_similarity"] == pytest.approx(result["image_similarity"], abs=1e-5)
         assert again["text_similarity"] == pytest.approx(result["text_similarity"], abs=1e-5)

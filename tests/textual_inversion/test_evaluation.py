@@ -125,7 +125,12 @@ def test_of_a_single_training_picture_there_is_no_similarity_among_them(evaluati
     one = material.images[:1]
     result = evaluation(ImageOnly(replace(material, images=one)), material.painter, one)
     assert result["image_only"] is None and "image_only" not in summary(result)
-    assert result["image_similarity"] == pytest.approx(1.0, abs=1e-5)
+    assert result["image_similarity"] is None and "image_similarity" not in summary(result)
+
+
+def test_training_pictures_are_not_compared_with_themselves(evaluation, material):
+    result = evaluation(ImageOnly(material), material.painter, material.images)
+    assert result["image_similarity"] == result["image_only"] < 0.999
 
 
 def test_shown_kept_and_identity_are_the_classifiers_shares(evaluation, material, classifier):

@@ -47,6 +47,15 @@ def test_without_a_step_that_counts_it_paints_what_the_word_paints(material):
     assert not torch.allclose(moved.paint("a photo of {}", range(3)), expected, atol=1e-2)
 
 
+def test_over_guidances_the_model_is_tuned_once_and_another_word_tunes_its_own(material):
+    settings = {"steps": 1, "learning_rate": 1e-3, "templates": TEMPLATES}
+    one = Pivotal(material, **settings).painter
+    other = Pivotal(replace(material, painter=replace(material.painter, guidance=5.0)), **settings).painter
+    assert other.ldm is one.ldm and (one.guidance, other.guidance) == (2.0, 5.0)
+    assert Pivotal(replace(material, word=LearnedWord("S*", torch.ones(1, 16), {"initializer": "cat"})), **settings)
+    assert Pivotal(material, **settings).painter.ldm is not one.ldm
+
+
 def test_the_pictures_of_the_concept_become_likelier(material, inversion, concept):
     tuned = Pivotal(material, steps=40, learning_rate=3e-3, templates=TEMPLATES)
     losses = []
