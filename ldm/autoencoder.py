@@ -221,7 +221,7 @@ class AutoencoderKL(L.LightningModule):
     """Pictures x [b, 3, H, W] in [-1, 1] <-> latents z [b, embed_dim, H / f, W / f]; f = 2 ** (len(channel_mult) - 1).
 
     `groups` is that of every GroupNorm. `loss`, `optimizer` and `schedule` are needed for training only and leave no
-    trace in the parameter names of a model built without them."""
+    trace in the parameter names of a model built without them. With `fixed_latents` the decoder alone learns."""
 
     def __init__(
         self,
@@ -233,6 +233,7 @@ class AutoencoderKL(L.LightningModule):
         embed_dim: int = 4,
         groups: int = 32,
         loss: nn.Module | None = None,
+        fixed_latents: bool = False,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
         schedule: Callable[[int], float] = constant,
         seed: int = 0,
@@ -247,6 +248,9 @@ class AutoencoderKL(L.LightningModule):
         self.downsampling = 2 ** (len(channel_mult) - 1)
         if loss is not None:
             self.loss = loss
+        if fixed_latents:
+            self.encoder.requires_grad_(False)
+            self.quant_conv.requires_grad_(False)
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
 
     def encode(self, x: Tensor) -> DiagonalGaussian:

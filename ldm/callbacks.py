@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from .autoencoder import AutoencoderKL
-from .checkpoint import write_weights
+from .checkpoint import DROPPED, write_weights
 from .latent_diffusion import LatentDiffusion
 from .sampling import Sampler
 
@@ -68,14 +68,15 @@ class SampleGrid(L.Callback):
 
 class Weights(L.Callback):
     """At the end of every validation, the module's weights (averaged, where EMA runs before this callback) in
-    `folder`."""
+    `folder`; without what only its training needs."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.sanity_checking and trainer.is_global_zero:
-            write_weights(self.folder, pl_module.state_dict())
+            weights = pl_module.state_dict()
+            write_weights(self.folder, {name: value for name, value in weights.items() if not name.startswith(DROPPED)})
 
 
 class MetricsTable(L.Callback):

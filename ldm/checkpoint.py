@@ -37,9 +37,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
     """`module` with the weights of `read_weights` or of a pipeline's folder of diffusers, strictly: every name and
-    shape must agree, but for `DROPPED` and `POSITION_IDS`, and every number must be finite. Values take the module's
-    own dtype. The module may be on the meta device. None leaves it as it was built, for training from scratch and for
-    parts of a larger file."""
+    shape must agree, but for `DROPPED` (left out of the file or of the module, as it may be) and `POSITION_IDS`, and
+    every number must be finite. Values take the module's own dtype. The module may be on the meta device. None leaves
+    it as it was built, for training from scratch and for parts of a larger file."""
     if weights is None:
         return module
     folder = Path(weights)
@@ -51,7 +51,7 @@ def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
     for name in dropped:
         del loaded[name]
     faults = {
-        "missing": {n for n in own.keys() - loaded.keys() if not n.endswith(POSITION_IDS)},
+        "missing": {n for n in own.keys() - loaded.keys() if not (n.startswith(DROPPED) or n.endswith(POSITION_IDS))},
         "unexpected": loaded.keys() - own.keys(),
         "of another shape": {n for n in own.keys() & loaded.keys() if own[n][0] != loaded[n].shape},
     }

@@ -71,6 +71,15 @@ class AttributeClassifier(L.LightningModule):
         self.blur, self.noise = blur, noise
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
 
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What the trunk has seen at half the resolution, a quarter, ...: [b, c, h, w] each."""
+        found = []
+        for layer in self.trunk:
+            if isinstance(layer, nn.Conv2d):
+                found.append(x)
+            x = layer(x)
+        return [*found[1:], x]
+
     def features(self, x: Tensor) -> Tensor:
         """[b, d]: the mean and the maximum of every channel over the picture."""
         maps = self.trunk(x)
