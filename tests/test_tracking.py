@@ -112,8 +112,9 @@ def test_a_logger_that_cannot_work_is_said_once_and_stops_nothing(tmp_path):
     assert (tmp_path / "contact_sheet.png").is_file()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "wandb").glob("*.yaml")), ids=lambda path: path.stem)
-def test_sweeps_for_the_agent_of_wandb_fit_our_configs(path):
+@pytest.mark.parametrize("name", ["grid", "regularization", "setups"])
+def test_sweeps_for_the_agent_of_wandb_fit_our_configs(name):
+    path = ROOT / "configs" / "wandb" / f"{name}.yaml"
     sweep = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     assert sweep["method"] in ("grid", "random", "bayes") and (ROOT / sweep["program"]).is_file()
     assert sweep["command"] == ["${env}", "${interpreter}", "${program}", "${args_no_hyphens}"]
