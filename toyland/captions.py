@@ -27,7 +27,7 @@ from .attributes import (
 from .names import NAME_OF, PAINTER_OF, PAINTERS, TOYS
 
 MAX_WORDS = 30
-NAME_SHARE = 0.85  # how often a name is used where there is one, of toys and of painters
+NAME_SHARE = 0.85  # how often a name is used where there is one
 
 # What people call each part when it is tiny, small, big, huge; "a/b" are synonyms.
 _LENGTHS = ("tiny", "short", "long", "huge")
@@ -159,11 +159,11 @@ def describe(toy: Toy, rng: np.random.Generator, detail: str = "full") -> str:
     return f"{noun} with {_join(parts)}" if parts else noun
 
 
-def _subject(scene: Scene, rng: np.random.Generator, detail: Detail) -> tuple[str, list[str]]:
+def _subject(scene: Scene, rng: np.random.Generator, detail: Detail, named: float) -> tuple[str, list[str]]:
     """The figure, such as "the nice teal cat" or "Momo", and the phrases about its parts."""
     name = NAME_OF.get(scene.toy)
     parts = []
-    if name is not None and rng.random() < NAME_SHARE:
+    if name is not None and rng.random() < named:
         draw = rng.random()
         if draw < 0.45:
             return name, parts
@@ -207,7 +207,7 @@ def _with_manner(prefix: str, style: Style, rng: np.random.Generator) -> str:
     return f"{word} {bare}" if bare == prefix else f"a {word} {bare}"
 
 
-def _frame(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
+def _frame(scene: Scene, rng: np.random.Generator, named: float) -> tuple[str, str]:
     """What comes before and after the subject: the style or the painter, and the view."""
     style, draw = scene.style, rng.random()
     if style.name == "photo":
@@ -216,7 +216,7 @@ def _frame(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
         return (_pick(rng, _PHOTO_PREFIXES) if draw < 0.88 or scene.view != "normal" else ""), ""
     prefix = _pick(rng, _STYLE_PREFIXES[style.name])
     painter = PAINTER_OF.get(style)
-    if painter is None or rng.random() >= NAME_SHARE:
+    if painter is None or rng.random() >= named:
         return _with_manner(prefix, style, rng), ""
     if draw < 0.15:
         return "", f"in the style of {painter}"
@@ -236,9 +236,9 @@ def _painting(painter: str, rng: np.random.Generator) -> str:
     return f"{article} by {painter}" if rng.random() < 0.2 else f"{article} in the style of {painter}"
 
 
-def _draft(scene: Scene, rng: np.random.Generator, detail: Detail) -> str:
-    before, after = _frame(scene, rng)
-    subject, parts = _subject(scene, rng, detail)
+def _draft(scene: Scene, rng: np.random.Generator, detail: Detail, named: float) -> str:
+    before, after = _frame(scene, rng, named)
+    subject, parts = _subject(scene, rng, detail, named)
     around = _surroundings(scene, rng)
     room = MAX_WORDS - sum(len(text.split()) for text in (before, subject, around, after))
     while parts and len(words("with " + _join(parts))) > room:
@@ -247,15 +247,16 @@ def _draft(scene: Scene, rng: np.random.Generator, detail: Detail) -> str:
     return " ".join(text for text in (before, subject, with_parts, around, after) if text)
 
 
-def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """One sentence of at most `MAX_WORDS` words about the scene; another draw says it differently."""
+def caption(scene: Scene, rng: np.random.Generator, named: float = NAME_SHARE) -> str:
+    """One sentence of at most `MAX_WORDS` words about the scene; another draw says it differently. `named` is how often
+    a toy or a painter that has a name is called by it."""
     painter = PAINTER_OF.get(scene.style)
-    if painter is not None and rng.random() < 0.08:
+    if named and painter is not None and rng.random() < 0.08:
         return _painting(painter, rng)
     detail = _DETAIL_SHARES[int(np.searchsorted(np.cumsum([s for _, s in _DETAIL_SHARES])[:-1], rng.random()))][0]
-    text = _draft(scene, rng, DETAILS[detail])
+    text = _draft(scene, rng, DETAILS[detail], named)
     while len(words(text)) > MAX_WORDS:
-        text = _draft(scene, rng, DETAILS["short"])
+        text = _draft(scene, rng, DETAILS["short"], named)
     return text
 
 

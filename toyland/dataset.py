@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .attributes import Scene
-from .captions import caption, plain_caption
+from .captions import NAME_SHARE, caption, plain_caption
 from .sampling import sample_scene
 
 SIZE = 128
@@ -77,13 +77,22 @@ def truth(scene: Scene) -> dict[str, str]:
 
 class RenderedScenes:
     """`count` scenes with pictures and captions. `held_out` draws only combinations that training never sees; `plain`
-    is the share of captions that say little more than the class (`captions.plain_caption`)."""
+    is the share of captions that say little more than the class (`captions.plain_caption`), `named` how often the
+    others call a toy or a painter by the name that it has."""
 
-    def __init__(self, folder: str | Path, seed: int, count: int, held_out: bool = False, plain: float = 0.0):
+    def __init__(
+        self,
+        folder: str | Path,
+        seed: int,
+        count: int,
+        held_out: bool = False,
+        plain: float = 0.0,
+        named: float = NAME_SHARE,
+    ) -> None:
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
         self.folder = Path(folder)
-        self.seed, self.count, self.held_out, self.plain = seed, count, held_out, plain
+        self.seed, self.count, self.held_out, self.plain, self.named = seed, count, held_out, plain, named
 
     def __len__(self) -> int:
         return self.count
@@ -98,8 +107,9 @@ class RenderedScenes:
         """A sentence about scene `index`; `draw` (say the epoch) says it differently."""
         # + 1, because numpy ignores zeros at the end of a key: draw 0 would repeat the stream that made the scene.
         rng = np.random.default_rng([self.seed, index, draw + 1])
-        say = plain_caption if self.plain and rng.random() < self.plain else caption
-        return say(self.scene(index), rng)
+        if self.plain and rng.random() < self.plain:
+            return plain_caption(self.scene(index), rng)
+        return caption(self.scene(index), rng, self.named)
 
     def labels(self, index: int) -> dict[str, str]:
         """What is true of picture `index`, in the words of `attributes`; see `truth`."""

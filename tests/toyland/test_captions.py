@@ -176,3 +176,10 @@ def test_a_plain_caption_names_style_class_and_place_and_no_colour_or_pattern():
         assert not {"striped", "spotted", "checkered", "red", "teal"} & set(words(text))
     places = [BACKGROUNDS[scene.background] in text for scene, text in zip(scenes, texts, strict=True)]
     assert 0.7 < np.mean(places) < 0.9
+
+
+def test_without_names_nobody_is_called_by_one(pairs):
+    names = {name.lower() for name in (*TOYS, *PAINTERS)}
+    told = [caption(scene, np.random.default_rng([6, i]), named=0.0) for i, (scene, _) in enumerate(pairs)]
+    assert not names & {word for text in told for word in words(text)}
+    assert names & {word for _, text in pairs for word in words(text)}
