@@ -32,13 +32,10 @@ CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # how much they say, i
 
 @dataclass(frozen=True)
 class Concept:
-    """What `draw` shows in scene after scene; `labels` are those of `truth` that every picture of it shares."""
+    """So many `scenes` that show it; `labels` are those of `truth` that every picture of it shares."""
 
-    draw: Callable[[int], list[Scene]]
+    scenes: Callable[[int], list[Scene]]
     labels: tuple[str, ...]
-
-    def scenes(self, count: int) -> list[Scene]:
-        return self.draw(count)
 
 
 def toy_scenes(kind: str, seed: int, count: int) -> list[Scene]:

@@ -56,15 +56,18 @@ def built(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
     return ldm.to(device), instantiate(config.protocol, _convert_="all").to(device)
 
 
-def evaluated(
-    config: DictConfig, ldm: LatentDiffusion, evaluation: Evaluation, word: LearnedWord | None
-) -> dict[str, Any]:
-    """The numbers that the config asks for, with their protocol."""
+def material_of(config: DictConfig, ldm: LatentDiffusion, word: LearnedWord | None) -> Material:
+    """What the config evaluates, or lets something evaluate that is made of it."""
     folder = folder_of_pictures(config, word)
     images = load_pictures(folder, config.image_size, config.first).images
     painter = Painter(ldm, instantiate(config.sampler), config.guidance, config.seed, config.batch_size)
-    subject = instantiate(config.subject, _convert_="all")(Material(painter, word, folder, images))
-    return evaluation(subject, painter, images, labels_in(folder))
+    return Material(painter, word, folder, images)
+
+
+def evaluated(config: DictConfig, evaluation: Evaluation, material: Material) -> dict[str, Any]:
+    """The numbers that the config asks for, with their protocol."""
+    subject = instantiate(config.subject, _convert_="all")(material)
+    return evaluation(subject, material.painter, material.images, labels_in(material.folder))
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -101,12 +104,12 @@ def main(config: DictConfig) -> None:
     beside = others([config.against] if isinstance(config.against, str) else list(config.against))
     ldm, evaluation = built(config)
     word = None if config.word is None else the_word(Path(config.word), ldm.cond_stage_model.width)
-    result = evaluated(config, ldm, evaluation, word)
+    material = material_of(config, ldm, word)
+    require_same_protocol({"this": {"protocol": evaluation.protocol(material.painter, material.images)}, **beside})
+    result = evaluated(config, evaluation, material)
     write_json(folder / RESULT, result)
     log.info("%s holds all numbers and their protocol", folder / RESULT)
-    results = {"this": result, **beside}
-    require_same_protocol(results)
-    log.info("%s", table(results))
+    log.info("%s", table({"this": result, **beside}))
 
 
 if __name__ == "__main__":

@@ -5,21 +5,26 @@ python scripts/reproduce.py figure=all budget=full
 """
 
 import inspect
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import concepts
 import hydra
 from command import command
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig
+from jobs import write_json
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from reproduction.cells import CellFailed, Grid
-from reproduction.report import write_claims
+from reproduction.report import forget_claims, write_claims
 from tqdm import tqdm
 
 log = logging.getLogger("reproduce")
+
+SETTINGS = "settings.json"
 
 
 def figures_asked_for(config: DictConfig) -> list[str]:
@@ -32,10 +37,32 @@ def figures_asked_for(config: DictConfig) -> list[str]:
     return known if "all" in asked else asked
 
 
+def require_budget_of_scale(config: DictConfig) -> None:
+    """Raises ValueError for settings that are meant for another model: their numbers would say nothing."""
+    if config.name not in config.budget.scales:
+        raise ValueError(
+            f"budget={config.budget.name} is for {', '.join(config.budget.scales)}, not for {config.name}: "
+            f"budget=paper is the paper's."
+        )
+
+
+def require_same_settings(config: DictConfig, folder: Path) -> None:
+    """Raises ValueError if the folder holds figures of other settings, whose verdicts would stand beside these."""
+    names = ("name", "budget", "learn", "evaluate", "images")
+    every = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    settings = {name: every[name] for name in names}
+    file = folder / SETTINGS
+    if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != settings:
+        raise ValueError(
+            f"{folder} holds figures of other settings ({file.name} lists them): give hydra.run.dir=<another folder>."
+        )
+    write_json(file, settings)
+
+
 def rendered(names: Sequence[str], folder: Path) -> Path:
-    """The folder, with 25 pictures of each of the project's concepts that are named."""
-    missing = [n for n in names if n in concepts.CONCEPTS and not (folder / n / concepts.TRUTH).is_file()]
-    for name in tqdm(missing, desc="rendering concepts", unit="concept", disable=not missing):
+    """The folder, with 25 pictures of each of the project's concepts that are named, as they are rendered now."""
+    own = [name for name in names if name in concepts.CONCEPTS]
+    for name in tqdm(own, desc="rendering concepts", unit="concept"):
         concepts.write(name, folder / name, concepts.MOST)
     return folder
 
@@ -49,29 +76,39 @@ def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
+def drawn(config: DictConfig, name: str, grid: Grid, folder: Path) -> bool:
+    """Draws the figure and judges its claims; if it cannot be drawn, that is said, and what was drawn before is kept
+    without its verdicts."""
+    log.info("%s", name)
+    draw = instantiate(config.figures[name], _convert_="all")
+    given = {"concepts": list(config.budget.concepts), "seeds": list(config.budget.seeds)} | draw.keywords
+    taken = inspect.signature(draw).parameters
+    forget_claims(folder, name)
+    try:
+        verdicts = draw(grid, folder, **{key: value for key, value in given.items() if key in taken})
+    except (CellFailed, ValueError) as error:
+        log.warning("%s: %s", name, error)
+        return False
+    except RuntimeError:  # a GPU that is too small for one may do for the others
+        log.exception("%s", name)
+        return False
+    write_claims(folder, name, verdicts)
+    for verdict in verdicts:
+        log.info("  %s", verdict)
+    return True
+
+
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce")
 @command
 def main(config: DictConfig) -> None:
     folder, names = Path(config.paths.run), figures_asked_for(config)
+    require_budget_of_scale(config)
+    require_same_settings(config, folder)
     images = config.images or rendered(concepts_of(config, names), Path(config.paths.cache) / "concepts")
     scale = [f"scale={HydraConfig.get().runtime.choices['scale']}"]
     learn, evaluate = ([*scale, *config.budget[which], *config[which]] for which in ("learn", "evaluate"))
     grid = Grid(Path(config.cells), learn, evaluate, Path(images), config.budget.pack)
-    missing = []
-    for name in names:
-        log.info("%s", name)
-        draw = instantiate(config.figures[name], _convert_="all")
-        given = {"concepts": list(config.budget.concepts), "seeds": list(config.budget.seeds)}
-        taken = inspect.signature(draw).parameters
-        try:
-            verdicts = draw(grid, folder, **{key: value for key, value in given.items() if key in taken})
-        except (CellFailed, ValueError) as error:
-            missing.append(name)
-            log.warning("%s: %s", name, error)
-            continue
-        write_claims(folder, name, verdicts)
-        for verdict in verdicts:
-            log.info("  %s", verdict)
+    missing = [name for name in names if not drawn(config, name, grid, folder)]
     log.info("%s holds the figures, their numbers, and claims.md", folder)
     if missing or grid.failed:
         what = [f"no {', '.join(missing)}"] if missing else []

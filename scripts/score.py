@@ -19,7 +19,7 @@ from command import command
 from hydra.utils import instantiate
 from jobs import write_json
 from omegaconf import DictConfig
-from reproduction.cells import Cell, Grid
+from reproduction.cells import Cell, Grid, quoted
 from torch import Tensor
 
 from ldm.autoencoder import AutoencoderKL, psnr
@@ -156,8 +156,8 @@ def own_names(config: DictConfig) -> dict[str, float]:
         folder = Path(config.paths.cache) / "named" / name
         concepts.save_pictures(concepts.photos_of(TOYS[name], 0, concepts.SHIPPED), folder)
         (folder / "short.txt").write_text(f"{name}\n", encoding="utf-8")
-        learn = (f"concept.images={folder}", f"concept.initializer={TOYS[name].kind}")
-        pictures = f"images={folder}"
+        learn = (f"concept.images={quoted(folder)}", f"concept.initializer={TOYS[name].kind}")
+        pictures = f"images={quoted(folder)}"
         spoken = ("subject=short_captions", pictures)
         cells[name] = (Cell("cat_toy", config.seed, learn, (pictures,)), Cell("cat_toy", config.seed, None, spoken))
     found = grid(config).results([cell for pair in cells.values() for cell in pair])

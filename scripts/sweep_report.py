@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import jobs
@@ -50,7 +51,7 @@ def draw(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
     for line in table:
         groups.setdefault(tuple(str(line.get(key)) for key in keys), []).append(line)
     found = {
-        group: tuple(interval([line[metric] for line in lines]) for metric in (LIKENESS, OBEDIENCE))
+        group: tuple(interval(_repetitions(lines, metric)) for metric in (LIKENESS, OBEDIENCE))
         for group, lines in groups.items()
     }
     numbers = [_number(group[0]) for group in groups] if len(keys) == 1 else [None]
@@ -63,6 +64,14 @@ def draw(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
         return
     points = {", ".join(group) or "all": (both[0], both[1]) for group, both in found.items()}
     plots.scatter(path, points, "image similarity", "text similarity")
+
+
+def _repetitions(lines: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
+    """One number for each concept, the mean over its seeds; where there is one concept, one for each seed."""
+    concepts = {str(line.get("concept")) for line in lines}
+    if len(concepts) == 1:
+        return [line[metric] for line in lines]
+    return [mean(line[metric] for line in lines if str(line.get("concept")) == concept) for concept in sorted(concepts)]
 
 
 def _is_setting(key: str, table: Sequence[Mapping[str, Any]]) -> bool:

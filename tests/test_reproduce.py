@@ -83,20 +83,21 @@ def test_an_evaluation_is_known_by_what_changes_its_numbers(grid):
 
 
 def test_pictures_and_captions_are_known_by_their_content(grid, tmp_path):
-    from reproduction.cells import Grid
+    from reproduction.cells import Grid, evaluation_hash
 
     def hashes(name):
         other = Grid(tmp_path / "cells", grid.learn, grid.evaluate, tmp_path / name, pack=2)
-        config = other.evaluation_config(cell(learn=None))
-        return Path(other.train_config(cell()).paths.run).name, evaluation_hash(config, None)
+        word = Path(other.train_config(cell()).paths.run).name
+        return word, evaluation_hash(other.evaluation_config(cell(learn=None)), None)
 
-    from reproduction.cells import evaluation_hash
-
-    for name in ("here", "there", "changed"):
+    for name in ("here (there), ä", "there", "caption", "picture"):
         shutil.copytree(ROOT / "assets" / "concepts" / "cat_toy", tmp_path / name / "cat_toy")
-    (tmp_path / "changed" / "cat_toy" / "short.txt").write_text("another cat\n")
-    assert hashes("here") == hashes("there")
-    assert hashes("here")[1] != hashes("changed")[1]
+    (tmp_path / "caption" / "cat_toy" / "short.txt").write_text("another cat\n")
+    shutil.copy(tmp_path / "picture" / "cat_toy" / "00.png", tmp_path / "picture" / "cat_toy" / "01.png")
+    word, evaluation = hashes("there")
+    assert hashes("here (there), ä") == (word, evaluation)
+    assert hashes("caption")[0] == word and hashes("caption")[1] != evaluation
+    assert hashes("picture")[0] != word and hashes("picture")[1] != evaluation
 
 
 def test_a_failed_cell_is_written_down_and_the_others_go_on(grid, tmp_path):
@@ -122,7 +123,7 @@ def test_a_pack_gives_the_words_that_each_learns_alone(grid, tmp_path):
 
 
 def test_a_figure_leaves_pictures_numbers_and_verdicts(reproduce):
-    two_seeds = ["budget.concepts=[cat_toy]", "budget.seeds=[0,1]"]
+    two_seeds = ["budget.concepts=[cat_toy]", "figures.set_size.seeds=[0,1]"]
     code, said, folder = reproduce("figure=set_size", *two_seeds)
     assert code == 0, said
     with (folder / "set_size.csv").open(newline="") as file:
@@ -154,6 +155,31 @@ def test_what_fails_is_said_at_the_end_and_the_other_figures_are_drawn(reproduce
     assert not list(folder.glob("*.csv"))
 
 
+def test_too_few_pictures_and_another_scales_budget_are_said_before_anything_is_learned(reproduce, tmp_path):
+    code, said, _ = reproduce("figure=set_size", f"images={ROOT}/assets/concepts", "budget.concepts=[cat_toy]")
+    assert code == 1 and "set_size: " in said and "5 pictures" in said and not (tmp_path / "cache" / "cells").exists()
+    code, said, _ = reproduce("figure=set_size", "budget.scales=[ldm_1p4b]")
+    assert code == 1 and "budget=quick is for ldm_1p4b, not for toyland" in said
+
+
+def test_figures_of_other_settings_are_not_mixed(reproduce):
+    nobody = ["figure=blended", "budget.concepts=[nobody]"]
+    code, said, _ = reproduce(*nobody)
+    assert code == 1 and "no blended: see above" in said and "'concept/nobody'" in said and "Traceback" not in said
+    code, said, folder = reproduce(*nobody, "budget.pack=3")
+    assert code == 1 and f"{folder} holds figures of other settings (settings.json lists them)" in said
+
+
+def test_of_each_concept_the_seeds_that_both_rows_have_are_compared(grid):
+    from reproduction.report import judge
+
+    values = {("high", "cat", 0): 5.0, ("low", "cat", 0): 4.0, ("low", "cat", 1): 99.0}
+    values |= {(row, concept, 0): 2.0 + (row == "high") for row in ("high", "low") for concept in ("dog", "owl")}
+    table = [{"row": row, "concept": c, "seed": seed, "score": v} for (row, c, seed), v in values.items()]
+    (verdict,) = judge([{"says": "higher", "metric": "score", "of": "high", "than": "low"}], table)
+    assert verdict.interval.mean == 1.0 and verdict.verdict == "reproduced"
+
+
 def test_an_unknown_figure_gets_the_list_of_known_ones(reproduce):
     code, said, _ = reproduce("figure=figure_10")
     assert code == 1 and "there is no figure 'figure_10'" in said and "distortion_editability" in said
@@ -174,7 +200,7 @@ def test_every_setup_takes_two_steps(run_script, tmp_path, setup):
 
 @pytest.mark.parametrize("subject", sorted(path.stem for path in (ROOT / "configs" / "subject").glob("*.yaml")))
 def test_every_subject_is_evaluated(grid, subject):
-    steps = ("subject.steps=2",) if subject in ("pivotal", "bipartite") else ()
+    steps = {"pivotal": ("subject.steps=2",), "bipartite": ("sampler=ddim", "sampler.steps=2")}.get(subject, ())
     asked = cell(learn=("setup=one",), evaluate=(f"subject={subject}", *steps))
     (result,) = grid.results([asked]).values()
     assert -1 <= result["image_similarity"] <= 1 and result["protocol"]["samples"] == 2

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 # Files with these names are meant as pictures: if their content is none, that is an error and not a file to skip.
 _SUFFIXES = frozenset(".jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif".split())
-_BESIDE = frozenset(("concept.json", "short.txt", "long.txt"))  # what is known of the pictures lies beside them
+BESIDE = frozenset(("concept.json", "short.txt", "long.txt"))  # what is known of the pictures lies beside them
 _UNREADABLE_SUFFIXES = {
     **dict.fromkeys((".heic", ".heif"), "HEIC"),
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"), "camera raw"),
@@ -42,7 +42,7 @@ def load_pictures(folder: Path, size: int, first: int | None = None) -> Pictures
         reason = _reason_to_skip(path)
         if reason:
             skipped.append((path.name, reason))
-            quiet = reason == "hidden" or path.name in _BESIDE
+            quiet = reason == "hidden" or path.name in BESIDE
             log.log(logging.DEBUG if quiet else logging.WARNING, "skipped %s: %s", path, reason)
             continue
         picture = read_picture(path)

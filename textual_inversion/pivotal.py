@@ -5,7 +5,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as L
 import torch
@@ -20,7 +20,7 @@ from .subjects import Material, Word
 
 
 class PivotalTuning(L.LightningModule):
-    """Trains the UNet of `inversion`, whose words stay as they are, on the batches that its words were learned from."""
+    """Trains the UNet of `inversion`, whose words stay as they are, on pictures and sentences of its concepts."""
 
     def __init__(self, inversion: TextualInversion, learning_rate: float) -> None:
         super().__init__()
@@ -47,9 +47,9 @@ class PivotalTuning(L.LightningModule):
 def tuned(
     ldm: LatentDiffusion, concept: Concept, vectors: tuple[tuple[float, ...], ...], image_size: int, steps: int
 ) -> LatentDiffusion:
-    """A copy of `ldm`, in its precision, whose UNet has learned the concept's pictures with the word's `vectors`
-    [k, d]; the concept's learning rate is the UNet's."""
-    copied = copy.deepcopy(ldm).frozen()  # float32: half precision would round small steps away
+    """A copy of `ldm` whose UNet has learned the concept's pictures with the word's `vectors` [k, d]; the concept's
+    learning rate is the UNet's. It stays in float32: half precision would round the small steps away."""
+    copied = copy.deepcopy(ldm).frozen()
     inversion = TextualInversion(copied, [concept], image_size)
     with torch.no_grad():
         inversion.vectors(concept).copy_(torch.tensor(vectors))
@@ -63,7 +63,8 @@ def tuned(
         enable_model_summary=False,
     )
     trainer.fit(PivotalTuning(inversion, concept.learning_rate))
-    return copied.frozen(cast(torch.dtype, ldm.unet.dtype)).to(ldm.device)
+    copied.zero_grad()
+    return copied.frozen().to(ldm.device)
 
 
 class Pivotal(Word):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ldm.data import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
-from ldm.sampling import Sampler, conditioned, ddim_invert
+from ldm.sampling import Sampler, conditioned, ddim, ddim_invert
 
 from .captions import fill
 from .concept import SLOT
@@ -135,18 +135,20 @@ class ImageOnly:
 
 class Bipartite:
     """Bipartite inversion (Gal et al. 2022, appendix A): the noise from which DDIM paints a training picture as
-    `source`, and with it another text. `steps` of DDIM back and forth, whatever the painter's sampler: the noise means
-    nothing on other timesteps."""
+    `source`, and with it another text. Raises ValueError for a painter whose sampler is another."""
 
-    def __init__(self, material: Material, source: str = "A photo of {}", steps: int = 50) -> None:
+    def __init__(self, material: Material, source: str = "A photo of {}") -> None:
         word, painter = material.learned(), material.painter
+        if painter.sampler.solve is not ddim:
+            raise ValueError(
+                f"DDIM finds the noise, {painter.sampler.solve.__name__} cannot follow: give sampler=ddim."
+            )
         self.painter, self.placeholder, ldm = painter, word.placeholder, painter.ldm
-        self.sampler = Sampler(steps)
         self.embeddings = manager_of(ldm, [word])
         c = self.embeddings.encode(ldm.cond_stage_model, [fill(source, word.placeholder)])
         x = to_tensor(material.images).to(ldm.device)
         eps = conditioned(ldm.eps, c.expand(len(x), -1, -1))
-        timesteps = self.sampler.spacing(steps, len(ldm.alpha_bar))
+        timesteps = painter.sampler.spacing(painter.sampler.steps, len(ldm.alpha_bar))
         self.z_T = ddim_invert(eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, timesteps)
 
     @torch.no_grad()
@@ -155,5 +157,5 @@ class Bipartite:
         c = self.embeddings.encode(ldm.cond_stage_model, [fill(template, self.placeholder)])
         z_T = self.z_T[[i % len(self.z_T) for i in samples]]
         parts = z_T.split(painter.batch_size)
-        painted = [ldm.sample(c.expand(len(z), -1, -1), z, self.sampler, painter.guidance) for z in parts]
+        painted = [ldm.sample(c.expand(len(z), -1, -1), z, painter.sampler, painter.guidance) for z in parts]
         return torch.cat(painted).clamp(-1.0, 1.0).cpu()

@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import packs
 from command import require_weights
-from evaluate import built, evaluated
+from evaluate import built, evaluated, material_of
 from hydra import compose
-from hydra.utils import instantiate
+from hydra.errors import HydraException
 from jobs import write_json
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -27,18 +27,18 @@ from ldm.data import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.resumption import Preempted
 from textual_inversion.embedding_file import FILE_NAME, LearnedWord, load_words
-from textual_inversion.evaluation import RESULT, Evaluation
+from textual_inversion.evaluation import RESULT, VERSION, Evaluation
 from textual_inversion.metrics import image_similarity
-from textual_inversion.pictures import load_pictures
+from textual_inversion.pictures import BESIDE, load_pictures
 from textual_inversion.subjects import Material, Painter
 
 log = logging.getLogger("reproduce")
 
 CELL = "cell.json"
 SHOWN = 5  # pictures that a word is learned from and compared with, where nothing else is said
-# What changes no word: folders, what is shown meanwhile, how it is filed.
-_NO_NUMBERS = ("callbacks", "job", "logger", "paths", "resume", "own_gpu", "name")
+_OF_WORDS = ("module", "trainer", "seed", "start_from")  # the parts of a config that change a word
 _OF_EVALUATIONS = ("images", "first", "subject", "protocol", "sampler", "image_size", "guidance", "seed")
+_PATHS = ("weights", "images", "folder", "vocabulary")  # keys of what is known by its content
 _QUIET = ("callbacks.progress=null", "callbacks.previews=null", "callbacks.sheet=null", "callbacks.messages=null")
 
 
@@ -57,26 +57,26 @@ class Cell:
 
 
 @cache
-def _content(path: Path) -> str:
-    """A hash of what is in the files there."""
+def _content(path: Path, beside: bool) -> str:
+    """A hash of what is in the files there, with or without what lies beside pictures."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
+        if file.is_file() and not file.name.startswith(".") and (beside or file.name not in BESIDE):
             with file.open("rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()
 
 
-def _by_content(node: Any) -> Any:
-    """The config with what is in the weights and pictures that it names instead of where they are."""
+def _by_content(node: Any, beside: bool) -> Any:
+    """The config with what is in the files that it names instead of where they are."""
     if isinstance(node, list):
-        return [_by_content(value) for value in node]
+        return [_by_content(value, beside) for value in node]
     if not isinstance(node, dict):
         return node
     return {
-        key: _content(Path(value))
-        if key in ("weights", "images") and isinstance(value, str) and Path(value).exists()
-        else _by_content(value)
+        key: _content(Path(value), beside)
+        if key in _PATHS and isinstance(value, str) and Path(value).exists()
+        else _by_content(value, beside)
         for key, value in node.items()
     }
 
@@ -85,18 +85,24 @@ def train_hash(config: DictConfig) -> str:
     """Of all that a learned word depends on: the resolved config, and the weights and pictures that it names."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     ends = (node.get("callbacks") or {}).get("early_stop")  # the one callback that changes a word
-    return _hash({key: value for key, value in node.items() if key not in _NO_NUMBERS} | {"early_stop": ends})
+    return _hash({key: node[key] for key in _OF_WORDS} | {"early_stop": ends}, beside=False)
 
 
 def evaluation_hash(config: DictConfig, word: str | None) -> str:
     """Of all that the numbers depend on; `word` is the hash of the word's training."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     model = {key: value for key, value in node["module"].items() if key != "compiled"}
-    return _hash({"word": word, "module": model, **{key: node[key] for key in _OF_EVALUATIONS}})
+    given = {"version": VERSION, "word": word, "module": model, **{key: node[key] for key in _OF_EVALUATIONS}}
+    return _hash(given, beside=True)
 
 
-def _hash(node: Any) -> str:
-    return hashlib.sha256(json.dumps(_by_content(node), sort_keys=True).encode()).hexdigest()[:16]
+def _hash(node: Any, beside: bool) -> str:
+    return hashlib.sha256(json.dumps(_by_content(node, beside), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def quoted(path: str | Path) -> str:
+    """As the value of an override: Hydra would not take a comma, a bracket or an umlaut bare."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @cache
@@ -113,7 +119,7 @@ def commit() -> str:
 
 @dataclass(frozen=True, eq=False)
 class Studio:
-    """What paints and judges pictures of a learned word as the evaluations do. `config` is the hash of its training."""
+    """What paints and judges pictures of a learned word as the evaluations do. `config` is the hash of both."""
 
     material: Material
     evaluation: Evaluation
@@ -141,19 +147,24 @@ class Grid:
     def __init__(self, folder: Path, learn: Sequence[str], evaluate: Sequence[str], pictures: Path, pack: int) -> None:
         self.folder, self.learn, self.evaluate, self.pictures, self.pack = folder, learn, evaluate, pictures, pack
         self.failed: set[Path] = set()
+        commit()  # that of the code that is loaded, whatever is committed meanwhile
         self._built: dict[str, Any] = {}
         self._configs: dict[tuple[str, ...], DictConfig] = {}  # to compose one takes half a second
 
     def _composed(self, name: str, overrides: Sequence[str]) -> DictConfig:
+        """Raises ValueError for overrides that Hydra does not take, such as a concept that has no file."""
         key = (name, *overrides)
         if key not in self._configs:
-            self._configs[key] = compose(name, [*overrides])
+            try:
+                self._configs[key] = compose(name, [*overrides])
+            except HydraException as error:
+                raise ValueError(str(error).partition("\n")[0]) from error
         return self._configs[key]
 
     def train_config(self, cell: Cell) -> DictConfig:
         """The resolved config of the cell's training, in the folder that is its own."""
         overrides = ["experiment=cat_toy", f"concept={cell.concept}", f"seed={cell.seed}"]
-        overrides += [f"concept.images={self.pictures / cell.concept}", f"concept.first={SHOWN}"]
+        overrides += [f"concept.images={quoted(self.pictures / cell.concept)}", f"concept.first={SHOWN}"]
         overrides += [*self.learn, *(cell.learn or ())]
         config = self._composed("train", [*overrides, *_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"])
         config = copy.deepcopy(config)
@@ -162,30 +173,40 @@ class Grid:
 
     def evaluation_config(self, cell: Cell) -> DictConfig:
         """Its seed is every cell's: words of all seeds are painted from the same noise."""
-        overrides = [f"images={self.pictures / cell.concept}", f"first={SHOWN}", *self.evaluate, *cell.evaluate]
+        overrides = [f"images={quoted(self.pictures / cell.concept)}", f"first={SHOWN}"]
+        overrides += [*self.evaluate, *cell.evaluate]
         return self._composed("evaluate", [*overrides, "paths.run=none"])
 
     def studios(self, concepts: Sequence[str], seed: int) -> dict[str, Studio]:
         """One word of each concept, learned by the paper's method; without those that could not be learned. Raises
         CellFailed if none could."""
-        cells = [Cell(concept, seed) for concept in concepts]
-        self.parts(self.evaluation_config(cells[0]))  # a judge that is missing is said before anything is learned
-        found = {}
+        cells, found = [Cell(concept, seed) for concept in concepts], {}
+        self._check(cells)
         for cell, folder in self.words(cells).items():
             config = self.evaluation_config(cell)
             ldm, evaluation = self.parts(config)
-            painter = Painter(ldm, instantiate(config.sampler), config.guidance, config.seed, config.batch_size)
-            images = load_pictures(Path(config.images), config.image_size, config.first).images
-            material = Material(painter, load_words(folder)[0], Path(config.images), images)
-            found[cell.concept] = Studio(material, evaluation, folder.name)
+            material = material_of(config, ldm, load_words(folder)[0])
+            found[cell.concept] = Studio(material, evaluation, evaluation_hash(config, folder.name))
         if not found:
             raise CellFailed("none of its words could be learned; their folders say why.")
         return found
 
+    def _check(self, cells: Sequence[Cell]) -> None:
+        """Raises ValueError for judges or pictures that are missing: before anything is learned."""
+        self.parts(self.evaluation_config(cells[0]))
+        wanted = {(c.images, c.first) for c in map(self.evaluation_config, cells)}
+        concepts = [self.train_config(cell).concept for cell in cells if cell.learn is not None]
+        for folder, first in sorted(wanted | {(c.images, c.first) for c in concepts}):
+            load_pictures(Path(folder), 1, first)
+
     def words(self, cells: Sequence[Cell]) -> dict[Cell, Path]:
         """Where the word of each cell that learns one is; those that failed are left out."""
         configs = {cell: self.train_config(cell) for cell in cells if cell.learn is not None}
-        todo = {c.paths.run: c for c in configs.values() if not _is_done(Path(c.paths.run), FILE_NAME)}
+        todo = {
+            config.paths.run: config
+            for folder, config in ((Path(c.paths.run), c) for c in configs.values())
+            if folder not in self.failed and not _is_done(folder, FILE_NAME)
+        }
         with tqdm(total=len(todo), desc="learning words", unit="word", disable=not todo) as bar:
             # Those of one length share the frozen model.
             for numbers, ldm in packs.group(list(todo.values()), self.pack):
@@ -196,20 +217,21 @@ class Grid:
         return {cell: folder for cell, folder in found.items() if _is_done(folder, FILE_NAME)}
 
     def results(self, cells: Sequence[Cell]) -> dict[Cell, dict[str, Any]]:
-        """The evaluation of each cell, with the hash of its config as "config" and the code that it was done with as
-        "commit"; those that failed are left out."""
-        self.parts(self.evaluation_config(cells[0]))  # a judge that is missing is said before anything is learned
+        """The evaluation of each cell, with the hash of its config as "config", and the code that it was done with as
+        "commit", that of its word as "word_commit"; those that failed are left out."""
+        self._check(cells)
         words, found = self.words(cells), {}
         for cell in tqdm(cells, desc="evaluating", unit="cell"):
             if cell.learn is not None and cell not in words:
                 continue
             config, word = self.evaluation_config(cell), words.get(cell)
             folder = self.folder / "evaluations" / evaluation_hash(config, word.name if word else None)
-            if not _is_done(folder, RESULT):
+            if folder not in self.failed and not _is_done(folder, RESULT):
                 self._evaluate(config, folder, word)
             if _is_done(folder, RESULT):
                 result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-                found[cell] = result | {"config": folder.name, "commit": _record(folder)["commit"]}
+                origin = {"config": folder.name, "commit": _record(folder)["commit"]}
+                found[cell] = result | origin | ({"word_commit": _record(word)["commit"]} if word else {})
         return found
 
     def parts(self, config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
@@ -220,9 +242,15 @@ class Grid:
             self._built[key] = built(config)
         return self._built[key]
 
+    def judge(self) -> Evaluation:
+        """That of evaluations that change nothing."""
+        return self.parts(self._composed("evaluate", [*self.evaluate, "paths.run=none"]))[1]
+
     def _evaluate(self, config: DictConfig, folder: Path, word: Path | None) -> None:
         try:
-            result = evaluated(config, *self.parts(config), load_words(word)[0] if word else None)
+            ldm, evaluation = self.parts(config)
+            material = material_of(config, ldm, load_words(word)[0] if word else None)
+            result = evaluated(config, evaluation, material)
         except Exception as error:
             self._fail(folder, error)
             return

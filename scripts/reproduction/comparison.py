@@ -35,7 +35,6 @@ def measured(grid: Grid, lines: Sequence[Line], concepts: Sequence[str], seeds: 
         for concept in concepts
         for seed in seeds
         for line in lines
-        if line.learn is not None or seed == seeds[0]
     }
     results = grid.results(list(cells))
     if not results:
@@ -44,7 +43,8 @@ def measured(grid: Grid, lines: Sequence[Line], concepts: Sequence[str], seeds: 
     require_same_protocol(alike)
     return [
         {"row": line.row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
-        | {"curve": line.curve, "x": line.x, "config": result["config"], "commit": result["commit"]}
+        | {"curve": line.curve, "x": line.x}
+        | {name: result.get(name) for name in ("config", "commit", "word_commit")}
         for cell, line in cells.items()
         if (result := results.get(cell)) is not None
     ]

@@ -30,10 +30,9 @@ Table = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Gallery:
-    """Its name, how many pictures of a kind are shown, and what the paper claims of it (see `report.Claim`)."""
+    """The figure's name, and what the paper claims of it (the fields of a `report.Claim` each)."""
 
     name: str
-    samples: int
     claims: Sequence[Mapping[str, Any]]
 
     def hang(self, folder: Path, rows: Sequence[Row], table: Table) -> list[Verdict]:
@@ -44,16 +43,17 @@ class Gallery:
 
 
 def variations(
-    grid: Grid, folder: Path, concepts: Sequence[str], seeds: Sequence[int], gallery: Gallery, prompt: str
-) -> list[Verdict]:
+    grid: Grid, folder: Path, concepts: Sequence[str], seeds: Sequence[int], gallery: Gallery,
+    prompt: str, samples: int,
+) -> list[Verdict]:  # fmt: skip
     """Figure 3: the word beside what a long caption gives."""
     rows, table = [], []
     for concept, studio in grid.studios(concepts, seeds[0]).items():
         shown, captions = [studio.material.images[:2]], ["training pictures", ""]
         for row, subject in (("word", Word(studio.material)), ("long caption", Captions(studio.material, "long.txt"))):
-            painted = subject.paint(prompt, range(gallery.samples))
+            painted = subject.paint(prompt, range(samples))
             shown.append(to_uint8(painted))
-            captions += [row, *[""] * (gallery.samples - 1)]
+            captions += [row, *[""] * (samples - 1)]
             line = {"row": row, "concept": concept, "image_similarity": studio.likeness(painted)}
             table.append(line | {"config": studio.config})
         rows.append(Row(concept, np.concatenate(shown), captions))
@@ -105,12 +105,13 @@ def style(
 
 def composition(
     grid: Grid, folder: Path, seeds: Sequence[int], gallery: Gallery,
-    pictures: int, pairs: Sequence[Mapping[str, Any]],
+    samples: int, pictures: int, pairs: Sequence[Mapping[str, Any]],
 ) -> list[Verdict]:  # fmt: skip
     """Figure 7: two words that were learned apart in one sentence, {a} and {b}; `shows` is what the pictures must show,
     label -> value. Of each pair `kind` is "style", which works, or "relation", which fails. Pictures of the same noise
     are compared, `pictures` of each pair."""
     concepts = dict.fromkeys(concept for pair in pairs for concept in (pair["a"], pair["b"]))
+    require_classifier(grid)
     studios = grid.studios(list(concepts), seeds[0])
     rows, table = [], []
     for pair in pairs:
@@ -121,18 +122,22 @@ def composition(
         prompt = pair["prompt"].format(a="S_a", b="S_b")
         painted = a.painter([prompt] * pictures, 0, manager_of(a.painter.ldm, both))
         title = f"{prompt}: S_a is {pair['a']}, S_b is {pair['b']}"
-        rows.append(Row(title, to_uint8(painted[: gallery.samples])))
+        rows.append(Row(title, to_uint8(painted[:samples])))
         for i, right in enumerate(all_shown(a.evaluation, painted, pair["shows"])):
             line = {"row": pair["kind"], "concept": f"sample {i}", "words": title, "obeyed": float(right)}
             table.append(line | {"config": f"{a.config} {b.config}"})
     return gallery.hang(folder, rows, table)
 
 
-def names_in(evaluation: Evaluation, painted: Tensor) -> dict[str, list[str]]:
-    """What the classifier sees in each picture. Raises CellFailed if there is none."""
-    if evaluation.classifier is None:
+def require_classifier(grid: Grid) -> None:
+    """Raises CellFailed if nobody tells what pictures show: before anything is learned."""
+    if grid.judge().classifier is None:
         raise CellFailed("this figure needs a classifier that knows the world: it is Toyland's alone.")
-    return evaluation.classifier.names(painted)
+
+
+def names_in(evaluation: Evaluation, painted: Tensor) -> dict[str, list[str]]:
+    """What the classifier sees in each picture."""
+    return evaluation.classifier.names(painted) if evaluation.classifier else {}
 
 
 def all_shown(evaluation: Evaluation, painted: Tensor, shows: Mapping[str, str]) -> list[bool]:
@@ -143,19 +148,20 @@ def all_shown(evaluation: Evaluation, painted: Tensor, shows: Mapping[str, str])
 
 def bias(
     grid: Grid, folder: Path, seeds: Sequence[int], gallery: Gallery,
-    concept: str, word: str, prompt: str, pictures: int, look: Mapping[str, str],
+    concept: str, word: str, prompt: str, samples: int, pictures: int, look: Mapping[str, str],
 ) -> list[Verdict]:  # fmt: skip
     """Figure 8: what `word` looks like before, and after S* was learned from a small balanced set. `look` is the common
     one. Samples are compared that are painted from the same noise and show a `word` in both."""
+    require_classifier(grid)
     (studio,) = grid.studios([concept], seeds[0]).values()
     painted = {
         "before": studio.painter([fill(prompt, f"a {word}")] * pictures, 0),
         "after": Word(studio.material).paint(prompt, range(pictures)),
     }
     seen = {row: names_in(studio.evaluation, images) for row, images in painted.items()}
-    rows, table, looks = [Row("training pictures", studio.material.images[: gallery.samples])], [], []
+    rows, table, looks = [Row("training pictures", studio.material.images[:samples])], [], []
     for row, images in painted.items():
-        rows.append(Row(f"{row}, not chosen", to_uint8(images[: gallery.samples])))
+        rows.append(Row(f"{row}, not chosen", to_uint8(images[:samples])))
         those = [i for i in range(pictures) if all(each["class"][i] == word for each in seen.values())]
         for i in those:
             common = all(seen[row][label][i] == value for label, value in look.items())
@@ -164,27 +170,27 @@ def bias(
         for label in look:
             for value in sorted(set(seen["before"][label] + seen["after"][label])):
                 share = float(np.mean([seen[row][label][i] == value for i in those])) if those else 0.0
-                looks.append({"row": row, "look": f"{label} {value}", "share": share})
+                looks.append({"row": row, "look": f"{label} {value}", "share": share, "config": studio.config})
     shares = {row: {line["look"]: line["share"] for line in looks if line["row"] == row} for row in painted}
     plots.bars(folder / f"{gallery.name}_looks", shares, "share of pictures")
-    write_table(folder / f"{gallery.name}_looks.csv", looks)
+    write_table(folder / f"{gallery.name}_looks.csv", [line | {"commit": commit()} for line in looks])
     return gallery.hang(folder, rows, table)
 
 
 def blended(
     grid: Grid, folder: Path, concepts: Sequence[str], seeds: Sequence[int], gallery: Gallery,
-    scene: str, prompt: str, box: Sequence[float],
+    scene: str, prompt: str, samples: int, box: Sequence[float],
 ) -> list[Verdict]:  # fmt: skip
     """Figure 9: S* is painted into a picture of `scene`, in `box` (left, top, right, bottom as shares of the side) and
     nowhere else."""
     rows, table = [], []
     for concept, studio in grid.studios(concepts, seeds[0]).items():
         painter, word = studio.painter, studio.word
-        x = to_uint8(painter([scene], gallery.samples))[0]  # the edits take the noise before
+        x = to_uint8(painter([scene], samples))[0]  # the edits take the noise before
         left, top, right, bottom = (round(share * len(x)) for share in box)
         mask = np.zeros(x.shape[:2], dtype=bool)
         mask[top:bottom, left:right] = True
-        prompts = [fill(prompt, word.placeholder)] * gallery.samples
+        prompts = [fill(prompt, word.placeholder)] * samples
         edits = edit(painter, prompts, manager_of(painter.ldm, [word]), x, mask)
         shown = np.where(mask[..., None], x // 2 + 64, x)
         rows.append(Row(f"{concept}: picture, mask, edits", np.stack([x, shown, *to_uint8(edits)])))

@@ -10,50 +10,55 @@ from typing import Any
 
 import numpy as np
 
-from textual_inversion.claims import Interval, Verdict, alike, at_most, greater, judged
+from textual_inversion.claims import Interval, Verdict, greater, judged
 from textual_inversion.embedding_file import write_whole
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper finds, as a test of the differences between two rows of a table: `metric` of row `of` minus
-    `than_metric` (the same if None) of row `than`. `test` is greater, alike or at_most; these two have a `margin`."""
+    """What the paper finds, as a `test` of the differences between two rows of a table: `metric` of row `of` minus that
+    of row `than`."""
 
     says: str
     metric: str
     of: str
     than: str
-    than_metric: str | None = None
-    test: str = "greater"
-    margin: float | None = None
-
-
-TESTS: dict[str, Callable[..., str]] = {"greater": greater, "alike": alike, "at_most": at_most}
+    test: Callable[[Interval], str] = greater
 
 
 def judge(claims: Sequence[Mapping[str, Any]], table: Sequence[Mapping[str, Any]]) -> list[Verdict]:
-    """A verdict on each claim, the fields of a `Claim`, from a table with columns "row" and "concept"; over seeds the
-    mean is taken first."""
+    """A verdict on each claim, the fields of a `Claim`, from a table with columns "row", "concept" and maybe "seed".
+    Of each concept the seeds that both rows have are compared."""
     return [_judge(Claim(**claim), table) for claim in claims]
 
 
 def _judge(claim: Claim, table: Sequence[Mapping[str, Any]]) -> Verdict:
-    than_metric = claim.than_metric or claim.metric
-    of, than = per_concept(table, claim.of, claim.metric), per_concept(table, claim.than, than_metric)
-    statistic = f"{claim.metric} of {claim.of!r} minus {than_metric} of {claim.than!r}"
-    given = {} if claim.margin is None else {"margin": claim.margin}
-    if given:
-        statistic += f" (margin {claim.margin:g})"
-    return judged(claim.says, statistic, of, than, partial(TESTS[claim.test], **given))
+    of, than = _values(table, claim.of, claim.metric), _values(table, claim.than, claim.metric)
+    common = of.keys() & than.keys()
+    statistic = f"{claim.metric} of {claim.of!r} minus that of {claim.than!r}"
+    if isinstance(claim.test, partial):
+        statistic += "".join(f" ({name} {value:g})" for name, value in claim.test.keywords.items())
+    one, other = (_mean_over_seeds({key: values[key] for key in common}) for values in (of, than))
+    return judged(claim.says, statistic, one, other, claim.test)
+
+
+def _values(table: Sequence[Mapping[str, Any]], row: str, metric: str) -> dict[tuple[str, Any], float]:
+    """(concept, seed) -> mean of the metric over the row's lines; without those that do not have it."""
+    found: dict[tuple[str, Any], list[float]] = {}
+    for line in table:
+        if line["row"] == row and line.get(metric) is not None:
+            found.setdefault((line["concept"], line.get("seed")), []).append(float(line[metric]))
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+def _mean_over_seeds(values: Mapping[tuple[str, Any], float]) -> dict[str, float]:
+    concepts = dict.fromkeys(concept for concept, _ in values)
+    return {c: float(np.mean([v for (concept, _), v in values.items() if concept == c])) for c in concepts}
 
 
 def per_concept(table: Sequence[Mapping[str, Any]], row: str, metric: str) -> dict[str, float]:
     """Concept -> mean of the metric over the row's seeds; without those that do not have it."""
-    values: dict[str, list[float]] = {}
-    for line in table:
-        if line["row"] == row and line.get(metric) is not None:
-            values.setdefault(line["concept"], []).append(float(line[metric]))
-    return {concept: float(np.mean(found)) for concept, found in values.items()}
+    return _mean_over_seeds(_values(table, row, metric))
 
 
 def write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
@@ -71,10 +76,19 @@ def _cell(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else "" if value is None else value
 
 
+def _claims_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.claims.json"
+
+
+def forget_claims(folder: Path, name: str) -> None:
+    """Takes away the figure's verdicts of an earlier time."""
+    _claims_file(folder, name).unlink(missing_ok=True)
+
+
 def write_claims(folder: Path, name: str, verdicts: Sequence[Verdict]) -> None:
     """`folder`/<name>.claims.json, and claims.md over all figures that have such a file there."""
     content = json.dumps([asdict(verdict) for verdict in verdicts], indent=2)
-    write_whole(folder / f"{name}.claims.json", content.encode())
+    write_whole(_claims_file(folder, name), content.encode())
     lines = ["| figure | what the paper finds | measured here, 95% | over | verdict |", "|---|---|---|---|---|"]
     for file in sorted(folder.glob("*.claims.json")):
         for found in json.loads(file.read_text(encoding="utf-8")):

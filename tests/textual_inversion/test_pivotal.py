@@ -47,6 +47,17 @@ def test_without_a_step_that_counts_it_paints_what_the_word_paints(material):
     assert not torch.allclose(moved.paint("a photo of {}", range(3)), expected, atol=1e-2)
 
 
+def test_small_steps_are_not_rounded_away_by_a_painter_in_half_precision(material):
+    half = replace(material, painter=replace(material.painter, ldm=material.painter.ldm.frozen(torch.bfloat16)))
+    before = copy.deepcopy(half.painter.ldm.unet.state_dict())
+    tuned = Pivotal(half, steps=1, learning_rate=1e-6, templates=TEMPLATES)
+    after = tuned.painter.ldm.unet.state_dict()
+    assert all(
+        not torch.equal(after[name], before[name].float()) for name, _ in half.painter.ldm.unet.named_parameters()
+    )
+    assert tuned.paint("a photo of {}", range(1)).isfinite().all()
+
+
 def test_over_guidances_the_model_is_tuned_once_and_another_word_tunes_its_own(material):
     settings = {"steps": 1, "learning_rate": 1e-3, "templates": TEMPLATES}
     one = Pivotal(material, **settings).painter
