@@ -61,12 +61,12 @@ def test_the_first_stage_gives_pictures_back(scenes, config):
     first_stage.weights = str(ROOT / "assets" / "toyland" / "autoencoder")
     autoencoder = instantiate(first_stage, _convert_="all").eval()
     x = to_tensor(scenes.images[:12])
-    assert psnr(autoencoder.decode(autoencoder.encode(x).mean), x).mean() > 24.5
+    assert psnr(autoencoder.decode(autoencoder.encode(x).mean), x).mean() > 26.5
 
 
 @torch.no_grad()
 def test_the_model_paints_the_class_and_the_place_that_it_is_told(config, questions):
-    """Eight prompts and few steps: a model that paints blobs fails, one that is right three times in four passes."""
+    """Eight prompts and few steps: a model that paints blobs fails, one that errs once in eight passes."""
     ldm, clip = (instantiate(node, _convert_="all").eval() for node in (config.ldm, config.evaluator))
     told = {
         "class": ["mug", "car", "owl", "mushroom", "duck", "doctor", "elephant", "tree"],
@@ -78,4 +78,4 @@ def test_the_model_paints_the_class_and_the_place_that_it_is_told(config, questi
         question = questions[name]
         labels = list(question.names)
         seen = [labels[i] for i in zero_shot(clip, images, question.words, question.forms).tolist()]
-        assert sum(a == b for a, b in zip(seen, wanted, strict=True)) >= 5, f"{name}: {seen}, told {wanted}"
+        assert sum(a == b for a, b in zip(seen, wanted, strict=True)) >= 7, f"{name}: {seen}, told {wanted}"
