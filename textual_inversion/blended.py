@@ -33,7 +33,7 @@ def edit(
     painter: Painter, prompts: Sequence[str], embeddings: EmbeddingManager, image: np.ndarray, mask: np.ndarray
 ) -> Tensor:
     """One edit a prompt of `image`, uint8 [H, W, 3], where `mask`, bool [H, W], is true: [n, 3, H, W] in [-1, 1], on
-    the CPU. Outside the mask the pixels are the image's own."""
+    the CPU. Outside the mask the pixels are the image's own, and no seam shows where it begins."""
     ldm = painter.ldm
     x = to_tensor(image[None]).to(ldm.device)
     c = embeddings.encode(ldm.cond_stage_model, prompts)
@@ -44,4 +44,13 @@ def edit(
     timesteps = painter.sampler.spacing(painter.sampler.steps, len(ldm.alpha_bar))
     z = blended(eps, ldm.noise(painter.seed, range(len(prompts))), z_init, small[0, 0], ldm.alpha_bar, timesteps)
     painted = ldm.decode_first_stage(z).clamp(-1.0, 1.0)
-    return torch.where(under > 0, painted, x).cpu()
+    share = feathered(under, x.shape[-1] // z_init.shape[-1])
+    return torch.where(under > 0, share * painted + (1.0 - share) * x, x).cpu()
+
+
+def feathered(mask: Tensor, width: int) -> Tensor:
+    """The mask [1, 1, H, W] as a ramp within it: 1 / width at its edge, 1 from `width` pixels on."""
+    smaller = [mask]
+    for _ in range(width - 1):
+        smaller.append(-F.max_pool2d(-smaller[-1], 3, stride=1, padding=1))
+    return torch.stack(smaller).mean(dim=0)

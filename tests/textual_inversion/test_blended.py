@@ -7,7 +7,7 @@ import torch
 from ldm.data import to_tensor
 from ldm.sampling import Sampler, conditioned, ddim, ddim_timesteps
 from ldm.schedule import q_sample
-from textual_inversion.blended import blended, edit
+from textual_inversion.blended import blended, edit, feathered
 from textual_inversion.embedding_file import LearnedWord
 from textual_inversion.generation import manager_of
 from textual_inversion.subjects import Painter
@@ -71,7 +71,17 @@ def test_what_is_masked_in_part_is_repainted_whole_and_then_cut_out(painter, emb
     whole = np.zeros_like(mask)
     whole[2:10, 4:12] = True  # the cells that the mask touches
     within, around = (edit(painter, PROMPTS, embeddings, image, area) for area in (mask, whole))
-    assert torch.equal(within[:, :, mask], around[:, :, mask])
+    core = np.zeros_like(mask)
+    core[4:9, 6:11] = True  # beyond the ramp of both
+    assert torch.equal(within[:, :, core], around[:, :, core])
+    assert not torch.equal(within[:, :, mask], around[:, :, mask])
+
+
+def test_the_edge_is_a_ramp_within_the_mask():
+    mask = torch.zeros(1, 1, 1, 9)
+    mask[..., 2:] = 1
+    assert feathered(mask, 4).squeeze().tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
+    assert torch.equal(feathered(mask, 1), mask)
 
 
 def test_what_is_painted_knows_what_is_around_it(painter, embeddings, image, mask):
