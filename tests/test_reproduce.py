@@ -180,6 +180,20 @@ def test_of_each_concept_the_seeds_that_both_rows_have_are_compared(grid):
     assert verdict.interval.mean == 1.0 and verdict.verdict == "reproduced"
 
 
+def test_intervals_of_rows_forget_what_concepts_differ_in(grid):
+    from reproduction.comparison import of_rows
+
+    levels = {"cat": 0.1, "dog": 0.5, "owl": 0.9}
+    table = [
+        {"row": row, "concept": concept, "seed": 0, "score": level + more}
+        for row, more in (("low", 0.0), ("high", 0.2))
+        for concept, level in levels.items()
+    ]
+    found = of_rows(table, "score")
+    assert (found["low"].mean, found["high"].mean) == pytest.approx((0.5, 0.7))
+    assert all(i.high - i.low < 1e-9 for i in found.values())
+
+
 def test_an_unknown_figure_gets_the_list_of_known_ones(reproduce):
     code, said, _ = reproduce("figure=figure_10")
     assert code == 1 and "there is no figure 'figure_10'" in said and "distortion_editability" in said

@@ -1,7 +1,7 @@
 """The figures' one style: readable in print, in colour and without; PNG and PDF."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,18 +48,27 @@ def save(drawn: Figure, path: Path) -> None:
         partial.replace(path.with_name(f"{path.name}.{kind}"))
 
 
-def scatter(path: Path, points: Mapping[str, tuple[Interval, Interval]], x_label: str, y_label: str) -> None:
-    """Named points, each with its interval on both axes."""
-    with figure(6.6, 4.2) as drawn:
-        axes = drawn.subplots()
-        for i, (name, (x, y)) in enumerate(points.items()):
-            axes.errorbar(
-                x.mean, y.mean, xerr=_bars(x), yerr=_bars(y), label=name, color=COLORS[i % len(COLORS)],
-                marker=MARKERS[i % len(MARKERS)], markersize=6, elinewidth=0.8, linestyle="none",
-            )  # fmt: skip
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
-        drawn.legend(loc="outside right upper")
+def scatter(
+    path: Path,
+    points: Mapping[str, tuple[Interval, Interval]],
+    x_label: str,
+    y_label: str,
+    apart: Collection[str] = (),
+) -> None:
+    """Named points, each with its interval on both axes. With points that lie far `apart` there is a second panel, the
+    others from near."""
+    with figure(9.6 if apart else 6.6, 4.2) as drawn:
+        panels = np.atleast_1d(drawn.subplots(1, 2 if apart else 1))
+        for axes, left_out in zip(panels, ((), apart), strict=False):
+            for i, (name, (x, y)) in enumerate(points.items()):
+                if name not in left_out:
+                    axes.errorbar(
+                        x.mean, y.mean, xerr=_bars(x), yerr=_bars(y), label=name, color=COLORS[i % len(COLORS)],
+                        marker=MARKERS[i % len(MARKERS)], markersize=6, elinewidth=0.8, linestyle="none",
+                    )  # fmt: skip
+            axes.set_xlabel(x_label)
+            axes.set_ylabel(y_label)
+        drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
         save(drawn, path)
 
 

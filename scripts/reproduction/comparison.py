@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from textual_inversion import plots
 from textual_inversion.claims import Interval, Verdict, interval
 from textual_inversion.evaluation import require_same_protocol, summary
@@ -73,24 +75,33 @@ def compare(
     return judge(claims, table)
 
 
-def of_row(table: Table, row: str, metric: str) -> Interval:
-    """Mean over concepts with its interval."""
-    return interval(list(per_concept(table, row, metric).values()))
+def of_rows(table: Table, metric: str) -> dict[str, Interval]:
+    """Row -> mean over concepts, with the interval of what is left of the differences between concepts when each
+    concept's own level is taken off (Cousineau 2005): rows are compared within concepts, as the claims are."""
+    values = {row: per_concept(table, row, metric) for row in dict.fromkeys(line["row"] for line in table)}
+    levels = {
+        c: np.mean([found[c] for found in values.values() if c in found]) for found in values.values() for c in found
+    }
+    middle = np.mean(list(levels.values()))
+    return {
+        row: interval([value - levels[concept] + middle for concept, value in found.items()])
+        for row, found in values.items()
+        if found
+    }
 
 
-def scatter(path: Path, table: Table) -> None:
-    """Both metrics of every row, with 95% intervals over the concepts."""
-    rows = list(dict.fromkeys(line["row"] for line in table))
-    x, y = LABELS
-    points = {row: (of_row(table, row, x), of_row(table, row, y)) for row in rows}
-    plots.scatter(path, points, LABELS[x], LABELS[y])
+def scatter(path: Path, table: Table, apart: Sequence[str]) -> None:
+    """Both metrics of every row, with 95% intervals."""
+    x, y = (of_rows(table, metric) for metric in LABELS)
+    points = {row: (x[row], y[row]) for row in x if row in y}
+    plots.scatter(path, points, *LABELS.values(), apart=apart)
 
 
 def curves(path: Path, table: Table, x_label: str, log_x: bool = False) -> None:
     """Both metrics over x, one line a curve."""
     panels: dict[str, dict[str, dict[float, Interval]]] = {}
     for metric, label in LABELS.items():
-        panels[label] = {}
+        panels[label], found = {}, of_rows(table, metric)
         for line in table:
-            panels[label].setdefault(line["curve"], {})[float(line["x"])] = of_row(table, line["row"], metric)
+            panels[label].setdefault(line["curve"], {})[float(line["x"])] = found[line["row"]]
     plots.lines(path, panels, x_label, log_x)

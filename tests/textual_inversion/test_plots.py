@@ -21,6 +21,7 @@ def pictures(n: int) -> np.ndarray:
 DRAWN = {
     "scatter": lambda path: scatter(path, {"one": (NEAR, NEAR), "few": (OPEN, NEAR)}, "editability", "reconstruction"),
     "scatter_of_many": lambda path: scatter(path, {str(i): (NEAR, Interval(i, i, i)) for i in range(20)}, "x", "y"),
+    "scatter_and_from_near": lambda path: scatter(path, {"a": (NEAR, NEAR), "b": (NEAR, NEAR)}, "x", "y", apart=["b"]),
     "lines": lambda path: lines(
         path, {"loss": {"a": {1: NEAR, 5: OPEN}, "b": {5: NEAR}}, "text": {"a": {1: NEAR}}}, "n"
     ),
