@@ -61,7 +61,7 @@ def test_the_first_stage_gives_pictures_back(scenes, config):
     first_stage.weights = str(ROOT / "assets" / "toyland" / "autoencoder")
     autoencoder = instantiate(first_stage, _convert_="all").eval()
     x = to_tensor(scenes.images[:12])
-    assert psnr(autoencoder.decode(autoencoder.encode(x).mean), x).mean() > 26.5
+    assert psnr(autoencoder.decode(autoencoder.encode(x).mean), x).mean() > 26.0
 
 
 @torch.no_grad()

@@ -154,7 +154,7 @@ def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(folder, run_script, t
 
 @pytest.mark.parametrize(
     ("argument", "what"),
-    [("concept.image=photos", "Key 'image' is not in struct"), ("concept=dog_toy", "Could not find 'concept/dog_toy'")],
+    [("concept.image=photos", "Key 'image' is not in struct"), ("concept=gnu_toy", "Could not find 'concept/gnu_toy'")],
 )
 def test_an_unknown_key_or_choice_is_named_and_leaves_nothing(run_script, tmp_path, argument, what):
     code, said = run_script("train", *TINY, argument, f"hydra.run.dir={tmp_path / 'run'}")

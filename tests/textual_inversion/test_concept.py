@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +6,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from scripts.concepts import CONCEPTS, concept, ground_truth
+from scripts.concepts import CONCEPTS
 from textual_inversion.concept import SLOT, Concept
-from textual_inversion.pictures import load_pictures
 from toyland.captions import VOCABULARY, words
-from toyland.names import NAME_OF
-from toyland.render import render
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = {path.stem: yaml.safe_load(path.read_text())["templates"] for path in ROOT.glob("configs/templates/*.yaml")}
@@ -76,7 +72,7 @@ def test_toyland_s_templates_say_only_what_the_small_model_knows():
     assert not said & {"dark", "bright", "close-up", "small", "large"}
 
 
-@pytest.mark.parametrize("name", sorted(CONCEPTS))
+@pytest.mark.parametrize("name", [name for name in CONCEPTS if name.endswith("_toy")])
 @pytest.mark.parametrize("templates", ["toyland", "object"])
 def test_the_concept_configs_make_concepts(tmp_path, name, templates):
     run = {"defaults": ["_self_", {"paths": "default"}, {"concept": name}], "seed": 3, "optim": {"lr": 0.005}}
@@ -84,19 +80,5 @@ def test_the_concept_configs_make_concepts(tmp_path, name, templates):
     overrides = [f"hydra.searchpath=[file://{ROOT}/configs]", f"templates@concept={templates}"]
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         made = instantiate(compose("run", overrides).concept, _convert_="all")
-    kind = CONCEPTS[name][0]
+    kind = name.removesuffix("_toy")
     assert made == Concept("S*", kind, f"assets/concepts/{name}", tuple(TEMPLATES[templates]), 0.005, seed=3)
-
-
-@pytest.mark.parametrize("name", sorted(CONCEPTS))
-def test_the_shipped_pictures_are_those_of_their_ground_truth(name):
-    folder = ROOT / "assets" / "concepts" / name
-    toy, scenes = concept(name)
-    assert toy not in NAME_OF
-    truth = json.loads((folder / "concept.json").read_text())
-    assert truth == json.loads(json.dumps(ground_truth(name)))
-    pictures = load_pictures(folder, 128)
-    assert pictures.names == tuple(f"{i:02d}.png" for i in range(5))
-    for image, scene in zip(pictures.images, scenes, strict=True):
-        gap = abs(image.astype(int) - render(scene).image)
-        assert gap.mean() < 0.5  # OpenCV versions round differently
