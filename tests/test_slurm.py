@@ -129,7 +129,7 @@ def undisturbed(tmp_path_factory, slurm):
 
 
 def test_a_sweep_is_an_array_of_jobs(slurm, undisturbed, tmp_path):
-    sweep = ["launcher=slurm", *OF_THIS_CLUSTER, "module.batch_size=4", "optim.lr=0.01,0.02,0.03"]
+    sweep = ["launcher=slurm", *OF_THIS_CLUSTER, "module.batch_size=4", "optim.lr=0.02,0.01,0.03"]
     done = run(train(*sweep, f"hydra.sweep.dir={tmp_path}"), slurm)
     assert done.returncode == 0, done.stdout + done.stderr
     states = [json.loads((tmp_path / job / "job.json").read_text())["state"] for job in "012"]
