@@ -105,7 +105,8 @@ def main(config: DictConfig) -> None:
     ldm, evaluation = built(config)
     word = None if config.word is None else the_word(Path(config.word), ldm.cond_stage_model.width)
     material = material_of(config, ldm, word)
-    require_same_protocol({"this": {"protocol": evaluation.protocol(material.painter, material.images)}, **beside})
+    if beside:  # before anything is painted; to know the protocol takes a hash of all weights
+        require_same_protocol({"this": {"protocol": evaluation.protocol(material.painter, material.images)}, **beside})
     result = evaluated(config, evaluation, material)
     write_json(folder / RESULT, result)
     log.info("%s holds all numbers and their protocol", folder / RESULT)

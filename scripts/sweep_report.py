@@ -4,12 +4,11 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import jobs
 import yaml
-from reproduction.report import write_table
+from reproduction.report import per_concept, write_table
 
 from textual_inversion import plots
 from textual_inversion.claims import Interval, interval
@@ -68,10 +67,8 @@ def draw(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
 
 def _repetitions(lines: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
     """One number for each concept, the mean over its seeds; where there is one concept, one for each seed."""
-    concepts = {str(line.get("concept")) for line in lines}
-    if len(concepts) == 1:
-        return [line[metric] for line in lines]
-    return [mean(line[metric] for line in lines if str(line.get("concept")) == concept) for concept in sorted(concepts)]
+    means = per_concept(lines, metric)
+    return list(means.values()) if len(means) > 1 else [line[metric] for line in lines]
 
 
 def _is_setting(key: str, table: Sequence[Mapping[str, Any]]) -> bool:

@@ -1,7 +1,6 @@
 """Cells of the experiments' grid: a word that is learned, and how it is evaluated. Each is known by the hash of its
 resolved config, done once, and found again; one that fails is written down, and the others go on."""
 
-import copy
 import hashlib
 import json
 import logging
@@ -105,6 +104,14 @@ def quoted(path: str | Path) -> str:
     return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def _composed(name: str, overrides: Sequence[str]) -> DictConfig:
+    """Raises ValueError for overrides that Hydra does not take, such as a concept that has no file."""
+    try:
+        return compose(name, [*overrides])
+    except HydraException as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
+
+
 @cache
 def commit() -> str:
     """Of the code that runs, with a mark if it was changed since; "unknown" where there is no git."""
@@ -151,31 +158,26 @@ class Grid:
         self._built: dict[str, Any] = {}
         self._configs: dict[tuple[str, ...], DictConfig] = {}  # to compose one takes half a second
 
-    def _composed(self, name: str, overrides: Sequence[str]) -> DictConfig:
-        """Raises ValueError for overrides that Hydra does not take, such as a concept that has no file."""
-        key = (name, *overrides)
-        if key not in self._configs:
-            try:
-                self._configs[key] = compose(name, [*overrides])
-            except HydraException as error:
-                raise ValueError(str(error).partition("\n")[0]) from error
-        return self._configs[key]
-
     def train_config(self, cell: Cell) -> DictConfig:
         """The resolved config of the cell's training, in the folder that is its own."""
         overrides = ["experiment=cat_toy", f"concept={cell.concept}", f"seed={cell.seed}"]
         overrides += [f"concept.images={quoted(self.pictures / cell.concept)}", f"concept.first={SHOWN}"]
-        overrides += [*self.learn, *(cell.learn or ())]
-        config = self._composed("train", [*overrides, *_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"])
-        config = copy.deepcopy(config)
-        config.paths.run = str(self.folder / "words" / train_hash(config))
-        return cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
+        overrides += [*self.learn, *(cell.learn or ()), *_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"]
+        key = ("train", *overrides)
+        if key not in self._configs:
+            config = _composed("train", overrides)
+            config.paths.run = str(self.folder / "words" / train_hash(config))
+            self._configs[key] = cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
+        return self._configs[key]
 
     def evaluation_config(self, cell: Cell) -> DictConfig:
         """Its seed is every cell's: words of all seeds are painted from the same noise."""
         overrides = [f"images={quoted(self.pictures / cell.concept)}", f"first={SHOWN}"]
-        overrides += [*self.evaluate, *cell.evaluate]
-        return self._composed("evaluate", [*overrides, "paths.run=none"])
+        overrides += [*self.evaluate, *cell.evaluate, "paths.run=none"]
+        key = ("evaluate", *overrides)
+        if key not in self._configs:
+            self._configs[key] = _composed("evaluate", overrides)
+        return self._configs[key]
 
     def studios(self, concepts: Sequence[str], seed: int) -> dict[str, Studio]:
         """One word of each concept, learned by the paper's method; without those that could not be learned. Raises
@@ -202,17 +204,13 @@ class Grid:
     def words(self, cells: Sequence[Cell]) -> dict[Cell, Path]:
         """Where the word of each cell that learns one is; those that failed are left out."""
         configs = {cell: self.train_config(cell) for cell in cells if cell.learn is not None}
-        todo = {
-            config.paths.run: config
-            for folder, config in ((Path(c.paths.run), c) for c in configs.values())
-            if folder not in self.failed and not _is_done(folder, FILE_NAME)
-        }
+        by_folder = {Path(config.paths.run): config for config in configs.values()}
+        todo = [config for folder, config in by_folder.items() if self._is_open(folder, FILE_NAME)]
         with tqdm(total=len(todo), desc="learning words", unit="word", disable=not todo) as bar:
             # Those of one length share the frozen model.
-            for numbers, ldm in packs.group(list(todo.values()), self.pack):
-                together = [list(todo.values())[i] for i in numbers]
-                self._learn(together, ldm)
-                bar.update(len(together))
+            for numbers, ldm in packs.group(todo, self.pack):
+                self._learn([todo[i] for i in numbers], ldm)
+                bar.update(len(numbers))
         found = {cell: Path(config.paths.run) for cell, config in configs.items()}
         return {cell: folder for cell, folder in found.items() if _is_done(folder, FILE_NAME)}
 
@@ -226,7 +224,7 @@ class Grid:
                 continue
             config, word = self.evaluation_config(cell), words.get(cell)
             folder = self.folder / "evaluations" / evaluation_hash(config, word.name if word else None)
-            if folder not in self.failed and not _is_done(folder, RESULT):
+            if self._is_open(folder, RESULT):
                 self._evaluate(config, folder, word)
             if _is_done(folder, RESULT):
                 result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
@@ -244,7 +242,11 @@ class Grid:
 
     def judge(self) -> Evaluation:
         """That of evaluations that change nothing."""
-        return self.parts(self._composed("evaluate", [*self.evaluate, "paths.run=none"]))[1]
+        return self.parts(_composed("evaluate", [*self.evaluate, "paths.run=none"]))[1]
+
+    def _is_open(self, folder: Path, file: str) -> bool:
+        """Whether it is still to be done: what failed is tried again by the next command."""
+        return folder not in self.failed and not _is_done(folder, file)
 
     def _evaluate(self, config: DictConfig, folder: Path, word: Path | None) -> None:
         try:

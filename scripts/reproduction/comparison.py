@@ -78,11 +78,14 @@ def compare(
 def of_rows(table: Table, metric: str) -> dict[str, Interval]:
     """Row -> mean over concepts, with the interval of what is left of the differences between concepts when each
     concept's own level is taken off (Cousineau 2005): rows are compared within concepts, as the claims are."""
-    values = {row: per_concept(table, row, metric) for row in dict.fromkeys(line["row"] for line in table)}
+    rows = dict.fromkeys(line["row"] for line in table)
+    values = {row: per_concept([line for line in table if line["row"] == row], metric) for row in rows}
     levels = {
-        c: np.mean([found[c] for found in values.values() if c in found]) for found in values.values() for c in found
+        c: float(np.mean([found[c] for found in values.values() if c in found]))
+        for found in values.values()
+        for c in found
     }
-    middle = np.mean(list(levels.values()))
+    middle = float(np.mean(list(levels.values())))
     return {
         row: interval([value - levels[concept] + middle for concept, value in found.items()])
         for row, found in values.items()

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ldm.callbacks import to_uint8
 from ldm.data import to_tensor
@@ -15,9 +14,9 @@ from textual_inversion import plots
 from textual_inversion.blended import edit
 from textual_inversion.captions import fill
 from textual_inversion.claims import Verdict
+from textual_inversion.classifier import AttributeClassifier
 from textual_inversion.contact_sheet import Row
 from textual_inversion.embedding_file import LearnedWord
-from textual_inversion.evaluation import Evaluation
 from textual_inversion.generation import manager_of
 from textual_inversion.metrics import text_similarity
 from textual_inversion.subjects import Captions, Word, without_word
@@ -111,7 +110,7 @@ def composition(
     label -> value. Of each pair `kind` is "style", which works, or "relation", which fails. Pictures of the same noise
     are compared, `pictures` of each pair."""
     concepts = dict.fromkeys(concept for pair in pairs for concept in (pair["a"], pair["b"]))
-    require_classifier(grid)
+    classifier = classifier_of(grid)
     studios = grid.studios(list(concepts), seeds[0])
     rows, table = [], []
     for pair in pairs:
@@ -123,27 +122,25 @@ def composition(
         painted = a.painter([prompt] * pictures, 0, manager_of(a.painter.ldm, both))
         title = f"{prompt}: S_a is {pair['a']}, S_b is {pair['b']}"
         rows.append(Row(title, to_uint8(painted[:samples])))
-        for i, right in enumerate(all_shown(a.evaluation, painted, pair["shows"])):
-            line = {"row": pair["kind"], "concept": f"sample {i}", "words": title, "obeyed": float(right)}
+        seen = classifier.names(painted)
+        for i in range(pictures):
+            obeyed = float(all_shown(seen, pair["shows"], i))
+            line = {"row": pair["kind"], "concept": f"sample {i}", "words": title, "obeyed": obeyed}
             table.append(line | {"config": f"{a.config} {b.config}"})
     return gallery.hang(folder, rows, table)
 
 
-def require_classifier(grid: Grid) -> None:
-    """Raises CellFailed if nobody tells what pictures show: before anything is learned."""
-    if grid.judge().classifier is None:
+def classifier_of(grid: Grid) -> AttributeClassifier:
+    """Who tells what pictures show. Raises CellFailed if nobody does: before anything is learned."""
+    classifier = grid.judge().classifier
+    if classifier is None:
         raise CellFailed("this figure needs a classifier that knows the world: it is Toyland's alone.")
+    return classifier
 
 
-def names_in(evaluation: Evaluation, painted: Tensor) -> dict[str, list[str]]:
-    """What the classifier sees in each picture."""
-    return evaluation.classifier.names(painted) if evaluation.classifier else {}
-
-
-def all_shown(evaluation: Evaluation, painted: Tensor, shows: Mapping[str, str]) -> list[bool]:
-    """For each picture whether the classifier sees every one of these labels' values."""
-    seen = names_in(evaluation, painted)
-    return [all(seen[label][i] == value for label, value in shows.items()) for i in range(len(painted))]
+def all_shown(seen: Mapping[str, Sequence[str]], shows: Mapping[str, str], i: int) -> bool:
+    """Whether picture i shows every one of these labels' values, of what is `seen` in all pictures."""
+    return all(seen[label][i] == value for label, value in shows.items())
 
 
 def bias(
@@ -152,20 +149,19 @@ def bias(
 ) -> list[Verdict]:  # fmt: skip
     """Figure 8: what `word` looks like before, and after S* was learned from a small balanced set. `look` is the common
     one. Samples are compared that are painted from the same noise and show a `word` in both."""
-    require_classifier(grid)
+    classifier = classifier_of(grid)
     (studio,) = grid.studios([concept], seeds[0]).values()
     painted = {
         "before": studio.painter([fill(prompt, f"a {word}")] * pictures, 0),
         "after": Word(studio.material).paint(prompt, range(pictures)),
     }
-    seen = {row: names_in(studio.evaluation, images) for row, images in painted.items()}
+    seen = {row: classifier.names(images) for row, images in painted.items()}
     rows, table, looks = [Row("training pictures", studio.material.images[:samples])], [], []
     for row, images in painted.items():
         rows.append(Row(f"{row}, not chosen", to_uint8(images[:samples])))
         those = [i for i in range(pictures) if all(each["class"][i] == word for each in seen.values())]
         for i in those:
-            common = all(seen[row][label][i] == value for label, value in look.items())
-            line = {"row": row, "concept": f"sample {i}", "common_look": float(common)}
+            line = {"row": row, "concept": f"sample {i}", "common_look": float(all_shown(seen[row], look, i))}
             table.append(line | {"config": studio.config})
         for label in look:
             for value in sorted(set(seen["before"][label] + seen["after"][label])):

@@ -33,7 +33,7 @@ def judge(claims: Sequence[Mapping[str, Any]], table: Sequence[Mapping[str, Any]
 
 
 def _judge(claim: Claim, table: Sequence[Mapping[str, Any]]) -> Verdict:
-    of, than = _values(table, claim.of, claim.metric), _values(table, claim.than, claim.metric)
+    of, than = (_values([line for line in table if line["row"] == row], claim.metric) for row in (claim.of, claim.than))
     common = of.keys() & than.keys()
     statistic = f"{claim.metric} of {claim.of!r} minus that of {claim.than!r}"
     if isinstance(claim.test, partial):
@@ -42,12 +42,12 @@ def _judge(claim: Claim, table: Sequence[Mapping[str, Any]]) -> Verdict:
     return judged(claim.says, statistic, one, other, claim.test)
 
 
-def _values(table: Sequence[Mapping[str, Any]], row: str, metric: str) -> dict[tuple[str, Any], float]:
-    """(concept, seed) -> mean of the metric over the row's lines; without those that do not have it."""
+def _values(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[tuple[str, Any], float]:
+    """(concept, seed) -> mean of the metric; without those that do not have it."""
     found: dict[tuple[str, Any], list[float]] = {}
-    for line in table:
-        if line["row"] == row and line.get(metric) is not None:
-            found.setdefault((line["concept"], line.get("seed")), []).append(float(line[metric]))
+    for line in lines:
+        if line.get(metric) is not None:
+            found.setdefault((str(line.get("concept")), line.get("seed")), []).append(float(line[metric]))
     return {key: float(np.mean(values)) for key, values in found.items()}
 
 
@@ -56,9 +56,9 @@ def _mean_over_seeds(values: Mapping[tuple[str, Any], float]) -> dict[str, float
     return {c: float(np.mean([v for (concept, _), v in values.items() if concept == c])) for c in concepts}
 
 
-def per_concept(table: Sequence[Mapping[str, Any]], row: str, metric: str) -> dict[str, float]:
-    """Concept -> mean of the metric over the row's seeds; without those that do not have it."""
-    return _mean_over_seeds(_values(table, row, metric))
+def per_concept(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
+    """Concept -> mean of the metric over its seeds; without those that do not have it."""
+    return _mean_over_seeds(_values(lines, metric))
 
 
 def write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
