@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import count
 from typing import Any, Protocol, runtime_checkable
 
@@ -138,8 +138,11 @@ class PictureData(CaptionedData):
         super().__init__(train, val, batch_size, val_size, seed, num_workers)
         self.crop = crop
 
+    def _indices(self, step: int) -> np.ndarray:
+        return epoch_indices(len(self.train.images), self.batch_size, self.seed, step)
+
     def train_batch(self, step: int) -> Batch:
-        indices = epoch_indices(len(self.train.images), self.batch_size, self.seed, step)
+        indices = self._indices(step)
         rng = numpy_generator(self.seed, step, 1)
         images = np.stack([self._view(self.train.images[i], rng) for i in indices])
         captions = [self.train.caption(int(i), step) for i in indices]
@@ -153,6 +156,32 @@ class PictureData(CaptionedData):
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(FixedBatches(val_batches(self.val, self.val_size)), batch_size=None)
+
+
+class ContrastiveData(PictureData):
+    """Batches of `PictureData`, every second one of pictures that have the labels `alike` in common (fewer than
+    batch_size if there are no more): what tells them apart is what is left to learn (hard negatives)."""
+
+    def __init__(self, *args: Any, alike: Sequence[str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.alike = alike
+
+    @cached_property
+    def _group_of(self) -> list[np.ndarray]:
+        """For each picture all that are alike."""
+        known = _labels(self.train, range(len(self.train.images)))
+        keys = list(zip(*(known[f"label_{name}"] for name in self.alike), strict=True))
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for index, key in enumerate(keys):
+            groups.setdefault(key, []).append(index)
+        arrays = {key: np.array(group) for key, group in groups.items()}
+        return [arrays[key] for key in keys]
+
+    def _indices(self, step: int) -> np.ndarray:
+        indices = super()._indices(step)
+        if step % 2 == 0:
+            return indices
+        return numpy_generator(self.seed, step, 2).permutation(self._group_of[indices[0]])[: self.batch_size]
 
 
 class LabelledData(CaptionedData):

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ldm.autoencoder import AutoencoderKL, psnr
 from ldm.callbacks import to_uint8
-from ldm.data import CaptionedImages, to_tensor, val_batches
+from ldm.data import to_tensor
 from textual_inversion.classifier import AttributeClassifier
 from textual_inversion.contact_sheet import Row, save_sheet
 from textual_inversion.evaluation import summary
@@ -39,6 +39,7 @@ from toyland.sampling import sample_scene
 log = logging.getLogger("score")
 
 COLUMNS = 8
+UNSAID = ("pattern", "plain")  # what has no pattern is not called plain
 SHOWN = 96  # pictures on the sheet at most, those that failed first
 
 
@@ -64,7 +65,7 @@ def held_out_prompts(count: int, seed: int) -> list[Prompt]:
         labels = {"class": toy.kind, "background": scene.background, "style": style}
         labels |= {} if style == "pencil" else {"color": toy.color.name}
         look = toy.color.name
-        if toy.pattern != "plain":
+        if ("pattern", toy.pattern) != UNSAID:
             labels["pattern"] = toy.pattern
             look += f" and {toy.color2.name} {toy.pattern}"
         text = f"{STYLES[style]} {_a(f'{look} {toy.kind}')} {BACKGROUNDS[scene.background]}"
@@ -102,17 +103,17 @@ def obeyed(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str
     return {label: float(np.mean(right)) for label, right in found.items()}
 
 
-def classifier_on_renders(scenes: RenderedScenes, classifier: AttributeClassifier) -> dict[str, float]:
-    """Its own accuracies where the truth is known, among the pictures that have the label."""
+def told_right(scenes: RenderedScenes, images: Tensor, classifier: AttributeClassifier) -> dict[str, float]:
+    """How often the classifier is right about `images` [n, 3, H, W] of the scenes, where the truth is known: of the
+    labels that the prompts ask for, so a pattern is one of those that have a name in them."""
     truth = [scenes.labels(i) for i in range(len(scenes))]
-    known = [Prompt("", {k: v for k, v in one.items() if v in classifier.labels[k]}) for one in truth]
-    return obeyed(known, classifier.names(to_tensor(scenes.images)))
+    known = [{k: v for k, v in one.items() if v in classifier.labels[k] and (k, v) != UNSAID} for one in truth]
+    return obeyed([Prompt("", labels) for labels in known], classifier.names(images))
 
 
-def mean_psnr(autoencoder: AutoencoderKL, scenes: CaptionedImages, count: int) -> float:
-    """PSNR in dB of the reconstructions from the posterior means, mean over `count` pictures."""
-    images = (batch["image"] for batch in val_batches(scenes, count))
-    return float(torch.cat([psnr(autoencoder.decode(autoencoder.encode(x).mean), x) for x in images]).mean())
+def reconstructed(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
+    """Pictures [n, 3, H, W] from their posterior means: the best that the autoencoder can paint."""
+    return torch.cat([autoencoder.decode(autoencoder.encode(x).mean).clamp(-1.0, 1.0) for x in images.split(32)])
 
 
 def frechet(painted: Tensor, scenes: RenderedScenes, clip: Evaluator, classifier: AttributeClassifier) -> dict:
@@ -191,8 +192,11 @@ def main(config: DictConfig) -> None:
     scenes = instantiate(config.pictures.val)
     options = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
 
-    scores: dict[str, Any] = {"autoencoder_psnr": mean_psnr(ldm.first_stage_model, scenes, len(scenes))}
-    scores["classifier_on_renders"] = classifier_on_renders(scenes, classifier)
+    renders = to_tensor(scenes.images)
+    decoded = reconstructed(ldm.first_stage_model, renders)
+    scores: dict[str, Any] = {"autoencoder_psnr": float(psnr(decoded, renders).mean())}
+    scores["classifier_on_renders"] = told_right(scenes, renders, classifier)
+    scores["classifier_on_reconstructions"] = told_right(scenes, decoded, classifier)
     lists = {"prompts": held_out_prompts(config.held_out, config.seed), "two": prompts_of_two(config.two, config.seed)}
     for name, asked in lists.items():
         prompts = [prompt for prompt in asked for _ in range(config.pictures_each)]

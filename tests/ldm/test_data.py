@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ldm import data
-from ldm.data import BatchStream, LabelledData, PictureData, epoch_indices, to_tensor, val_batches
+from ldm.data import BatchStream, ContrastiveData, LabelledData, PictureData, epoch_indices, to_tensor, val_batches
 
 
 def batches(source, seed: int = 0, crop: int | None = None) -> PictureData:
@@ -134,6 +134,26 @@ def test_labelled_batches_hold_pictures_with_what_is_known_of_them(pictures):
         (original,) = to_tensor(source.images[i : i + 1])
         assert torch.equal(x, original) or torch.equal(x, original.flip(-1))
     assert [label for val in data.val_dataloader() for label in val["label_kind"]] == ["kind 0", "kind 1", "kind 2"]
+
+
+def test_every_second_contrastive_batch_is_of_pictures_that_are_alike(pictures):
+    source = pictures(30)
+    source.labels = lambda index: {"kind": f"kind {index % 3}", "place": f"place {index % 2}", "index": f"{index}"}
+    data = ContrastiveData(source, source, batch_size=4, val_size=3, alike=["kind", "place"])
+    seen = [data._indices(step) for step in range(20)]
+    for step, indices in enumerate(seen):
+        assert len(set(indices)) == 4
+        assert (len({index % 6 for index in indices}) == 1) == (step % 2 == 1)
+    assert len({index for indices in seen[1::2] for index in indices}) > 15
+    np.testing.assert_array_equal(data._indices(7), seen[7])
+
+
+def test_fewer_alike_than_a_batch_are_all_of_them(pictures):
+    source = pictures(6)
+    source.labels = lambda index: {"kind": f"kind {index % 3}"}
+    data = ContrastiveData(source, source, batch_size=4, val_size=3, alike=["kind"])
+    batch = data.train_batch(1)
+    assert len(batch["image"]) == len(batch["caption"]) == 2 and len(set(batch["caption"])) == 2
 
 
 def test_pictures_of_which_nothing_is_known_are_refused(pictures):
