@@ -110,6 +110,10 @@ class CaptionedData(L.LightningDataModule):
         if self.val_size > len(self.val.images):
             raise ValueError(f"data.val_size is {self.val_size}, but there are {len(self.val.images)} such pictures.")
 
+    def _indices(self, step: int) -> np.ndarray:
+        """Which pictures make batch number `step`."""
+        return epoch_indices(len(self.train.images), self.batch_size, self.seed, step)
+
     @abstractmethod
     def train_batch(self, step: int) -> Batch:
         """Batch number `step`, whatever was drawn before."""
@@ -137,9 +141,6 @@ class PictureData(CaptionedData):
     ) -> None:
         super().__init__(train, val, batch_size, val_size, seed, num_workers)
         self.crop = crop
-
-    def _indices(self, step: int) -> np.ndarray:
-        return epoch_indices(len(self.train.images), self.batch_size, self.seed, step)
 
     def train_batch(self, step: int) -> Batch:
         indices = self._indices(step)
@@ -188,7 +189,7 @@ class LabelledData(CaptionedData):
     """Batches {"image" [b, 3, s, s] in [-1, 1], "label_<name>" list of b} of `Labelled` pictures."""
 
     def train_batch(self, step: int) -> Batch:
-        indices = epoch_indices(len(self.train.images), self.batch_size, self.seed, step)
+        indices = self._indices(step)
         mirrored = numpy_generator(self.seed, step, 1).random(len(indices)) < 0.5
         images = [self.train.images[i][:, ::-1] if mirror else self.train.images[i]
                   for i, mirror in zip(indices, mirrored, strict=True)]  # fmt: skip
