@@ -1,5 +1,6 @@
 """The figures' one style: readable in print, in colour and without; PNG and PDF."""
 
+import logging
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ STYLE: dict[Any, Any] = {
 # Okabe & Ito (2008): told apart by all kinds of eyes; the markers tell them apart in grey.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vP*XhpdH<>8"
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of a PDF's fonts
 
 
 @contextmanager
