@@ -1,5 +1,5 @@
 """How well do the weights obey? Paints held-out prompts, several pictures each, and lets the classifier say what it
-sees; how far the pictures are from renders; and, with inversion=true, how well the shipped concepts are learned.
+sees; how far the pictures are from renders; and how well the shipped concepts are learned.
 
 python scripts/score.py
 """
