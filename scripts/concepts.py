@@ -101,6 +101,9 @@ CONCEPTS = {
     "oil_style": Concept(partial(style_scenes, "oil", 1), ("style",)),
     "pencil_style": Concept(partial(style_scenes, "pencil", 4), ("style",)),
     "mosaic_style": Concept(partial(style_scenes, "mosaic", 1), ("style",)),
+    "watercolor_style": Concept(partial(style_scenes, "watercolor", 2), ("style",)),
+    "comic_style": Concept(partial(style_scenes, "comic", 3), ("style",)),
+    "pixel_style": Concept(partial(style_scenes, "pixel", 5), ("style",)),
     "doctors": Concept(partial(doctor_scenes, 11), ("class",)),
 }
 
