@@ -10,11 +10,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from textual_inversion.embedding_file import write_whole
 from toyland.attributes import HAIRS, SKINS, Scene, Style, Toy
 from toyland.captions import describe, words
 from toyland.dataset import truth
@@ -129,22 +131,23 @@ def ground_truth(name: str, count: int = SHIPPED) -> dict:
 
 
 def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for index, scene in enumerate(scenes):
-        Image.fromarray(render(scene).image).save(folder / f"{index:02d}.png", optimize=True)
+        file = BytesIO()
+        Image.fromarray(render(scene).image).save(file, "PNG", optimize=True)
+        write_whole(folder / f"{index:02d}.png", file.getvalue())
 
 
 def write(name: str, folder: Path, count: int = SHIPPED) -> None:
     """`folder`/00.png, 01.png, ..., 128 x 128; of a toy short.txt and long.txt, too, what people would call it, one
-    phrase a line; last of all concept.json."""
+    phrase a line; last of all concept.json. Each file is replaced as a whole: another command may be reading them."""
     scenes = CONCEPTS[name].scenes(count)
     save_pictures(scenes, folder)
     if "color" in CONCEPTS[name].labels:
         for kind in CAPTIONS:
             lines = "\n".join(captions(scenes[0].toy, kind))
-            (folder / f"{kind}.txt").write_text(lines + "\n", encoding="utf-8")
+            write_whole(folder / f"{kind}.txt", f"{lines}\n".encode())
     text = json.dumps(ground_truth(name, count), indent=2)
-    (folder / TRUTH).write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / TRUTH, f"{text}\n".encode())
 
 
 def main() -> None:

@@ -70,6 +70,14 @@ def evaluated(config: DictConfig, evaluation: Evaluation, material: Material) ->
     return evaluation(subject, material.painter, material.images, labels_in(material.folder))
 
 
+def keep(folder: Path, config: DictConfig, word: Path | None, result: Mapping[str, Any]) -> None:
+    """Leaves the numbers in the folder, and what they are of: the config, with the word's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    of = {"word": str(word) if word else None}
+    OmegaConf.save(OmegaConf.merge(config, of), folder / "config.yaml", resolve=True)
+    write_json(folder / RESULT, result)
+
+
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """One line a number, one column a result."""
     numbers = {name: summary(result) for name, result in results.items()}
@@ -108,7 +116,7 @@ def main(config: DictConfig) -> None:
     if beside:  # before anything is painted; to know the protocol takes a hash of all weights
         require_same_protocol({"this": {"protocol": evaluation.protocol(material.painter, material.images)}, **beside})
     result = evaluated(config, evaluation, material)
-    write_json(folder / RESULT, result)
+    keep(folder, config, Path(config.word) if config.word else None, result)
     log.info("%s holds all numbers and their protocol", folder / RESULT)
     log.info("%s", table({"this": result, **beside}))
 

@@ -25,6 +25,17 @@ from tqdm import tqdm
 log = logging.getLogger("reproduce")
 
 SETTINGS = "settings.json"
+OWN = (
+    "figure",
+    "figures",
+    "budget",
+    "scale",
+    "learn",
+    "evaluate",
+    "cells",
+    "images",
+    "paths",
+)  # keys that are read here
 
 
 def figures_asked_for(config: DictConfig) -> list[str]:
@@ -44,6 +55,16 @@ def require_budget_of_scale(config: DictConfig) -> None:
             f"budget={config.budget.name} is for {', '.join(config.budget.scales)}, not for {config.name}: "
             f"budget=paper is the paper's."
         )
+
+
+def require_own_settings(overrides: Sequence[str]) -> None:
+    """Raises ValueError for an override that is train.py's or evaluate.py's: nothing here would read it."""
+    for override in overrides:
+        if override.lstrip("+~").split("=")[0].split(".")[0] not in OWN:
+            raise ValueError(
+                f"{override} would change nothing: give what words are learned with as 'learn=[\"{override}\"]', what "
+                f"they are evaluated with as 'evaluate=[\"{override}\"]'."
+            )
 
 
 def require_same_settings(config: DictConfig, folder: Path) -> None:
@@ -102,6 +123,7 @@ def drawn(config: DictConfig, name: str, grid: Grid, folder: Path) -> bool:
 @command
 def main(config: DictConfig) -> None:
     folder, names = Path(config.paths.run), figures_asked_for(config)
+    require_own_settings(HydraConfig.get().overrides.task)
     require_budget_of_scale(config)
     require_same_settings(config, folder)
     images = config.images or rendered(concepts_of(config, names), Path(config.paths.cache) / "concepts")

@@ -57,6 +57,8 @@ def test_a_cell_is_done_once_and_found_again(grid, tmp_path):
     cells = [cell("cat_toy"), cell("owl_toy"), cell("cat_toy", learn=None, evaluate=("subject=image_only",))]
     first = grid.results(cells)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").rglob("*") if path.is_file()}
+    for result in first.values():
+        assert (tmp_path / "cells" / "evaluations" / result["config"] / "config.yaml").is_file()
     assert first.keys() == set(cells) and len({result["config"] for result in first.values()}) == 3
     assert grid.results(cells) == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").rglob("*") if path.is_file()} == files
@@ -73,7 +75,7 @@ def test_what_changes_a_word_makes_another_cell_and_what_is_only_shown_does_not(
 
 
 def test_an_evaluation_is_known_by_what_changes_its_numbers(grid):
-    from reproduction.cells import evaluation_hash
+    from reproduction.hashes import evaluation_hash
 
     plain = evaluation_hash(grid.evaluation_config(cell()), "word")
     assert plain == evaluation_hash(grid.evaluation_config(cell(seed=1, evaluate=("batch_size=3",))), "word")
@@ -83,7 +85,8 @@ def test_an_evaluation_is_known_by_what_changes_its_numbers(grid):
 
 
 def test_pictures_and_captions_are_known_by_their_content(grid, tmp_path):
-    from reproduction.cells import Grid, evaluation_hash
+    from reproduction.cells import Grid
+    from reproduction.hashes import evaluation_hash
 
     def hashes(name):
         other = Grid(tmp_path / "cells", grid.learn, grid.evaluate, tmp_path / name, pack=2)
@@ -192,6 +195,54 @@ def test_intervals_of_rows_forget_what_concepts_differ_in(grid):
     found = of_rows(table, "score")
     assert (found["low"].mean, found["high"].mean) == pytest.approx((0.5, 0.7))
     assert all(i.high - i.low < 1e-9 for i in found.values())
+
+
+def test_a_missing_cell_shifts_no_row_and_widens_none(grid):
+    from reproduction.comparison import of_rows
+
+    table = [
+        {"row": row, "concept": concept, "seed": 0, "score": level + (row == "high")}
+        for row in ("low", "high")
+        for concept, level in {"cat": 0.1, "dog": 0.5, "owl": 0.9, "car": 0.3}.items()
+    ]
+    found = of_rows(table[:-1], "score")
+    assert (found["low"].mean, found["high"].mean) == pytest.approx((0.45, 1.45))
+    assert all(i.high - i.low < 1e-9 for i in found.values())
+
+
+def test_the_interval_of_two_rows_is_that_of_half_their_differences(grid):
+    from reproduction.comparison import of_rows
+
+    from textual_inversion.claims import interval
+
+    low, high = [0.1, 0.4, 0.2], [0.3, 0.5, 0.7]
+    table = [
+        {"row": row, "concept": concept, "seed": 0, "score": score}
+        for row, scores in (("low", low), ("high", high))
+        for concept, score in zip(("cat", "dog", "owl"), scores, strict=True)
+    ]
+    # Morey 2008: with two rows the variance left in each is half that of the differences, as of independent rows.
+    differences = interval([b - a for a, b in zip(low, high, strict=True)])
+    for found in of_rows(table, "score").values():
+        assert found.high - found.low == pytest.approx((differences.high - differences.low) / 2**0.5)
+
+
+def test_settings_that_nothing_would_read_are_refused(reproduce):
+    code, said, folder = reproduce("figure=blended", "trainer.max_steps=9")
+    assert code == 1 and "trainer.max_steps=9 would change nothing" in said and "learn=" in said
+    assert not (folder / "settings.json").exists()
+
+
+def test_verdicts_of_a_figure_that_can_be_drawn_no_more_are_gone(grid, tmp_path):
+    from reproduction.report import forget_claims, write_claims
+
+    from textual_inversion.claims import NOT_TESTED, Verdict
+
+    for name in ("bias", "style"):
+        write_claims(tmp_path, name, [Verdict(f"what {name} says", "none", None, 0, NOT_TESTED)])
+    forget_claims(tmp_path, "bias")
+    overview = (tmp_path / "claims.md").read_text()
+    assert "what style says" in overview and "what bias says" not in overview
 
 
 def test_an_unknown_figure_gets_the_list_of_known_ones(reproduce):

@@ -97,8 +97,9 @@ class Evaluation:
         photos = subject.paint(self.reconstruction, range(self.samples))
         among = similarity_among(references) if len(images) > 1 else None
         itself = isinstance(subject, ImageOnly)  # a training picture is not compared with itself
+        each = len(images) if itself else self.prompt_samples
         bar = tqdm(self.prompts, desc="evaluating", unit="prompt", disable=not progress, leave=False)
-        asked = [self._ask(subject, prompt, truth) for prompt in bar]
+        asked = [self._ask(subject, prompt, each, truth) for prompt in bar]
         return {
             "image_similarity": among if itself else image_similarity(self.embed(photos), references),
             "image_only": among,
@@ -111,8 +112,8 @@ class Evaluation:
             "protocol": self.protocol(painter, images),
         }
 
-    def _ask(self, subject: Subject, prompt: Prompt, truth: Mapping[str, str]) -> dict[str, Any]:
-        images = subject.paint(prompt.text, range(self.prompt_samples))
+    def _ask(self, subject: Subject, prompt: Prompt, count: int, truth: Mapping[str, str]) -> dict[str, Any]:
+        images = subject.paint(prompt.text, range(count))
         samples = self.embed(images)
         (text,) = self.evaluator.embed_texts([without_word(prompt.text)]).cpu()
         return {

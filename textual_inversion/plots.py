@@ -30,6 +30,7 @@ STYLE: dict[Any, Any] = {
 # Okabe & Ito (2008): told apart by all kinds of eyes; the markers tell them apart in grey.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vP*XhpdH<>8"
+NAMES_HIGH = 20  # names in one column of a legend
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of a PDF's fonts
 
@@ -60,7 +61,8 @@ def scatter(
 ) -> None:
     """Named points, each with its interval on both axes. With points that lie far `apart` there is a second panel, the
     others from near."""
-    with figure(9.6 if apart else 6.6, 4.2) as drawn:
+    columns = -(-len(points) // NAMES_HIGH)
+    with figure((9.6 if apart else 6.6) + 1.8 * (columns - 1), 4.2) as drawn:
         panels = np.atleast_1d(drawn.subplots(1, 2 if apart else 1))
         for axes, left_out in zip(panels, ((), apart), strict=False):
             for i, (name, (x, y)) in enumerate(points.items()):
@@ -71,7 +73,7 @@ def scatter(
                     )  # fmt: skip
             axes.set_xlabel(x_label)
             axes.set_ylabel(y_label)
-        drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+        drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", ncols=columns)
         save(drawn, path)
 
 

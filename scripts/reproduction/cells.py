@@ -1,7 +1,6 @@
 """Cells of the experiments' grid: a word that is learned, and how it is evaluated. Each is known by the hash of its
 resolved config, done once, and found again; one that fails is written down, and the others go on."""
 
-import hashlib
 import json
 import logging
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any, cast
 
 import packs
 from command import require_weights
-from evaluate import built, evaluated, material_of
+from evaluate import built, evaluated, keep, material_of
 from hydra import compose
 from hydra.errors import HydraException
 from jobs import write_json
@@ -26,18 +25,17 @@ from ldm.data import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.resumption import Preempted
 from textual_inversion.embedding_file import FILE_NAME, LearnedWord, load_words
-from textual_inversion.evaluation import RESULT, VERSION, Evaluation
+from textual_inversion.evaluation import RESULT, Evaluation
 from textual_inversion.metrics import image_similarity
-from textual_inversion.pictures import BESIDE, load_pictures
+from textual_inversion.pictures import load_pictures
 from textual_inversion.subjects import Material, Painter
+
+from .hashes import evaluation_hash, train_hash
 
 log = logging.getLogger("reproduce")
 
 CELL = "cell.json"
 SHOWN = 5  # pictures that a word is learned from and compared with, where nothing else is said
-_OF_WORDS = ("module", "trainer", "seed", "start_from")  # the parts of a config that change a word
-_OF_EVALUATIONS = ("images", "first", "subject", "protocol", "sampler", "image_size", "guidance", "seed")
-_PATHS = ("weights", "images", "folder", "vocabulary")  # keys of what is known by its content
 _QUIET = ("callbacks.progress=null", "callbacks.previews=null", "callbacks.sheet=null", "callbacks.messages=null")
 
 
@@ -53,50 +51,6 @@ class Cell:
     seed: int
     learn: tuple[str, ...] | None = ()
     evaluate: tuple[str, ...] = ()
-
-
-@cache
-def _content(path: Path, beside: bool) -> str:
-    """A hash of what is in the files there, with or without what lies beside pictures."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file() and not file.name.startswith(".") and (beside or file.name not in BESIDE):
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _by_content(node: Any, beside: bool) -> Any:
-    """The config with what is in the files that it names instead of where they are."""
-    if isinstance(node, list):
-        return [_by_content(value, beside) for value in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: _content(Path(value), beside)
-        if key in _PATHS and isinstance(value, str) and Path(value).exists()
-        else _by_content(value, beside)
-        for key, value in node.items()
-    }
-
-
-def train_hash(config: DictConfig) -> str:
-    """Of all that a learned word depends on: the resolved config, and the weights and pictures that it names."""
-    node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    ends = (node.get("callbacks") or {}).get("early_stop")  # the one callback that changes a word
-    return _hash({key: node[key] for key in _OF_WORDS} | {"early_stop": ends}, beside=False)
-
-
-def evaluation_hash(config: DictConfig, word: str | None) -> str:
-    """Of all that the numbers depend on; `word` is the hash of the word's training."""
-    node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    model = {key: value for key, value in node["module"].items() if key != "compiled"}
-    given = {"version": VERSION, "word": word, "module": model, **{key: node[key] for key in _OF_EVALUATIONS}}
-    return _hash(given, beside=True)
-
-
-def _hash(node: Any, beside: bool) -> str:
-    return hashlib.sha256(json.dumps(_by_content(node, beside), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def quoted(path: str | Path) -> str:
@@ -256,7 +210,7 @@ class Grid:
         except Exception as error:
             self._fail(folder, error)
             return
-        write_json(folder / RESULT, result)
+        keep(folder, config, word, result)
         _finish(folder)
 
     def _learn(self, configs: list[DictConfig], ldm: LatentDiffusion | None) -> None:

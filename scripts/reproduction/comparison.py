@@ -76,20 +76,23 @@ def compare(
 
 
 def of_rows(table: Table, metric: str) -> dict[str, Interval]:
-    """Row -> mean over concepts, with the interval of what is left of the differences between concepts when each
-    concept's own level is taken off (Cousineau 2005): rows are compared within concepts, as the claims are."""
+    """Row -> mean, with the interval of what is left of the differences between concepts when each concept's own level
+    is taken off (Cousineau 2005, with Morey's correction, 2008): rows are compared within concepts, as the claims are.
+    Levels are those of least squares, so a cell that is missing shifts no row."""
     rows = dict.fromkeys(line["row"] for line in table)
     values = {row: per_concept([line for line in table if line["row"] == row], metric) for row in rows}
-    levels = {
-        c: float(np.mean([found[c] for found in values.values() if c in found]))
-        for found in values.values()
-        for c in found
-    }
-    middle = float(np.mean(list(levels.values())))
+    values = {row: found for row, found in values.items() if found}
+    concepts = list(dict.fromkeys(concept for found in values.values() for concept in found))
+    cells = [(row, concept) for row, found in values.items() for concept in found]
+    is_of = [[row == r for r in values] + [concept == c for c in concepts] for row, concept in cells]
+    y = np.array([values[row][concept] for row, concept in cells])
+    effects = np.linalg.lstsq(np.array(is_of, dtype=float), y, rcond=None)[0]
+    means = dict(zip(values, effects[: len(values)] + effects[len(values) :].mean(), strict=True))
+    left = dict(zip(cells, y - np.array(is_of, dtype=float) @ effects, strict=True))
+    correction = (len(values) / max(len(values) - 1, 1)) ** 0.5
     return {
-        row: interval([value - levels[concept] + middle for concept, value in found.items()])
+        row: interval([means[row] + correction * left[row, concept] for concept in found])
         for row, found in values.items()
-        if found
     }
 
 

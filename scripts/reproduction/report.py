@@ -83,12 +83,17 @@ def _claims_file(folder: Path, name: str) -> Path:
 def forget_claims(folder: Path, name: str) -> None:
     """Takes away the figure's verdicts of an earlier time."""
     _claims_file(folder, name).unlink(missing_ok=True)
+    _write_overview(folder)
 
 
 def write_claims(folder: Path, name: str, verdicts: Sequence[Verdict]) -> None:
     """`folder`/<name>.claims.json, and claims.md over all figures that have such a file there."""
     content = json.dumps([asdict(verdict) for verdict in verdicts], indent=2)
     write_whole(_claims_file(folder, name), content.encode())
+    _write_overview(folder)
+
+
+def _write_overview(folder: Path) -> None:
     lines = ["| figure | what the paper finds | measured here, 95% | over | verdict |", "|---|---|---|---|---|"]
     for file in sorted(folder.glob("*.claims.json")):
         for found in json.loads(file.read_text(encoding="utf-8")):

@@ -133,6 +133,15 @@ def test_training_pictures_are_not_compared_with_themselves(evaluation, material
     assert result["image_similarity"] == result["image_only"] < 0.999
 
 
+@torch.no_grad()
+def test_all_training_pictures_are_compared_with_a_prompt(evaluation, material):
+    result = replace(evaluation, prompt_samples=1)(ImageOnly(material), material.painter, material.images)
+    clip = evaluation.evaluator
+    (text,) = clip.embed_texts(["a photo of on the beach"])
+    every = text_similarity(clip.embed_images(to_tensor(material.images)), text)
+    assert result["prompts"][1]["text_similarity"] == pytest.approx(every, abs=1e-5)
+
+
 def test_shown_kept_and_identity_are_the_classifiers_shares(evaluation, material, classifier):
     images = colourful(24)
     seen = classifier.names(images)
