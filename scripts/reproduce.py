@@ -19,7 +19,8 @@ from hydra.utils import instantiate
 from jobs import write_json
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from reproduction.cells import CellFailed, Grid
-from reproduction.report import forget_claims, write_claims
+from reproduction.hashes import settings_hash
+from reproduction.report import Figure, forget_claims, write_claims
 from tqdm import tqdm
 
 log = logging.getLogger("reproduce")
@@ -92,8 +93,8 @@ def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:
     """All that the figures named take pictures of."""
     wanted = list(config.budget.concepts)
     for figure in (config.figures[name] for name in names):
-        wanted += [*figure.get("styles", []), *([figure.concept] if "concept" in figure else [])]
-        wanted += [pair[side] for pair in figure.get("pairs", []) for side in ("a", "b")]
+        wanted += [*figure.get("styles", []), *figure.get("companions", [])]
+        wanted += [figure.concept] if "concept" in figure else []
     return list(dict.fromkeys(wanted))
 
 
@@ -102,11 +103,13 @@ def drawn(config: DictConfig, name: str, grid: Grid, folder: Path) -> bool:
     without its verdicts."""
     log.info("%s", name)
     draw = instantiate(config.figures[name], _convert_="all")
-    given = {"concepts": list(config.budget.concepts), "seeds": list(config.budget.seeds)} | draw.keywords
-    taken = inspect.signature(draw).parameters
+    own = dict(draw.keywords)
+    figure = Figure(folder, name, own.pop("claims"), settings_hash(config.figures[name]))
+    taken = inspect.signature(draw.func).parameters
+    budget = {which: list(config.budget[which]) for which in ("concepts", "seeds") if which in taken}
     forget_claims(folder, name)
     try:
-        verdicts = draw(grid, folder, **{key: value for key, value in given.items() if key in taken})
+        verdicts = draw.func(grid, figure, **(budget | own))
     except (CellFailed, ValueError) as error:
         log.warning("%s: %s", name, error)
         return False

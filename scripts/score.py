@@ -25,6 +25,7 @@ from torch import Tensor
 from ldm.autoencoder import AutoencoderKL, psnr
 from ldm.callbacks import to_uint8
 from ldm.data import to_tensor
+from textual_inversion.captions import with_article
 from textual_inversion.classifier import AttributeClassifier
 from textual_inversion.contact_sheet import Row, save_sheet
 from textual_inversion.evaluation import summary
@@ -51,10 +52,6 @@ class Prompt:
     labels: Mapping[str, str]
 
 
-def _a(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
 def held_out_prompts(count: int, seed: int) -> list[Prompt]:
     """Sentences that name style, colours and pattern, class and background; training has seen no such class, colour and
     background together. Who has no pattern is of one colour in the sentence, and the picture may have any pattern."""
@@ -68,7 +65,7 @@ def held_out_prompts(count: int, seed: int) -> list[Prompt]:
         if ("pattern", toy.pattern) != UNSAID:
             labels["pattern"] = toy.pattern
             look += f" and {toy.color2.name} {toy.pattern}"
-        text = f"{STYLES[style]} {_a(f'{look} {toy.kind}')} {BACKGROUNDS[scene.background]}"
+        text = f"{STYLES[style]} {with_article(f'{look} {toy.kind}')} {BACKGROUNDS[scene.background]}"
         prompts.append(Prompt(text, labels))
     return prompts
 
@@ -81,7 +78,7 @@ def prompts_of_two(count: int, seed: int) -> list[Prompt]:
         scene = sample_scene(rng, named=0.0, held_out=True)
         kind = scene.toy.kind
         other = [name for name in COMPANIONS if name != kind][int(rng.integers(len(COMPANIONS) - (kind in COMPANIONS)))]
-        text = f"a photo of {_a(kind)} next to {_a(f'{scene.toy.color2.name} {other}')}"
+        text = f"a photo of {with_article(kind)} next to {with_article(f'{scene.toy.color2.name} {other}')}"
         prompts.append(Prompt(text, {"class": kind, "companion": other}))
     return prompts
 

@@ -32,7 +32,7 @@ def test_verdicts_follow_from_the_numbers(name, figures, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     from reproduction.report import judge
 
-    figure = figures[name].get("gallery") or figures[name]
+    figure = figures[name]
     found = judge(instantiate(figure.claims, _convert_="all"), numbers_of(name))
     written = json.loads((RESULTS / f"{name}.claims.json").read_text(encoding="utf-8"))
     assert [(v.claim, v.statistic, v.units, v.verdict) for v in found] == [

@@ -24,11 +24,12 @@ from tqdm import tqdm
 from ldm.data import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.resumption import Preempted
+from textual_inversion.captions import with_article
 from textual_inversion.embedding_file import FILE_NAME, LearnedWord, load_words
 from textual_inversion.evaluation import RESULT, Evaluation
 from textual_inversion.metrics import image_similarity
 from textual_inversion.pictures import load_pictures
-from textual_inversion.subjects import Material, Painter
+from textual_inversion.subjects import Material, Painter, labels_in
 
 from .hashes import evaluation_hash, train_hash
 
@@ -80,11 +81,13 @@ def commit() -> str:
 
 @dataclass(frozen=True, eq=False)
 class Studio:
-    """What paints and judges pictures of a learned word as the evaluations do. `config` is the hash of both."""
+    """What paints and judges pictures of a learned word as the evaluations do. `config` is the hash of both, `commit`
+    that of the code that the word was learned with."""
 
     material: Material
     evaluation: Evaluation
     config: str
+    commit: str
 
     @property
     def word(self) -> LearnedWord:
@@ -93,6 +96,16 @@ class Studio:
     @property
     def painter(self) -> Painter:
         return self.material.painter
+
+    @property
+    def coarse(self) -> str:
+        """The word that it was learned from, with its article."""
+        return with_article(str(self.word.provenance["initializer"]))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What every one of its pictures shows."""
+        return labels_in(self.material.folder)
 
     def likeness(self, painted: Tensor) -> float:
         """Image similarity of pictures [n, 3, H, W] in [-1, 1] with the training pictures."""
@@ -133,16 +146,17 @@ class Grid:
             self._configs[key] = _composed("evaluate", overrides)
         return self._configs[key]
 
-    def studios(self, concepts: Sequence[str], seed: int) -> dict[str, Studio]:
-        """One word of each concept, learned by the paper's method; without those that could not be learned. Raises
-        CellFailed if none could."""
-        cells, found = [Cell(concept, seed) for concept in concepts], {}
+    def studios(self, concepts: Sequence[str], seed: int, evaluate: Sequence[str] = ()) -> dict[str, Studio]:
+        """One word of each concept, learned by the paper's method; without those that could not be learned. `evaluate`
+        as in `Cell`. Raises CellFailed if none could."""
+        cells, found = [Cell(concept, seed, (), tuple(evaluate)) for concept in concepts], {}
         self._check(cells)
         for cell, folder in self.words(cells).items():
             config = self.evaluation_config(cell)
             ldm, evaluation = self.parts(config)
             material = material_of(config, ldm, load_words(folder)[0])
-            found[cell.concept] = Studio(material, evaluation, evaluation_hash(config, folder.name))
+            of = evaluation_hash(config, folder.name)
+            found[cell.concept] = Studio(material, evaluation, of, _record(folder)["commit"])
         if not found:
             raise CellFailed("none of its words could be learned; their folders say why.")
         return found

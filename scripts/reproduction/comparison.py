@@ -13,7 +13,7 @@ from textual_inversion.claims import Interval, Verdict, interval
 from textual_inversion.evaluation import require_same_protocol, summary
 
 from .cells import Cell, CellFailed, Grid
-from .report import judge, per_concept, write_table
+from .report import Figure, per_concept
 
 Table = list[dict[str, Any]]
 LABELS = {"image_similarity": "image similarity (reconstruction)", "text_similarity": "text similarity (editability)"}
@@ -59,20 +59,16 @@ def without_guidance(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def compare(
     grid: Grid,
-    folder: Path,
+    figure: Figure,
     concepts: Sequence[str],
     seeds: Sequence[int],
-    name: str,
     lines: Sequence[Mapping[str, Any]],
-    claims: Sequence[Mapping[str, Any]],
     draw: Callable[[Path, Table], None],
 ) -> list[Verdict]:
-    """The figure `folder`/<name>.png and .pdf, its numbers, and the verdicts on `claims`; `lines` and `claims` are the
-    fields of `Line` and `Claim`."""
+    """Both metrics of each of `lines`, the fields of a `Line` each."""
     table = measured(grid, [Line(**line) for line in lines], concepts, seeds)
-    write_table(folder / f"{name}.csv", table)
-    draw(folder / name, table)
-    return judge(claims, table)
+    draw(figure.path, table)
+    return figure.judged(table)
 
 
 def of_rows(table: Table, metric: str) -> dict[str, Interval]:

@@ -13,6 +13,7 @@ from textual_inversion.pictures import BESIDE
 
 _OF_WORDS = ("module", "trainer", "seed", "start_from")  # the parts of a config that change a word
 _OF_EVALUATIONS = ("images", "first", "subject", "protocol", "sampler", "image_size", "guidance", "seed")
+DIGITS = 16
 _PATHS = ("weights", "images", "folder", "vocabulary")  # keys of what is known by its content
 
 
@@ -56,5 +57,16 @@ def evaluation_hash(config: DictConfig, word: str | None) -> str:
     return _hash(given, beside=True)
 
 
+def settings_hash(config: DictConfig) -> str:
+    """Of what a figure paints beside its cells; what is claimed of it changes no number."""
+    node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    return _hash({key: value for key, value in node.items() if key != "claims"}, beside=False)
+
+
+def combined(*hashes: str) -> str:
+    """One hash of several."""
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:DIGITS]
+
+
 def _hash(node: Any, beside: bool) -> str:
-    return hashlib.sha256(json.dumps(_by_content(node, beside), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(_by_content(node, beside), sort_keys=True).encode()).hexdigest()[:DIGITS]

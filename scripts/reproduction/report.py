@@ -26,6 +26,27 @@ class Claim:
     test: Callable[[Interval], str] = greater
 
 
+@dataclass(frozen=True)
+class Figure:
+    """Where a figure goes, `folder`/`name`.png and so on, what the paper claims of it (the fields of a `Claim` each),
+    and the hash of its own settings."""
+
+    folder: Path
+    name: str
+    claims: Sequence[Mapping[str, Any]]
+    settings: str
+
+    @property
+    def path(self) -> Path:
+        """Of its files, without suffix."""
+        return self.folder / self.name
+
+    def judged(self, table: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+        """Writes the numbers, and judges the claims by them."""
+        write_table(self.folder / f"{self.name}.csv", table)
+        return judge(self.claims, table)
+
+
 def judge(claims: Sequence[Mapping[str, Any]], table: Sequence[Mapping[str, Any]]) -> list[Verdict]:
     """A verdict on each claim, the fields of a `Claim`, from a table with columns "row", "concept" and maybe "seed".
     Of each concept the seeds that both rows have are compared."""
