@@ -70,6 +70,7 @@ def scatter(
                     axes.errorbar(
                         x.mean, y.mean, xerr=_bars(x), yerr=_bars(y), label=name, color=COLORS[i % len(COLORS)],
                         marker=MARKERS[i % len(MARKERS)], markersize=6, elinewidth=0.8, linestyle="none",
+                        zorder=3 + len(points) - i,  # the first is the one that the others are compared with
                     )  # fmt: skip
             axes.set_xlabel(x_label)
             axes.set_ylabel(y_label)
