@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "assets" / "results"
 FIGURES = sorted(file.name.removesuffix(".claims.json") for file in RESULTS.glob("*.claims.json"))
-TEXT = ("row", "concept", "seed", "curve", "words", "config", "commit", "word_commit")
+TEXT = ("row", "concept", "other", "seed", "curve", "config", "commit", "word_commit")
 
 
 def numbers_of(name):
@@ -48,3 +48,13 @@ def test_every_number_says_what_it_was_made_with(name):
         assert re.fullmatch("[0-9a-f]{16}( [0-9a-f]{16})?", line["config"]), line
         for commit in (line["commit"], line.get("word_commit", line["commit"])):
             assert re.fullmatch("[0-9a-f]{12}", commit), line
+
+
+def test_readme_counts_the_claims_that_are_reproduced():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    counted = re.findall(r"\(assets/results/(\w+)\.png\) \|.*\| (\d+) of (\d+) \|", readme)
+    assert sorted(name for name, *_ in counted) == FIGURES
+    for name, reproduced, every in counted:
+        verdicts = [v["verdict"] for v in json.loads((RESULTS / f"{name}.claims.json").read_text(encoding="utf-8"))]
+        assert (verdicts.count("reproduced"), len(verdicts)) == (int(reproduced), int(every)), name
+        assert "opposite" not in verdicts
