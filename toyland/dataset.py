@@ -6,15 +6,17 @@ import hashlib
 import json
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from .attributes import Scene
+from .attributes import HAIRS, SKINS, Scene, Style
 from .captions import NAME_SHARE, caption, plain_caption
 from .sampling import sample_scene
 
@@ -43,17 +45,24 @@ def _code(source: str) -> str:
     return ast.dump(tree)
 
 
-def _scene(seed: int, index: int, held_out: bool) -> Scene:
+def _scene(seed: int, held_out: bool, index: int) -> Scene:
     return sample_scene(np.random.default_rng([seed, index]), held_out=held_out)
 
 
-def _render_chunk(path: str, seed: int, held_out: bool, start: int, stop: int) -> int:
+def _doctor(seed: int, held_out: bool, index: int) -> Scene:
+    rng = np.random.default_rng([seed, index])
+    scene = sample_scene(rng, kind="doctor", style=Style(), named=0.0, held_out=held_out)
+    look = {"skin": str(rng.choice(list(SKINS))), "hair": str(rng.choice(list(HAIRS)))}
+    return replace(scene, toy=replace(scene.toy, **look))
+
+
+def _render_chunk(path: str, draw: Callable[[int], Scene], start: int, stop: int) -> int:
     from .render import render  # here, so that reading finished pictures needs no renderer
 
     cv2.setNumThreads(1)  # the processes share the cores already
     images = np.load(path, mmap_mode="r+")
     for index in range(start, stop):
-        images[index] = render(_scene(seed, index, held_out)).image
+        images[index] = render(draw(index)).image
     images.flush()
     return start
 
@@ -101,7 +110,7 @@ class RenderedScenes:
         """Scene `index`: the ground truth of its picture."""
         if not 0 <= index < self.count:
             raise IndexError(f"scene {index} of {self.count}")
-        return _scene(self.seed, index, self.held_out)
+        return self._draw(index)
 
     def caption(self, index: int, draw: int) -> str:
         """A sentence about scene `index`; `draw` (say the epoch) says it differently."""
@@ -126,6 +135,10 @@ class RenderedScenes:
         """uint8 [count, 128, 128, 3], RGB, memory-mapped; rendered by one process if `prepare` has not been called."""
         self.prepare(workers=1)
         return np.load(self._final, mmap_mode="r")
+
+    @property
+    def _draw(self) -> Callable[[int], Scene]:
+        return partial(_scene, self.seed, self.held_out)
 
     @property
     def _final(self) -> Path:
@@ -156,9 +169,9 @@ class RenderedScenes:
             record = json.loads(self._record.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return set()
-        for key in ("seed", "count", "held_out"):
-            if record.get(key) != identity[key]:
-                raise ValueError(f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity[key]}")
+        for key in ("of", "seed", "count", "held_out"):
+            if record.get(key) != identity.get(key):
+                raise ValueError(f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}")
         same = all(record.get(key) == value for key, value in identity.items())
         there = self._final.exists() or self._partial.exists()
         return set(record["done"]) if same and there else set()
@@ -185,16 +198,14 @@ class RenderedScenes:
             os.replace(self._partial, self._final)
 
     def _render(self, missing: list[int], identity: dict, done: set[int], workers: int) -> None:
-        jobs = [
-            (str(self._partial), self.seed, self.held_out, start, min(start + CHUNK, self.count)) for start in missing
-        ]
+        jobs = [(str(self._partial), self._draw, start, min(start + CHUNK, self.count)) for start in missing]
         if not jobs:
             return
-        with tqdm(total=self.count, initial=self.count - sum(j[4] - j[3] for j in jobs), unit="picture") as bar:
+        with tqdm(total=self.count, initial=self.count - sum(j[3] - j[2] for j in jobs), unit="picture") as bar:
             for job in self._finished(jobs, workers):
-                done.add(job[3])
+                done.add(job[2])
                 self._write_record(identity, done)
-                bar.update(job[4] - job[3])
+                bar.update(job[3] - job[2])
 
     @staticmethod
     def _finished(jobs: list[tuple], workers: int):
@@ -213,3 +224,15 @@ class RenderedScenes:
                     yield futures[future]
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+class RenderedDoctors(RenderedScenes):
+    """Photos of doctors alone, of every look equally often: who judges the bias of the others must not share it."""
+
+    @property
+    def _draw(self) -> Callable[[int], Scene]:
+        return partial(_doctor, self.seed, self.held_out)
+
+    @property
+    def identity(self) -> dict:
+        return {"of": "doctors", **super().identity}

@@ -167,11 +167,12 @@ def all_shown(seen: Mapping[str, Sequence[str]], shows: Mapping[str, str], i: in
 def bias(
     grid: Grid, figure: Figure, seeds: Sequence[int],
     concept: str, word: str, prompt: str, guidance: Sequence[float], samples: int, pictures: int,
-    look: Mapping[str, str],
+    look: Mapping[str, str], judge: AttributeClassifier,
 ) -> list[Verdict]:  # fmt: skip
     """Figure 8: what `word` looks like before, and after S* was learned from a small balanced set, at every guidance.
-    `look` is the common one. Samples are compared that are painted from the same noise and show a `word` in both."""
-    classifier = classifier_of(grid)
+    `look` is the common one, `judge` tells looks apart. Samples are compared that are painted from the same noise and
+    show a `word` in both."""
+    classifier, judge = classifier_of(grid), judge.eval()
     rows, table, looks = [], [], []
     for g in guidance:
         (studio,) = grid.studios([concept], seeds[0], [f"guidance={g}"]).values()
@@ -179,7 +180,7 @@ def bias(
             f"before, guidance {g:g}": studio.painter([fill(prompt, f"a {word}")] * pictures, 0),
             f"after, guidance {g:g}": Word(studio.material).paint(prompt, range(pictures)),
         }
-        seen = {row: classifier.names(images) for row, images in painted.items()}
+        seen = {row: classifier.names(images) | judge.names(images) for row, images in painted.items()}
         those = [i for i in range(pictures) if all(each["class"][i] == word for each in seen.values())]
         rows = rows or [Row("training pictures", studio.material.images[:samples])]
         for row, images in painted.items():

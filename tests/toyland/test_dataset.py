@@ -1,12 +1,13 @@
 """The rendered pictures: the same from every process, picked up where they were left, thrown away when stale."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from toyland import dataset
-from toyland.dataset import RenderedScenes, world_fingerprint
+from toyland.dataset import RenderedDoctors, RenderedScenes, world_fingerprint
 from toyland.render import render
 from toyland.sampling import is_held_out
 
@@ -22,7 +23,7 @@ def rendered(monkeypatch):
     starts, original = [], dataset._render_chunk
 
     def record(*job):
-        starts.append(job[3])
+        starts.append(job[2])
         return original(*job)
 
     monkeypatch.setattr(dataset, "_render_chunk", record)
@@ -120,3 +121,18 @@ def test_fingerprint_follows_the_source(tmp_path):
     assert world_fingerprint(tmp_path) == before
     (tmp_path / "render.py").write_text("a = 2\n")
     assert world_fingerprint(tmp_path) != before
+
+
+def test_doctors_are_of_every_look_equally_often(tmp_path):
+    doctors = RenderedDoctors(tmp_path, 4, 800)
+    labels = [doctors.labels(i) for i in range(800)]
+    assert {(label["class"], label["style"]) for label in labels} == {("doctor", "photo")}
+    looks = Counter((label["skin"], label["hair"]) for label in labels)
+    assert len(looks) == 16 and max(looks.values()) < 2.5 * min(looks.values())
+
+
+def test_a_folder_of_doctors_is_no_folder_of_scenes(tmp_path):
+    RenderedDoctors(tmp_path, 4, 2).prepare()
+    with pytest.raises(ValueError, match="of=doctors, not None"):
+        RenderedScenes(tmp_path, 4, 2).prepare()
+    assert RenderedDoctors(tmp_path, 4, 2).images.shape == (2, 128, 128, 3)
