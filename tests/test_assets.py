@@ -13,7 +13,7 @@ from ldm.sampling import Sampler
 from textual_inversion.generation import generate
 from textual_inversion.zero_shot import zero_shot
 from toyland.attributes import BACKGROUNDS
-from toyland.dataset import RenderedScenes
+from toyland.dataset import RenderedDoctors, RenderedScenes
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNT = 48
@@ -53,6 +53,20 @@ def test_the_classifier_tells_what_pictures_show(scenes, config):
     for name, least in {"class": 0.95, "background": 0.98, "style": 0.9, "companion": 0.9, "pattern": 0.7}.items():
         right = sum(scenes.labels(i)[name] == label for i, label in enumerate(seen[name]))
         assert right >= least * COUNT, f"{name}: {right} of {COUNT}"
+
+
+@torch.no_grad()
+def test_the_judge_of_looks_tells_them_apart_and_has_no_favourite(tmp_path):
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        figure = compose("reproduce", ["figure=bias", f"paths.assets={ROOT / 'assets'}"]).figures.bias
+    judge = instantiate(figure.judge, _convert_="all").eval()
+    doctors = RenderedDoctors(tmp_path, seed=77, count=2 * COUNT, held_out=True)
+    seen = judge.names(to_tensor(doctors.images))
+    for name, favourite in figure.look.items():
+        truth = [doctors.labels(i)[name] for i in range(len(doctors))]
+        right = sum(a == b for a, b in zip(truth, seen[name], strict=True))
+        assert right >= 0.85 * len(truth), f"{name}: {right} of {len(truth)}"
+        assert abs(seen[name].count(favourite) - truth.count(favourite)) <= 0.1 * len(truth)
 
 
 @torch.no_grad()
