@@ -189,7 +189,7 @@ def bias(
                 common = float(all_shown(seen[row], look, i))
                 table.append(line(figure, studio, row=row, concept=f"sample {i}", common_look=common))
             for label in look:
-                for value in sorted({value for each in seen.values() for value in each[label]}):
+                for value in judge.labels[label]:
                     share = float(np.mean([seen[row][label][i] == value for i in those])) if those else 0.0
                     looks.append(line(figure, studio, row=row, look=f"{label} {value}", share=share))
     shares = {each["row"]: {e["look"]: e["share"] for e in looks if e["row"] == each["row"]} for each in looks}
