@@ -26,17 +26,7 @@ from tqdm import tqdm
 log = logging.getLogger("reproduce")
 
 SETTINGS = "settings.json"
-OWN = (
-    "figure",
-    "figures",
-    "budget",
-    "scale",
-    "learn",
-    "evaluate",
-    "cells",
-    "images",
-    "paths",
-)  # keys that are read here
+OWN = frozenset("figure figures budget scale learn evaluate cells images paths".split())  # keys that are read here
 
 
 def figures_asked_for(config: DictConfig) -> list[str]:

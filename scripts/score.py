@@ -25,7 +25,6 @@ from torch import Tensor
 from ldm.autoencoder import AutoencoderKL, psnr
 from ldm.callbacks import to_uint8
 from ldm.data import to_tensor
-from textual_inversion.captions import with_article
 from textual_inversion.classifier import AttributeClassifier
 from textual_inversion.contact_sheet import Row, save_sheet
 from textual_inversion.evaluation import summary
@@ -33,6 +32,7 @@ from textual_inversion.evaluator import Evaluator
 from textual_inversion.generation import generate
 from textual_inversion.metrics import frechet_distance
 from toyland.attributes import BACKGROUNDS, COMPANIONS, STYLES
+from toyland.captions import with_article
 from toyland.dataset import RenderedScenes
 from toyland.names import TOYS
 from toyland.sampling import sample_scene

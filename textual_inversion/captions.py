@@ -14,11 +14,6 @@ def fill(template: str, placeholder: str) -> str:
     return template.replace(SLOT, placeholder)
 
 
-def with_article(noun: str) -> str:
-    """Such as "a cat", "an owl"."""
-    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
-
-
 def caption(concept: Concept, picture: int, generator: torch.Generator) -> str:
     """One of the concept's templates, each equally likely, with the placeholder filled in; at times one with the own
     word of its picture number `picture`, too."""

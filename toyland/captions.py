@@ -95,7 +95,8 @@ def _pick(rng: np.random.Generator, options):
     return options[rng.integers(len(options))]
 
 
-def _a(noun: str) -> str:
+def with_article(noun: str) -> str:
+    """Such as "a cat", "an owl"."""
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
@@ -144,7 +145,7 @@ def _parts(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]:
             phrase.append(toy.hair)
         if phrase:
             phrase = " ".join([*phrase, part])
-            said.append(phrase if part in _PLURAL else _a(phrase))
+            said.append(phrase if part in _PLURAL else with_article(phrase))
     if look:
         said.append(f"{toy.skin} skin")
     return [said[i] for i in rng.permutation(len(said))]
@@ -155,7 +156,7 @@ def describe(toy: Toy, rng: np.random.Generator, detail: str = "full") -> str:
     DETAILS says how much is mentioned; "full" mentions everything that has a word."""
     chosen = DETAILS[detail]
     parts = _parts(toy, rng, chosen)
-    noun = _a(" ".join([*_adjectives(toy, rng, chosen), toy.kind]))
+    noun = with_article(" ".join([*_adjectives(toy, rng, chosen), toy.kind]))
     return f"{noun} with {_join(parts)}" if parts else noun
 
 
@@ -178,7 +179,7 @@ def _subject(scene: Scene, rng: np.random.Generator, detail: Detail, named: floa
         noun = f"{_pick(rng, _MOODS)} {noun}"
     draw = rng.random()
     if draw < 0.65:
-        return _a(noun), parts
+        return with_article(noun), parts
     return f"{'the' if draw < 0.85 else 'my' if draw < 0.95 else 'one'} {noun}", parts
 
 
@@ -186,11 +187,11 @@ def _surroundings(scene: Scene, rng: np.random.Generator) -> str:
     said = []
     if scene.clothing and rng.random() < 0.9:
         color = f"{_color(scene.clothing.color, rng)} " if rng.random() < 0.85 else ""
-        said.append(f"wearing {_a(color + scene.clothing.item)}")
+        said.append(f"wearing {with_article(color + scene.clothing.item)}")
     if scene.companion and rng.random() < 0.95:
         toy = scene.companion.toy
         color = f"{_color(toy.color, rng)} " if rng.random() < 0.7 else ""
-        said.append(f"next to {_a(color + toy.kind)}")
+        said.append(f"next to {with_article(color + toy.kind)}")
     if rng.random() < 0.85:
         said.append(BACKGROUNDS[scene.background])
     return " ".join(said)
@@ -232,7 +233,7 @@ def _painting(painter: str, rng: np.random.Generator) -> str:
     what = _pick(rng, ("painting", "painting", "painting", "picture", "rendering", "rendition"))
     if rng.random() < 0.4:
         what = f"{_pick(rng, _PAINTING_MOODS)} {what}"
-    article = _a(what) if rng.random() < 0.75 else f"the {what}"
+    article = with_article(what) if rng.random() < 0.75 else f"the {what}"
     return f"{article} by {painter}" if rng.random() < 0.2 else f"{article} in the style of {painter}"
 
 
@@ -264,8 +265,8 @@ def plain_caption(scene: Scene, rng: np.random.Generator) -> str:
     """One sentence that only says the style, the class, the second object and (mostly) the place: "an oil painting of
     a cat next to a mug in the snow". What tells many pictures apart is left out, so the class cannot be overlooked."""
     prefix = _pick(rng, ("a photo of",) if scene.style.name == "photo" else _STYLE_PREFIXES[scene.style.name])
-    subject = _a(scene.toy.kind) if rng.random() < 0.7 else f"the {scene.toy.kind}"
-    beside = f"next to {_a(scene.companion.toy.kind)}" if scene.companion else ""
+    subject = with_article(scene.toy.kind) if rng.random() < 0.7 else f"the {scene.toy.kind}"
+    beside = f"next to {with_article(scene.companion.toy.kind)}" if scene.companion else ""
     place = BACKGROUNDS[scene.background] if rng.random() < 0.8 else ""
     return " ".join(text for text in (prefix, subject, beside, place) if text)
 

@@ -7,7 +7,7 @@ import subprocess
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,12 +24,12 @@ from tqdm import tqdm
 from ldm.data import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.resumption import Preempted
-from textual_inversion.captions import with_article
 from textual_inversion.embedding_file import FILE_NAME, LearnedWord, load_words
 from textual_inversion.evaluation import RESULT, Evaluation
 from textual_inversion.metrics import image_similarity
 from textual_inversion.pictures import load_pictures
 from textual_inversion.subjects import Material, Painter, labels_in
+from toyland.captions import with_article
 
 from .hashes import evaluation_hash, train_hash
 
@@ -107,10 +107,14 @@ class Studio:
         """What every one of its pictures shows."""
         return labels_in(self.material.folder)
 
-    def likeness(self, painted: Tensor) -> float:
-        """Image similarity of pictures [n, 3, H, W] in [-1, 1] with the training pictures."""
-        embed = self.evaluation.embed
-        return image_similarity(embed(painted), embed(to_tensor(self.material.images)))
+    @cached_property
+    def references(self) -> Tensor:
+        """The embeddings [m, d] of its training pictures."""
+        return self.evaluation.embed(to_tensor(self.material.images))
+
+    def likeness(self, embeddings: Tensor) -> float:
+        """Image similarity of pictures with these embeddings [n, d] with the training pictures."""
+        return image_similarity(embeddings, self.references)
 
 
 class Grid:

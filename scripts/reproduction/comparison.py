@@ -80,11 +80,11 @@ def of_rows(table: Table, metric: str) -> dict[str, Interval]:
     values = {row: found for row, found in values.items() if found}
     concepts = list(dict.fromkeys(concept for found in values.values() for concept in found))
     cells = [(row, concept) for row, found in values.items() for concept in found]
-    is_of = [[row == r for r in values] + [concept == c for c in concepts] for row, concept in cells]
+    is_of = np.array([[row == r for r in values] + [concept == c for c in concepts] for row, concept in cells], float)
     y = np.array([values[row][concept] for row, concept in cells])
-    effects = np.linalg.lstsq(np.array(is_of, dtype=float), y, rcond=None)[0]
+    effects = np.linalg.lstsq(is_of, y, rcond=None)[0]
     means = dict(zip(values, effects[: len(values)] + effects[len(values) :].mean(), strict=True))
-    left = dict(zip(cells, y - np.array(is_of, dtype=float) @ effects, strict=True))
+    left = dict(zip(cells, y - is_of @ effects, strict=True))
     correction = (len(values) / max(len(values) - 1, 1)) ** 0.5
     return {
         row: interval([means[row] + correction * left[row, concept] for concept in found])

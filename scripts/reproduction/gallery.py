@@ -1,6 +1,6 @@
 """Figures that are looked at (figures 3, 4, 6, 7, 8 and 9 of the paper), each with numbers for what the eye sees."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from textual_inversion.embedding_file import LearnedWord
 from textual_inversion.generation import manager_of
 from textual_inversion.metrics import text_similarity
 from textual_inversion.subjects import Captions, Word, without_word
+from toyland.captions import with_article
 
 from .cells import CellFailed, Grid, Studio, commit
 from .hashes import combined
@@ -39,6 +40,11 @@ def hung(figure: Figure, rows: Sequence[Row], table: Table) -> list[Verdict]:
     return figure.judged(table)
 
 
+def obedience(embeddings: Iterable[Tensor], texts: Iterable[Tensor]) -> float:
+    """Mean text similarity of the pictures [n, d] of each text with it, [d]."""
+    return float(np.mean([text_similarity(x, text) for x, text in zip(embeddings, texts, strict=True)]))
+
+
 def variations(
     grid: Grid, figure: Figure, concepts: Sequence[str], seeds: Sequence[int],
     prompt: str, samples: int, pictures: int,
@@ -51,7 +57,8 @@ def variations(
             painted = subject.paint(prompt, range(pictures))
             shown.append(to_uint8(painted[:samples]))
             captions += [row, *[""] * (samples - 1)]
-            table.append(line(figure, studio, row=row, concept=concept, image_similarity=studio.likeness(painted)))
+            likeness = studio.likeness(studio.evaluation.embed(painted))
+            table.append(line(figure, studio, row=row, concept=concept, image_similarity=likeness))
         rows.append(Row(concept, np.concatenate(shown), captions))
     return hung(figure, rows, table)
 
@@ -71,25 +78,18 @@ def synthesis(
         best, asked, coarse = [studio.material.images[0]], [], []
         for prompt, text in zip(prompts, texts, strict=True):
             painted = subject.paint(prompt, range(candidates))
-            similarities = evaluation.embed(painted) @ text
-            best.append(to_uint8(painted)[int(similarities.argmax())])
-            asked.append(painted)
-            coarse.append(studio.painter([fill(prompt, studio.coarse)] * candidates, 0))
+            asked.append(evaluation.embed(painted))
+            best.append(to_uint8(painted)[int((asked[-1] @ text).argmax())])
+            coarse.append(evaluation.embed(studio.painter([fill(prompt, studio.coarse)] * candidates, 0)))
         rows.append(Row(concept, np.stack(best), ["training picture", *(fill(p, "S*") for p in prompts)]))
-        obeyed = [text_similarity(evaluation.embed(x), text) for x, text in zip(asked, texts, strict=True)]
-        table += [
-            line(
-                figure, studio, row="asked for", concept=concept, text_similarity=float(np.mean(obeyed)),
-                image_similarity=studio.likeness(torch.cat(asked)),
-            ),
-            line(
-                figure, studio, row="plain photo", concept=concept,
-                text_similarity=float(np.mean([text_similarity(photos, text) for text in texts])),
-            ),
-            line(
-                figure, studio, row="coarse word", concept=concept, image_similarity=studio.likeness(torch.cat(coarse))
-            ),
-        ]  # fmt: skip
+        numbers = {
+            "asked for": {
+                "text_similarity": obedience(asked, texts), "image_similarity": studio.likeness(torch.cat(asked)),
+            },
+            "plain photo": {"text_similarity": obedience([photos] * len(texts), texts)},
+            "coarse word": {"image_similarity": studio.likeness(torch.cat(coarse))},
+        }  # fmt: skip
+        table += [line(figure, studio, row=row, concept=concept, **found) for row, found in numbers.items()]
     return hung(figure, rows, table)
 
 
@@ -110,12 +110,12 @@ def style(
         rows += [Row("in the style of S*", to_uint8(torch.stack([x[0] for x in painted["styled"]])), list(without))]
         texts = evaluation.evaluator.embed_texts(list(without)).cpu()
         for row, of_each in painted.items():
-            likeness = studio.likeness(torch.cat(of_each))
-            obeyed = [text_similarity(evaluation.embed(x), text) for x, text in zip(of_each, texts, strict=True)]
-            numbers = {"image_similarity": likeness, "text_similarity": float(np.mean(obeyed))}
+            found = [evaluation.embed(x) for x in of_each]
+            numbers = {
+                "image_similarity": studio.likeness(torch.cat(found)), "text_similarity": obedience(found, texts),
+            }  # fmt: skip
             table.append(line(figure, studio, row=row, concept=concept, **numbers))
-        training = evaluation.embed(to_tensor(studio.material.images))
-        of_training = float(np.mean([text_similarity(training, text) for text in texts]))
+        of_training = obedience([studio.references] * len(texts), texts)
         table.append(line(figure, studio, row="training pictures", concept=concept, text_similarity=of_training))
     return hung(figure, rows, table)
 
@@ -177,7 +177,7 @@ def bias(
     for g in guidance:
         (studio,) = grid.studios([concept], seeds[0], [f"guidance={g}"]).values()
         painted = {
-            f"before, guidance {g:g}": studio.painter([fill(prompt, f"a {word}")] * pictures, 0),
+            f"before, guidance {g:g}": studio.painter([fill(prompt, with_article(word))] * pictures, 0),
             f"after, guidance {g:g}": Word(studio.material).paint(prompt, range(pictures)),
         }
         seen = {row: classifier.names(images) | judge.names(images) for row, images in painted.items()}
@@ -218,6 +218,6 @@ def blended(
         shown = np.where(mask[..., None], x // 2 + 64, x)
         rows.append(Row(f"{concept}: picture, mask, edits", np.stack([x, shown, *to_uint8(painted["after"])])))
         for row, images in painted.items():
-            likeness = studio.likeness(images[..., top:bottom, left:right])
+            likeness = studio.likeness(studio.evaluation.embed(images[..., top:bottom, left:right]))
             table.append(line(figure, studio, row=row, concept=concept, image_similarity=likeness))
     return hung(figure, rows, table)
