@@ -35,6 +35,7 @@ from toyland.attributes import BACKGROUNDS, COMPANIONS, STYLES
 from toyland.captions import with_article
 from toyland.dataset import RenderedScenes
 from toyland.names import TOYS
+from toyland.render import render
 from toyland.sampling import sample_scene
 
 log = logging.getLogger("score")
@@ -113,20 +114,45 @@ def reconstructed(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
     return torch.cat([autoencoder.decode(autoencoder.encode(x).mean).clamp(-1.0, 1.0) for x in images.split(32)])
 
 
-def frechet(painted: Tensor, scenes: RenderedScenes, clip: Evaluator, classifier: AttributeClassifier) -> dict:
-    """Distance of `painted`, [n, ...] from the captions of the first n scenes, from the next n renders; and of those
-    first n renders from the same, which is the least that can be reached."""
+def frechet(
+    painted: Tensor, renders: Tensor, decoded: Tensor, clip: Evaluator, classifier: AttributeClassifier
+) -> dict[str, dict[str, float]]:
+    """Distances of `painted`, [n, ...] from the captions of the first n scenes, from the `renders` of the next n; of
+    those first n renders from the same, which is the least that can be reached; and as multiples of it, also for the
+    first n `decoded`, which have only gone through the autoencoder."""
     n = len(painted)
-    renders = to_tensor(scenes.images[: 2 * n])
     spaces = {"clip": clip.embed_images, "classifier": classifier.features}
     found = {}
     for name, features in spaces.items():
-        first, next_, ours = (
-            torch.cat([features(x) for x in some.split(64)]) for some in (renders[:n], renders[n:], painted)
+        others, *some = (
+            torch.cat([features(x) for x in pictures.split(64)])
+            for pictures in (renders[n : 2 * n], renders[:n], decoded[:n], painted)
         )
-        distance, floor = frechet_distance(ours, next_), frechet_distance(first, next_)
-        found[name] = {"distance": distance, "floor": floor, "ratio": distance / floor}
+        floor, through, distance = (frechet_distance(one, others) for one in some)
+        found[name] = {
+            "distance": distance,
+            "floor": floor,
+            "ratio": distance / floor,
+            "ratio_of_reconstructions": through / floor,
+        }
     return found
+
+
+def told_apart(clip: Evaluator, photos: int = 12, others: Sequence[int] = (901, 902)) -> dict[str, float]:
+    """Does the CLIP know a toy from others of its class? Over the shipped toys: how often two photos of one are more
+    alike than a photo of it and one of another toy, drawn with the seeds `others`; and both mean cosines."""
+    found = []
+    for concept in concepts.CONCEPTS.values():
+        if "color" not in concept.labels:
+            continue
+        own = concept.scenes(photos)
+        kind, share = own[0].toy.kind, photos // len(others)
+        strange = [scene for seed in others for scene in concepts.toy_scenes(kind, seed, share)]
+        a, b = (clip.embed_images(to_tensor(np.stack([render(s).image for s in some]))) for some in (own, strange))
+        same, other = (a @ a.T)[torch.triu_indices(photos, photos, 1).unbind()], (a @ b.T).flatten()
+        found.append([(same[:, None] > other).float().mean(), same.mean(), other.mean()])
+    share_right, same, other = np.mean(found, axis=0).tolist()
+    return {"share": share_right, "cosine_of_one_toy": same, "cosine_of_two": other}
 
 
 def grid(config: DictConfig) -> Grid:
@@ -204,7 +230,8 @@ def main(config: DictConfig) -> None:
         scores[name] |= {"everything": float(np.mean([not fault for fault in wrong]))}
         save_sheet(folder / f"{name}.png", sheet_rows(images, prompts, wrong))
     captions = [scenes.caption(i, 0) for i in range(config.frechet)]
-    scores["frechet"] = frechet(generate(ldm, captions, **options), scenes, clip, classifier)
+    scores["frechet"] = frechet(generate(ldm, captions, **options), renders, decoded, clip, classifier)
+    scores["toys_told_apart_by_clip"] = told_apart(clip)
     if config.inversion.concepts:
         with torch.enable_grad():
             scores["inversion"] = inversion(config)
