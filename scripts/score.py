@@ -87,7 +87,7 @@ def prompts_of_two(count: int, seed: int) -> list[Prompt]:
 def faults(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> list[str]:
     """For each picture what it shows instead of what its prompt asks for; nothing if it obeys."""
     return [
-        ", ".join(f"{seen[label][i]}" for label, value in prompt.labels.items() if seen[label][i] != value)
+        ", ".join(seen[label][i] or f"no {label}" for label, value in prompt.labels.items() if seen[label][i] != value)
         for i, prompt in enumerate(prompts)
     ]
 

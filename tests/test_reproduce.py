@@ -151,6 +151,18 @@ def test_every_figure(reproduce):
         assert {path.suffix for path in folder.glob(f"{name}.*")} == {".png", ".pdf", ".csv", ".json"}
 
 
+@pytest.mark.integration
+def test_without_a_classifier_pictures_are_painted_and_nothing_is_counted(reproduce):
+    blind = f"evaluate={json.dumps([*EVALUATE, 'protocol.classifier=null'])}"
+    code, said, folder = reproduce("figure=[style,composition,bias]", blind, "budget.concepts=[cat_toy]")
+    assert code == 0, said
+    for name in ("style", "composition", "bias"):
+        assert (folder / f"{name}.png").is_file()
+    for name in ("composition", "bias"):
+        claims = json.loads((folder / f"{name}.claims.json").read_text())
+        assert claims and all(claim["verdict"] == "not tested" for claim in claims)
+
+
 def test_what_fails_is_said_at_the_end_and_the_other_figures_are_drawn(reproduce):
     broken = [f"learn={json.dumps([*LEARN, 'concept.initializer=qqqq'])}", "budget.concepts=[cat_toy]"]
     code, said, folder = reproduce("figure=[variations,set_size]", *broken)
@@ -253,6 +265,16 @@ def test_an_unknown_figure_gets_the_list_of_known_ones(reproduce):
 def test_an_unknown_setup_gets_the_list_of_known_ones(run_script, monkeypatch):
     code, said = run_script("train", "experiment=cat_toy", "setup=fourwords")
     assert code != 0 and "fourwords" in said and "progressive" in said
+
+
+def test_an_unknown_setup_of_all_words_gets_that_list_too(grid):
+    with pytest.raises(ValueError, match=r"'setup/fourwords'.*progressive"):
+        grid.train_config(cell(learn=("setup=fourwords",)))
+
+
+def test_all_pictures_and_the_first_ones_are_compared_with_in_one_go(grid):
+    cells = [cell(learn=None, evaluate=("subject=image_only", f"first={first}")) for first in ("null", 5, 3)]
+    assert len({result["config"] for result in grid.results(cells).values()}) == 3
 
 
 @pytest.mark.parametrize("setup", SETUPS)

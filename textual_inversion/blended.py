@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ldm.data import to_tensor
-from ldm.sampling import Denoiser, ddim_step, falling, guided
+from ldm.sampling import Denoiser, ddim, ddim_step, falling, guided
 from ldm.schedule import q_sample
 
 from .embedding_manager import EmbeddingManager
@@ -33,8 +33,11 @@ def edit(
     painter: Painter, prompts: Sequence[str], embeddings: EmbeddingManager, image: np.ndarray, mask: np.ndarray
 ) -> Tensor:
     """One edit a prompt of `image`, uint8 [H, W, 3], where `mask`, bool [H, W], is true: [n, 3, H, W] in [-1, 1], on
-    the CPU. Outside the mask the pixels are the image's own, and no seam shows where it begins."""
+    the CPU. Outside the mask the pixels are the image's own, and no seam shows where it begins. Raises ValueError for a
+    painter whose sampler is not DDIM."""
     ldm = painter.ldm
+    if painter.sampler.solve is not ddim:
+        raise ValueError(f"edits are blended in steps of DDIM, not of {painter.sampler.solve.__name__}: sampler=ddim.")
     x = to_tensor(image[None]).to(ldm.device)
     c = embeddings.encode(ldm.cond_stage_model, prompts)
     eps = guided(ldm.eps, c, ldm.cond_stage_model([ldm.cond_stage_model.nothing]), painter.guidance)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from ldm.data import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.resumption import Preempted
+from textual_inversion.classifier import AttributeClassifier
 from textual_inversion.embedding_file import FILE_NAME, LearnedWord, load_words
 from textual_inversion.evaluation import RESULT, Evaluation
 from textual_inversion.metrics import image_similarity
@@ -64,7 +65,8 @@ def _composed(name: str, overrides: Sequence[str]) -> DictConfig:
     try:
         return compose(name, [*overrides])
     except HydraException as error:
-        raise ValueError(str(error).partition("\n")[0]) from error
+        said = str(error).partition("Config search path")[0]  # what is known is listed before it
+        raise ValueError(" ".join(said.split())) from error
 
 
 @cache
@@ -170,7 +172,7 @@ class Grid:
         self.parts(self.evaluation_config(cells[0]))
         wanted = {(c.images, c.first) for c in map(self.evaluation_config, cells)}
         concepts = [self.train_config(cell).concept for cell in cells if cell.learn is not None]
-        for folder, first in sorted(wanted | {(c.images, c.first) for c in concepts}):
+        for folder, first in wanted | {(c.images, c.first) for c in concepts}:
             load_pictures(Path(folder), 1, first)
 
     def words(self, cells: Sequence[Cell]) -> dict[Cell, Path]:
@@ -191,16 +193,19 @@ class Grid:
         "commit", that of its word as "word_commit"; those that failed are left out."""
         self._check(cells)
         words, found = self.words(cells), {}
-        for cell in tqdm(cells, desc="evaluating", unit="cell"):
-            if cell.learn is not None and cell not in words:
-                continue
-            config, word = self.evaluation_config(cell), words.get(cell)
-            folder = self.folder / "evaluations" / evaluation_hash(config, word.name if word else None)
-            if self._is_open(folder, RESULT):
-                self._evaluate(config, folder, word)
+        folders = {
+            cell: self._evaluation_folder(cell, words.get(cell))
+            for cell in cells
+            if cell.learn is None or cell in words
+        }
+        todo = {folder: cell for cell, folder in folders.items() if self._is_open(folder, RESULT)}
+        for folder, cell in tqdm(todo.items(), desc="evaluating", unit="cell", disable=not todo):
+            self._evaluate(self.evaluation_config(cell), folder, words.get(cell))
+        for cell, folder in folders.items():
             if _is_done(folder, RESULT):
                 result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
                 origin = {"config": folder.name, "commit": _record(folder)["commit"]}
+                word = words.get(cell)
                 found[cell] = result | origin | ({"word_commit": _record(word)["commit"]} if word else {})
         return found
 
@@ -212,9 +217,14 @@ class Grid:
             self._built[key] = built(config)
         return self._built[key]
 
-    def judge(self) -> Evaluation:
-        """That of evaluations that change nothing."""
-        return self.parts(_composed("evaluate", [*self.evaluate, "paths.run=none"]))[1]
+    @property
+    def classifier(self) -> AttributeClassifier | None:
+        """Who tells what pictures show; None where the world is not Toyland."""
+        return self.parts(_composed("evaluate", [*self.evaluate, "paths.run=none"]))[1].classifier
+
+    def _evaluation_folder(self, cell: Cell, word: Path | None) -> Path:
+        known_by = evaluation_hash(self.evaluation_config(cell), word.name if word else None)
+        return self.folder / "evaluations" / known_by
 
     def _is_open(self, folder: Path, file: str) -> bool:
         """Whether it is still to be done: what failed is tried again by the next command."""

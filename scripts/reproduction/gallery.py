@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ldm.callbacks import to_uint8
 from ldm.data import to_tensor
@@ -21,7 +22,7 @@ from textual_inversion.metrics import text_similarity
 from textual_inversion.subjects import Captions, Word, without_word
 from toyland.captions import with_article
 
-from .cells import CellFailed, Grid, Studio, commit
+from .cells import Grid, Studio, commit
 from .hashes import combined
 from .report import Figure, write_table
 
@@ -40,7 +41,12 @@ def hung(figure: Figure, rows: Sequence[Row], table: Table) -> list[Verdict]:
     return figure.judged(table)
 
 
-def obedience(embeddings: Iterable[Tensor], texts: Iterable[Tensor]) -> float:
+def painting(studios: Mapping[str, Studio]) -> Iterable[tuple[str, Studio]]:
+    """Each in turn, with the time left."""
+    return tqdm(studios.items(), desc="painting", unit="concept")
+
+
+def mean_text_similarity(embeddings: Iterable[Tensor], texts: Iterable[Tensor]) -> float:
     """Mean text similarity of the pictures [n, d] of each text with it, [d]."""
     return float(np.mean([text_similarity(x, text) for x, text in zip(embeddings, texts, strict=True)]))
 
@@ -51,7 +57,7 @@ def variations(
 ) -> list[Verdict]:  # fmt: skip
     """Figure 3: the word beside what a long caption gives."""
     rows, table = [], []
-    for concept, studio in grid.studios(concepts, seeds[0]).items():
+    for concept, studio in painting(grid.studios(concepts, seeds[0])):
         shown, captions = [studio.material.images[:2]], ["training pictures", ""]
         for row, subject in (("word", Word(studio.material)), ("long caption", Captions(studio.material, "long.txt"))):
             painted = subject.paint(prompt, range(pictures))
@@ -71,7 +77,7 @@ def synthesis(
     chooses its pictures. The numbers are those of all candidates, beside those of a `plain` photo, and of the coarse
     word in the same sentences."""
     rows, table = [], []
-    for concept, studio in grid.studios(concepts, seeds[0]).items():
+    for concept, studio in painting(grid.studios(concepts, seeds[0])):
         subject, evaluation = Word(studio.material), studio.evaluation
         photos = evaluation.embed(subject.paint(plain, range(candidates)))
         texts = evaluation.evaluator.embed_texts([without_word(prompt) for prompt in prompts]).cpu()
@@ -84,23 +90,27 @@ def synthesis(
         rows.append(Row(concept, np.stack(best), ["training picture", *(fill(p, "S*") for p in prompts)]))
         numbers = {
             "asked for": {
-                "text_similarity": obedience(asked, texts), "image_similarity": studio.likeness(torch.cat(asked)),
+                "text_similarity": mean_text_similarity(asked, texts),
+                "image_similarity": studio.likeness(torch.cat(asked)),
             },
-            "plain photo": {"text_similarity": obedience([photos] * len(texts), texts)},
+            "plain photo": {"text_similarity": mean_text_similarity([photos] * len(texts), texts)},
             "coarse word": {"image_similarity": studio.likeness(torch.cat(coarse))},
-        }  # fmt: skip
+        }
         table += [line(figure, studio, row=row, concept=concept, **found) for row, found in numbers.items()]
     return hung(figure, rows, table)
 
 
 def style(
     grid: Grid, figure: Figure, seeds: Sequence[int],
-    styles: Sequence[str], prompts: Sequence[str], without: Sequence[str], samples: int,
+    styles: Sequence[str], prompts: Sequence[str], without: Sequence[str], things: Sequence[Mapping[str, str]],
+    samples: int,
 ) -> list[Verdict]:  # fmt: skip
     """Figure 6: a learned style on other things; `without` are the same sentences without it, painted from the same
-    noise, `samples` of each. Who only repaints the training pictures is no nearer the sentences than these are."""
+    noise, `samples` of each. Who only repaints the training pictures is no nearer the sentences than these are. The
+    classifier counts the pictures that show the `things` of their sentences, label -> value."""
+    classifier = grid.classifier
     rows, table = [], []
-    for concept, studio in grid.studios(styles, seeds[0]).items():
+    for concept, studio in painting(grid.studios(styles, seeds[0])):
         subject, evaluation = Word(studio.material), studio.evaluation
         painted = {
             "styled": [subject.paint(prompt, range(samples)) for prompt in prompts],
@@ -112,10 +122,14 @@ def style(
         for row, of_each in painted.items():
             found = [evaluation.embed(x) for x in of_each]
             numbers = {
-                "image_similarity": studio.likeness(torch.cat(found)), "text_similarity": obedience(found, texts),
-            }  # fmt: skip
+                "image_similarity": studio.likeness(torch.cat(found)),
+                "text_similarity": mean_text_similarity(found, texts),
+            }
+            if classifier is not None:
+                shown = [share_that_shows(classifier, x, each) for x, each in zip(of_each, things, strict=True)]
+                numbers |= {"things_shown": float(np.mean(shown))}
             table.append(line(figure, studio, row=row, concept=concept, **numbers))
-        of_training = obedience([studio.references] * len(texts), texts)
+        of_training = mean_text_similarity([studio.references] * len(texts), texts)
         table.append(line(figure, studio, row="training pictures", concept=concept, text_similarity=of_training))
     return hung(figure, rows, table)
 
@@ -126,11 +140,11 @@ def composition(
 ) -> list[Verdict]:  # fmt: skip
     """Figure 7: two words that were learned apart in one sentence. Each concept {a} is put into `styled`, which works,
     with one of the `styles` as {b}, and into `beside`, which fails, with one of the `companions`. Of `pictures` from
-    the same noise the classifier counts those that show both."""
-    classifier = classifier_of(grid)
+    the same noise the classifier, where there is one, counts those that show both."""
+    classifier = grid.classifier
     studios = grid.studios(list(dict.fromkeys([*concepts, *styles, *companions])), seeds[0])
     rows, table = [], []
-    for i, concept in enumerate(concepts):
+    for i, concept in enumerate(tqdm(concepts, desc="painting", unit="concept")):
         others = [name for name in companions if name != concept]
         pairs = (("style", styled, styles[i % len(styles)]), ("relation", beside, others[i % len(others)]))
         if not {concept, *(name for _, _, name in pairs)} <= studios.keys():
@@ -143,25 +157,24 @@ def composition(
             painted = a.painter([prompt] * pictures, 0, manager_of(a.painter.ldm, both))
             shown.append(to_uint8(painted[:samples]))
             captions += [f"{prompt} ({name})", *[""] * (samples - 1)]
-            there = b.labels if row == "style" else {"companion": b.labels["class"]}
-            seen, shows = classifier.names(painted), {"class": a.labels["class"], **there}
-            obeyed = float(np.mean([all_shown(seen, shows, j) for j in range(pictures)]))
-            table.append(line(figure, a, b, row=row, concept=concept, other=name, obeyed=obeyed))
+            numbers = {}
+            if classifier is not None:
+                there = b.labels if row == "style" else {"companion": b.labels["class"]}
+                numbers["obeyed"] = share_that_shows(classifier, painted, {"class": a.labels["class"], **there})
+            table.append(line(figure, a, b, row=row, concept=concept, other=name, **numbers))
         rows.append(Row(f"S_a is {concept}", np.concatenate(shown), captions))
     return hung(figure, rows, table)
-
-
-def classifier_of(grid: Grid) -> AttributeClassifier:
-    """Who tells what pictures show. Raises CellFailed if nobody does: before anything is learned."""
-    classifier = grid.judge().classifier
-    if classifier is None:
-        raise CellFailed("this figure needs a classifier that knows the world: it is Toyland's alone.")
-    return classifier
 
 
 def all_shown(seen: Mapping[str, Sequence[str]], shows: Mapping[str, str], i: int) -> bool:
     """Whether picture i shows every one of these labels' values, of what is `seen` in all pictures."""
     return all(seen[label][i] == value for label, value in shows.items())
+
+
+def share_that_shows(classifier: AttributeClassifier, images: Tensor, shows: Mapping[str, str]) -> float:
+    """The share of `images` [n, 3, H, W] that show every one of these labels' values."""
+    seen = classifier.names(images)
+    return float(np.mean([all_shown(seen, shows, i) for i in range(len(images))]))
 
 
 def bias(
@@ -170,21 +183,23 @@ def bias(
     look: Mapping[str, str], judge: AttributeClassifier,
 ) -> list[Verdict]:  # fmt: skip
     """Figure 8: what `word` looks like before, and after S* was learned from a small balanced set, at every guidance.
-    `look` is the common one, `judge` tells looks apart. Samples are compared that are painted from the same noise and
-    show a `word` in both."""
-    classifier, judge = classifier_of(grid), judge.eval()
+    `look` is the common one, `judge` tells looks apart. Where there is a classifier, those samples are counted that are
+    painted from the same noise and show a `word` in both."""
+    classifier, judge = grid.classifier, judge.eval()
     rows, table, looks = [], [], []
-    for g in guidance:
+    for g in tqdm(guidance, desc="painting", unit="guidance"):
         (studio,) = grid.studios([concept], seeds[0], [f"guidance={g}"]).values()
         painted = {
             f"before, guidance {g:g}": studio.painter([fill(prompt, with_article(word))] * pictures, 0),
             f"after, guidance {g:g}": Word(studio.material).paint(prompt, range(pictures)),
         }
+        rows = rows or [Row("training pictures", studio.material.images[:samples])]
+        rows += [Row(f"{row}, not chosen", to_uint8(images[:samples])) for row, images in painted.items()]
+        if classifier is None:
+            continue
         seen = {row: classifier.names(images) | judge.names(images) for row, images in painted.items()}
         those = [i for i in range(pictures) if all(each["class"][i] == word for each in seen.values())]
-        rows = rows or [Row("training pictures", studio.material.images[:samples])]
-        for row, images in painted.items():
-            rows.append(Row(f"{row}, not chosen", to_uint8(images[:samples])))
+        for row in painted:
             for i in those:
                 common = float(all_shown(seen[row], look, i))
                 table.append(line(figure, studio, row=row, concept=f"sample {i}", common_look=common))
@@ -193,19 +208,20 @@ def bias(
                     share = float(np.mean([seen[row][label][i] == value for i in those])) if those else 0.0
                     looks.append(line(figure, studio, row=row, look=f"{label} {value}", share=share))
     shares = {each["row"]: {e["look"]: e["share"] for e in looks if e["row"] == each["row"]} for each in looks}
-    plots.bars(figure.folder / f"{figure.name}_looks", shares, "share of pictures")
-    write_table(figure.folder / f"{figure.name}_looks.csv", looks)
+    if looks:
+        plots.bars(figure.folder / f"{figure.name}_looks", shares, "share of pictures")
+        write_table(figure.folder / f"{figure.name}_looks.csv", looks)
     return hung(figure, rows, table)
 
 
 def blended(
     grid: Grid, figure: Figure, concepts: Sequence[str], seeds: Sequence[int],
-    scene: str, prompt: str, samples: int, box: Sequence[float],
+    scene: str, prompt: str, samples: int, box: Sequence[float], evaluate: Sequence[str],
 ) -> list[Verdict]:  # fmt: skip
     """Figure 9: S* is painted into a picture of `scene`, in `box` (left, top, right, bottom as shares of the side) and
-    nowhere else; beside it in numbers the coarse word, painted into the same."""
+    nowhere else; beside it in numbers the coarse word, painted into the same. `evaluate` as in `Cell`."""
     rows, table = [], []
-    for concept, studio in grid.studios(concepts, seeds[0]).items():
+    for concept, studio in painting(grid.studios(concepts, seeds[0], evaluate)):
         painter, word = studio.painter, studio.word
         x = to_uint8(painter([scene], samples))[0]  # the edits take the noise before
         left, top, right, bottom = (round(share * len(x)) for share in box)

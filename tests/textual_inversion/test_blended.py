@@ -1,11 +1,13 @@
 """A text repaints what lies under the mask and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from ldm.data import to_tensor
-from ldm.sampling import Sampler, conditioned, ddim, ddim_timesteps
+from ldm.sampling import Sampler, conditioned, ddim, ddim_timesteps, dpm_solver
 from ldm.schedule import q_sample
 from textual_inversion.blended import blended, edit, feathered
 from textual_inversion.embedding_file import LearnedWord
@@ -60,6 +62,12 @@ def test_each_prompt_paints_its_own_and_so_does_each_word(painter, embeddings, i
 def test_an_edit_does_not_depend_on_what_it_is_painted_with(painter, embeddings, image, mask):
     both = edit(painter, PROMPTS, embeddings, image, mask)
     torch.testing.assert_close(edit(painter, PROMPTS[:1], embeddings, image, mask), both[:1], atol=1e-5, rtol=0)
+
+
+def test_another_sampler_is_refused(painter, embeddings, image, mask):
+    solver = replace(painter, sampler=Sampler(4, solve=dpm_solver))
+    with pytest.raises(ValueError, match="not of dpm_solver: sampler=ddim"):
+        edit(solver, PROMPTS, embeddings, image, mask)
 
 
 def test_an_empty_mask_leaves_the_image_as_it_is(painter, embeddings, image, mask):

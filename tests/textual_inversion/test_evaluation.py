@@ -93,6 +93,12 @@ def test_numbers_do_not_depend_on_how_many_are_painted_at_once(evaluate):
         assert flat(evaluate({"batch_size": batch_size})) == pytest.approx(whole, abs=1e-5)
 
 
+def test_devices_that_share_the_samples_paint_what_one_paints(material):
+    subject, prompt = Word(material), PROMPTS[0].text
+    shares = [subject.paint(prompt, share) for share in (range(0, 3), range(3, 4), range(4, 6))]
+    torch.testing.assert_close(torch.cat(shares), subject.paint(prompt, range(6)), atol=1e-5, rtol=0)
+
+
 def test_the_same_protocol_gives_the_same_numbers_and_another_seed_others(evaluate):
     first = evaluate()
     torch.manual_seed(99)
