@@ -50,6 +50,10 @@ def test_every_number_says_what_it_was_made_with(name):
             assert re.fullmatch("[0-9a-f]{12}", commit), line
 
 
+def test_every_figure_has_results(figures):
+    assert sorted(figures) == FIGURES
+
+
 def test_readme_counts_the_claims_that_are_reproduced():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     counted = re.findall(r"\(assets/results/(\w+)\.png\) \|.*\| (\d+) of (\d+) \|", readme)
