@@ -30,13 +30,13 @@ class Checkpoint(L.Callback):
         self.path = Path(folder) / STATE
         self.every_steps, self.every_minutes = every_steps, every_minutes
         self.told = ""  # by which signal to stop
-        self._earlier: dict[signal.Signals, Any] = {}  # what the signals did before
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
         if threading.current_thread() is threading.main_thread():
-            numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
-            self._earlier = {number: signal.signal(number, self._tell) for number in numbers}
+            for name in SIGNALS:  # the trainer puts back what they did before, however it ends
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), self._tell)
 
     def _tell(self, number: int, *_: Any) -> None:
         self.told = signal.Signals(number).name
@@ -68,11 +68,6 @@ class Checkpoint(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._save(trainer, pl_module)
-
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)
-        self._earlier = {}
 
     def _save(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.global_step != self._saved_step:

@@ -48,8 +48,9 @@ def fit(inversion, concept, trainer):
 def test_the_step_ends_the_state_is_saved_and_the_rest_is_the_same(fit, tmp_path, stop, name):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    whole = fit(tmp_path / "a")
     before = signal.getsignal(getattr(signal, name))
+    whole = fit(tmp_path / "a")
+    assert signal.getsignal(getattr(signal, name)) == before
     with pytest.raises(Preempted, match=f"stopped at step {stop}, by {name}"):
         fit(tmp_path / "b", stop, signal_name=name)
     assert signal.getsignal(getattr(signal, name)) == before
