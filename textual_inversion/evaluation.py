@@ -94,12 +94,17 @@ class Evaluation:
         `truth` is what the word shows, label -> value."""
         truth = dict(truth or {}) if self.classifier else {}
         references = self.embed(to_tensor(images))
-        photos = subject.paint(self.reconstruction, range(self.samples))
+        photos = subject.paint([self.reconstruction], range(self.samples))
         among = similarity_among(references) if len(images) > 1 else None
         itself = isinstance(subject, ImageOnly)  # a training picture is not compared with itself
         each = len(images) if itself else self.prompt_samples
-        bar = tqdm(self.prompts, desc="evaluating", unit="prompt", disable=not progress, leave=False)
-        asked = [self._ask(subject, prompt, each, truth) for prompt in bar]
+        asked, at_once = [], max(1, painter.batch_size // each)
+        with tqdm(total=len(self.prompts), desc="evaluating", unit="prompt", disable=not progress, leave=False) as bar:
+            for start in range(0, len(self.prompts), at_once):
+                some = self.prompts[start : start + at_once]
+                painted = subject.paint([prompt.text for prompt in some], range(each)).split(each)
+                asked += [self._judged(prompt, images, truth) for prompt, images in zip(some, painted, strict=True)]
+                bar.update(len(some))
         return {
             "image_similarity": among if itself else image_similarity(self.embed(photos), references),
             "image_only": among,
@@ -112,8 +117,7 @@ class Evaluation:
             "protocol": self.protocol(painter, images),
         }
 
-    def _ask(self, subject: Subject, prompt: Prompt, count: int, truth: Mapping[str, str]) -> dict[str, Any]:
-        images = subject.paint(prompt.text, range(count))
+    def _judged(self, prompt: Prompt, images: Tensor, truth: Mapping[str, str]) -> dict[str, Any]:
         samples = self.embed(images)
         (text,) = self.evaluator.embed_texts([without_word(prompt.text)]).cpu()
         return {

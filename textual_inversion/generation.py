@@ -39,19 +39,21 @@ def generate(
     sampler: Sampler = Sampler(50),  # noqa: B008 - frozen
     guidance: float = 4.0,
     seed: int = 0,
-    first_index: int = 0,
+    indices: Sequence[int] | None = None,
     batch_size: int = 8,
     progress: bool = True,
 ) -> Tensor:
     """One picture a prompt: [n, 3, H, W] in [-1, 1], on the CPU, by `sampler` with guidance.
 
-    Picture i starts from the noise of (seed, first_index + i), so it does not depend on `batch_size`.
+    Each starts from the noise of (seed, its number), so it does not depend on `batch_size`; `indices` are the numbers,
+    0, 1, ... if None.
     """
     text = ldm.cond_stage_model
+    indices = range(len(prompts)) if indices is None else indices
     pictures = []
     for start in tqdm(range(0, len(prompts), batch_size), desc="painting", unit="batch", disable=not progress):
         batch = list(prompts[start : start + batch_size])
         c = text(batch) if embeddings is None else embeddings.encode(text, batch)
-        z_T = ldm.noise(seed, range(first_index + start, first_index + start + len(batch)))
+        z_T = ldm.noise(seed, indices[start : start + batch_size])
         pictures.append(ldm.sample(c, z_T, sampler, guidance).clamp(-1.0, 1.0).cpu())
     return torch.cat(pictures)

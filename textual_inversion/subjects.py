@@ -26,8 +26,9 @@ from .generation import generate, manager_of
 class Subject(Protocol):
     """Sample number i of a template depends on i and on the protocol's seed alone."""
 
-    def paint(self, template: str, samples: range) -> Tensor:
-        """[len(samples), 3, H, W] in [-1, 1], on the CPU."""
+    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+        """The samples of the first template, then those of the next: [len(templates) * len(samples), 3, H, W] in
+        [-1, 1], on the CPU."""
         ...
 
 
@@ -41,8 +42,8 @@ class Painter:
     seed: int = 0
     batch_size: int = 8
 
-    def __call__(self, prompts: Sequence[str], first: int, embeddings: EmbeddingManager | None = None) -> Tensor:
-        """One picture a prompt, from the noise of samples `first`, `first` + 1, ..."""
+    def __call__(self, prompts: Sequence[str], samples: range, embeddings: EmbeddingManager | None = None) -> Tensor:
+        """One picture a prompt, from the noise of these samples, and of these again, if there are more prompts."""
         return generate(
             self.ldm,
             prompts,
@@ -50,7 +51,7 @@ class Painter:
             sampler=self.sampler,
             guidance=self.guidance,
             seed=self.seed,
-            first_index=first,
+            indices=[*samples] * (len(prompts) // len(samples)),
             batch_size=self.batch_size,
             progress=False,
         )
@@ -92,9 +93,9 @@ class Word:
         self.painter, self.placeholder = material.painter, word.placeholder
         self.embeddings = manager_of(self.painter.ldm, [word])
 
-    def paint(self, template: str, samples: range) -> Tensor:
-        prompt = fill(template, self.placeholder)
-        return self.painter([prompt] * len(samples), samples.start, self.embeddings)
+    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+        prompts = [fill(template, self.placeholder) for template in templates for _ in samples]
+        return self.painter(prompts, samples, self.embeddings)
 
 
 class Captions:
@@ -108,9 +109,9 @@ class Captions:
         if not self.captions:
             raise ValueError(f"{path} is empty: write what stands for S*, one phrase a line.")
 
-    def paint(self, template: str, samples: range) -> Tensor:
-        prompts = [fill(template, self.captions[i % len(self.captions)]) for i in samples]
-        return self.painter(prompts, samples.start)
+    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+        captions = [self.captions[i % len(self.captions)] for i in samples]
+        return self.painter([fill(template, caption) for template in templates for caption in captions], samples)
 
 
 class PromptOnly:
@@ -119,8 +120,8 @@ class PromptOnly:
     def __init__(self, material: Material) -> None:
         self.painter = material.painter
 
-    def paint(self, template: str, samples: range) -> Tensor:
-        return self.painter([without_word(template)] * len(samples), samples.start)
+    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+        return self.painter([without_word(template) for template in templates for _ in samples], samples)
 
 
 class ImageOnly:
@@ -129,8 +130,8 @@ class ImageOnly:
     def __init__(self, material: Material) -> None:
         self.images = to_tensor(material.images)
 
-    def paint(self, template: str, samples: range) -> Tensor:
-        return self.images[[i % len(self.images) for i in samples]]
+    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+        return self.images[[i % len(self.images) for _ in templates for i in samples]]
 
 
 class Bipartite:
@@ -152,10 +153,13 @@ class Bipartite:
         self.z_T = ddim_invert(eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, timesteps)
 
     @torch.no_grad()
-    def paint(self, template: str, samples: range) -> Tensor:
+    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
         painter, ldm = self.painter, self.painter.ldm
-        c = self.embeddings.encode(ldm.cond_stage_model, [fill(template, self.placeholder)])
-        z_T = self.z_T[[i % len(self.z_T) for i in samples]]
-        parts = z_T.split(painter.batch_size)
-        painted = [ldm.sample(c.expand(len(z), -1, -1), z, painter.sampler, painter.guidance) for z in parts]
-        return torch.cat(painted).clamp(-1.0, 1.0).cpu()
+        prompts = [fill(template, self.placeholder) for template in templates for _ in samples]
+        z_T = self.z_T[[i % len(self.z_T) for _ in templates for i in samples]]
+        painted = []
+        for start in range(0, len(prompts), painter.batch_size):
+            some = slice(start, start + painter.batch_size)
+            c = self.embeddings.encode(ldm.cond_stage_model, prompts[some])
+            painted.append(ldm.sample(c, z_T[some], painter.sampler, painter.guidance).clamp(-1.0, 1.0).cpu())
+        return torch.cat(painted)

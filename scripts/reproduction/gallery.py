@@ -60,7 +60,7 @@ def variations(
     for concept, studio in painting(grid.studios(concepts, seeds[0])):
         shown, captions = [studio.material.images[:2]], ["training pictures", ""]
         for row, subject in (("word", Word(studio.material)), ("long caption", Captions(studio.material, "long.txt"))):
-            painted = subject.paint(prompt, range(pictures))
+            painted = subject.paint([prompt], range(pictures))
             shown.append(to_uint8(painted[:samples]))
             captions += [row, *[""] * (samples - 1)]
             likeness = studio.likeness(studio.evaluation.embed(painted))
@@ -79,14 +79,16 @@ def synthesis(
     rows, table = [], []
     for concept, studio in painting(grid.studios(concepts, seeds[0])):
         subject, evaluation = Word(studio.material), studio.evaluation
-        photos = evaluation.embed(subject.paint(plain, range(candidates)))
+        photos = evaluation.embed(subject.paint([plain], range(candidates)))
         texts = evaluation.evaluator.embed_texts([without_word(prompt) for prompt in prompts]).cpu()
         best, asked, coarse = [studio.material.images[0]], [], []
         for prompt, text in zip(prompts, texts, strict=True):
-            painted = subject.paint(prompt, range(candidates))
+            painted = subject.paint([prompt], range(candidates))
             asked.append(evaluation.embed(painted))
             best.append(to_uint8(painted)[int((asked[-1] @ text).argmax())])
-            coarse.append(evaluation.embed(studio.painter([fill(prompt, studio.coarse)] * candidates, 0)))
+            coarse.append(
+                evaluation.embed(studio.painter([fill(prompt, studio.coarse)] * candidates, range(candidates)))
+            )
         rows.append(Row(concept, np.stack(best), ["training picture", *(fill(p, "S*") for p in prompts)]))
         numbers = {
             "asked for": {
@@ -113,8 +115,8 @@ def style(
     for concept, studio in painting(grid.studios(styles, seeds[0])):
         subject, evaluation = Word(studio.material), studio.evaluation
         painted = {
-            "styled": [subject.paint(prompt, range(samples)) for prompt in prompts],
-            "plain": [studio.painter([text] * samples, 0) for text in without],
+            "styled": subject.paint(prompts, range(samples)).split(samples),
+            "plain": studio.painter([text for text in without for _ in range(samples)], range(samples)).split(samples),
         }
         rows += [Row(f"{concept}: training pictures", studio.material.images[: len(prompts)])]
         rows += [Row("in the style of S*", to_uint8(torch.stack([x[0] for x in painted["styled"]])), list(without))]
@@ -154,7 +156,7 @@ def composition(
             b = studios[name]
             both = [LearnedWord("S_a", a.word.vectors), LearnedWord("S_b", b.word.vectors)]
             prompt = template.format(a="S_a", b="S_b")
-            painted = a.painter([prompt] * pictures, 0, manager_of(a.painter.ldm, both))
+            painted = a.painter([prompt] * pictures, range(pictures), manager_of(a.painter.ldm, both))
             shown.append(to_uint8(painted[:samples]))
             captions += [f"{prompt} ({name})", *[""] * (samples - 1)]
             numbers = {}
@@ -190,8 +192,8 @@ def bias(
     for g in tqdm(guidance, desc="painting", unit="guidance"):
         (studio,) = grid.studios([concept], seeds[0], [f"guidance={g}"]).values()
         painted = {
-            f"before, guidance {g:g}": studio.painter([fill(prompt, with_article(word))] * pictures, 0),
-            f"after, guidance {g:g}": Word(studio.material).paint(prompt, range(pictures)),
+            f"before, guidance {g:g}": studio.painter([fill(prompt, with_article(word))] * pictures, range(pictures)),
+            f"after, guidance {g:g}": Word(studio.material).paint([prompt], range(pictures)),
         }
         rows = rows or [Row("training pictures", studio.material.images[:samples])]
         rows += [Row(f"{row}, not chosen", to_uint8(images[:samples])) for row, images in painted.items()]
@@ -223,7 +225,7 @@ def blended(
     rows, table = [], []
     for concept, studio in painting(grid.studios(concepts, seeds[0], evaluate)):
         painter, word = studio.painter, studio.word
-        x = to_uint8(painter([scene], samples))[0]  # the edits take the noise before
+        x = to_uint8(painter([scene], range(samples, samples + 1)))[0]  # the edits take the noise before
         left, top, right, bottom = (round(share * len(x)) for share in box)
         mask = np.zeros(x.shape[:2], dtype=bool)
         mask[top:bottom, left:right] = True

@@ -68,8 +68,8 @@ class Showing:
     def __init__(self, images):
         self.images = images
 
-    def paint(self, template, samples):
-        return self.images[samples.start : samples.stop]
+    def paint(self, templates, samples):
+        return self.images[samples.start : samples.stop].repeat(len(templates), 1, 1, 1)
 
 
 def colourful(n):
@@ -95,8 +95,8 @@ def test_numbers_do_not_depend_on_how_many_are_painted_at_once(evaluate):
 
 def test_devices_that_share_the_samples_paint_what_one_paints(material):
     subject, prompt = Word(material), PROMPTS[0].text
-    shares = [subject.paint(prompt, share) for share in (range(0, 3), range(3, 4), range(4, 6))]
-    torch.testing.assert_close(torch.cat(shares), subject.paint(prompt, range(6)), atol=1e-5, rtol=0)
+    shares = [subject.paint([prompt], share) for share in (range(0, 3), range(3, 4), range(4, 6))]
+    torch.testing.assert_close(torch.cat(shares), subject.paint([prompt], range(6)), atol=1e-5, rtol=0)
 
 
 def test_the_same_protocol_gives_the_same_numbers_and_another_seed_others(evaluate):

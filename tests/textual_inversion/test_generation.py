@@ -24,7 +24,7 @@ def test_a_picture_depends_on_its_prompt_seed_and_index_not_on_its_batch(tiny_ld
     assert pictures.shape == (5, 3, 16, 16) and pictures.abs().max() <= 1
     for batch_size in (1, 2):
         torch.testing.assert_close(paint(tiny_ldm, PROMPTS, embeddings, batch_size=batch_size), pictures)
-    later = paint(tiny_ldm, PROMPTS[3:], embeddings, first_index=3)
+    later = paint(tiny_ldm, PROMPTS[3:], embeddings, indices=range(3, 5))
     torch.testing.assert_close(later, pictures[3:])
     assert not torch.allclose(paint(tiny_ldm, PROMPTS[:1], embeddings, seed=1), pictures[:1])
     assert not torch.allclose(paint(tiny_ldm, ["a photo of T*"], embeddings), pictures[:1])

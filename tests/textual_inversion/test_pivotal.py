@@ -42,9 +42,9 @@ def test_the_tuned_model_is_frozen_again_and_paints_with_the_same_settings(mater
 
 def test_without_a_step_that_counts_it_paints_what_the_word_paints(material):
     still, moved = (Pivotal(material, steps=2, learning_rate=rate, templates=TEMPLATES) for rate in (1e-30, 1e-2))
-    expected = Word(material).paint("a photo of {}", range(3))
-    torch.testing.assert_close(still.paint("a photo of {}", range(3)), expected, atol=1e-5, rtol=0)
-    assert not torch.allclose(moved.paint("a photo of {}", range(3)), expected, atol=1e-2)
+    expected = Word(material).paint(["a photo of {}"], range(3))
+    torch.testing.assert_close(still.paint(["a photo of {}"], range(3)), expected, atol=1e-5, rtol=0)
+    assert not torch.allclose(moved.paint(["a photo of {}"], range(3)), expected, atol=1e-2)
 
 
 def test_small_steps_are_not_rounded_away_by_a_painter_in_half_precision(material):
@@ -55,7 +55,7 @@ def test_small_steps_are_not_rounded_away_by_a_painter_in_half_precision(materia
     assert all(
         not torch.equal(after[name], before[name].float()) for name, _ in half.painter.ldm.unet.named_parameters()
     )
-    assert tuned.paint("a photo of {}", range(1)).isfinite().all()
+    assert tuned.paint(["a photo of {}"], range(1)).isfinite().all()
 
 
 def test_over_guidances_the_model_is_tuned_once_and_another_word_tunes_its_own(material):

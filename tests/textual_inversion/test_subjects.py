@@ -40,7 +40,7 @@ def paint(material, prompts, first=0, words=()):
     embeddings = manager_of(painter.ldm, words) if words else None
     return generate(
         painter.ldm, prompts, embeddings, sampler=painter.sampler, guidance=painter.guidance, seed=painter.seed,
-        first_index=first, progress=False,
+        indices=range(first, first + len(prompts)), progress=False,
     )  # fmt: skip
 
 
@@ -52,30 +52,30 @@ def subjects(material):
 def test_sample_i_is_the_same_whatever_it_is_painted_with(material):
     others = replace(material, painter=replace(material.painter, batch_size=5))
     for one, other in zip(subjects(material), subjects(others), strict=True):
-        painted = one.paint(TEMPLATE, range(7))
+        painted = one.paint([TEMPLATE], range(7))
         assert painted.shape == (7, 3, 16, 16) and painted.abs().max() <= 1 and not painted.requires_grad
         for samples in (range(7), range(3, 7), range(5, 6)):
-            again = other.paint(TEMPLATE, samples)
+            again = other.paint([TEMPLATE], samples)
             torch.testing.assert_close(again, painted[samples.start : samples.stop], atol=1e-5, rtol=0)
 
 
 def test_the_seed_changes_every_picture_that_begins_with_noise(material):
     reseeded = replace(material, painter=replace(material.painter, seed=6))
     for one, other in zip(subjects(material)[:3], subjects(reseeded)[:3], strict=True):
-        differ = (one.paint(TEMPLATE, range(3)) - other.paint(TEMPLATE, range(3))).abs().amax(dim=(1, 2, 3))
+        differ = (one.paint([TEMPLATE], range(3)) - other.paint([TEMPLATE], range(3))).abs().amax(dim=(1, 2, 3))
         assert (differ > 0.01).all()
 
 
 def test_a_word_paints_what_its_prompt_paints(material):
     expected = paint(material, ["a photo of S* on the moon"] * 3, first=4, words=[material.word])
-    torch.testing.assert_close(Word(material).paint(TEMPLATE, range(4, 7)), expected)
+    torch.testing.assert_close(Word(material).paint([TEMPLATE], range(4, 7)), expected)
     other = replace(material, word=LearnedWord("S*", -material.word.vectors))
-    assert not torch.allclose(Word(other).paint(TEMPLATE, range(4, 7)), expected, atol=1e-3)
+    assert not torch.allclose(Word(other).paint([TEMPLATE], range(4, 7)), expected, atol=1e-3)
 
 
 def test_captions_take_the_lines_of_the_file_in_turn(material):
     expected = paint(material, [f"a photo of {LINES[i % 3]} on the moon" for i in range(2, 7)], first=2)
-    torch.testing.assert_close(Captions(material, "said.txt").paint(TEMPLATE, range(2, 7)), expected)
+    torch.testing.assert_close(Captions(material, "said.txt").paint([TEMPLATE], range(2, 7)), expected)
     assert len(Captions(material, "said.txt").captions) == 3
 
 
@@ -91,12 +91,12 @@ def test_the_prompt_only_leaves_the_word_out(material):
     assert without_word("A painting of {}, by night") == "A painting of , by night"
     assert without_word(TEMPLATE) == "a photo of on the moon" and without_word("{} there") == "there"
     torch.testing.assert_close(
-        PromptOnly(material).paint(TEMPLATE, range(2)), paint(material, [without_word(TEMPLATE)] * 2)
+        PromptOnly(material).paint([TEMPLATE], range(2)), paint(material, [without_word(TEMPLATE)] * 2)
     )
 
 
 def test_the_images_themselves_answer_any_prompt(material):
-    painted = ImageOnly(material).paint("an oil painting of {}", range(1, 6))
+    painted = ImageOnly(material).paint(["an oil painting of {}"], range(1, 6))
     assert torch.equal(painted, to_tensor(material.images)[[1, 2, 3, 0, 1]])
 
 
@@ -115,7 +115,7 @@ def test_without_a_learned_word_the_user_is_told_to_give_one(material, subject):
 def test_who_needs_no_word_does_without(material):
     wordless = replace(material, word=None)
     for subject in (Captions(wordless, "said.txt"), PromptOnly(wordless), ImageOnly(wordless)):
-        assert len(subject.paint(TEMPLATE, range(2))) == 2
+        assert len(subject.paint([TEMPLATE], range(2))) == 2
 
 
 def test_what_the_pictures_share_is_read_from_the_file_beside_them(tmp_path):
@@ -136,7 +136,7 @@ def test_from_the_inverted_noise_the_source_prompt_paints_the_pictures_again(mat
     target = ldm.decode_first_stage(ldm.encode_first_stage(to_tensor(material.images)).mean).clamp(-1, 1)
 
     def error(subject):
-        return float((subject.paint(TEMPLATE, range(n)) - target).square().mean())
+        return float((subject.paint([TEMPLATE], range(n)) - target).square().mean())
 
     coarse, fine = (error(Bipartite(unguided(material, steps), TEMPLATE)) for steps in (10, 60))
     assert fine < 0.1 * coarse
@@ -147,5 +147,5 @@ def test_from_the_inverted_noise_the_source_prompt_paints_the_pictures_again(mat
 def test_from_the_inverted_noise_another_prompt_paints_something_else(material):
     subject = Bipartite(unguided(material, 20), TEMPLATE)
     assert not torch.allclose(
-        subject.paint("an oil painting of {}", range(4)), subject.paint(TEMPLATE, range(4)), atol=1e-2
+        subject.paint(["an oil painting of {}"], range(4)), subject.paint([TEMPLATE], range(4)), atol=1e-2
     )
