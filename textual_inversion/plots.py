@@ -92,11 +92,16 @@ def lines(
             if log_x:
                 axes.set_xscale("log")
             xs = sorted({x for curve in curves.values() for x in curve})
-            axes.set_xticks(xs, [f"{x:g}" for x in xs])
+            axes.set_xticks(xs, [_short(x) for x in xs], fontsize="small")
             axes.minorticks_off()
         if len(next(iter(panels.values()))) > 1:
             row[-1].legend()
         save(drawn, path)
+
+
+def _short(x: float) -> str:
+    """0.5 or 3e-5: the form that takes less room under an axis."""
+    return min(f"{x:g}", np.format_float_scientific(x, trim="-", exp_digits=1), key=len)
 
 
 def bars(path: Path, groups: Mapping[str, Mapping[str, float]], y_label: str) -> None:
