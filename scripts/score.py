@@ -41,6 +41,8 @@ from toyland.sampling import sample_scene
 log = logging.getLogger("score")
 
 COLUMNS = 8
+PHOTOS = 12  # of a toy, and as many of others of its class: can the CLIP tell them apart?
+STRANGERS = (901, 902)  # the seeds of these others
 UNSAID = ("pattern", "plain")  # what has no pattern is not called plain
 SHOWN = 96  # pictures on the sheet at most, those that failed first
 
@@ -138,18 +140,18 @@ def frechet(
     return found
 
 
-def told_apart(clip: Evaluator, photos: int = 12, others: Sequence[int] = (901, 902)) -> dict[str, float]:
+def told_apart(clip: Evaluator) -> dict[str, float]:
     """Does the CLIP know a toy from others of its class? Over the shipped toys: how often two photos of one are more
-    alike than a photo of it and one of another toy, drawn with the seeds `others`; and both mean cosines."""
+    alike than a photo of it and one of another toy; and both mean cosines."""
     found = []
     for concept in concepts.CONCEPTS.values():
         if "color" not in concept.labels:
             continue
-        own = concept.scenes(photos)
-        kind, share = own[0].toy.kind, photos // len(others)
-        strange = [scene for seed in others for scene in concepts.toy_scenes(kind, seed, share)]
+        own = concept.scenes(PHOTOS)
+        kind, share = own[0].toy.kind, PHOTOS // len(STRANGERS)
+        strange = [scene for seed in STRANGERS for scene in concepts.toy_scenes(kind, seed, share)]
         a, b = (clip.embed_images(to_tensor(np.stack([render(s).image for s in some]))) for some in (own, strange))
-        same, other = (a @ a.T)[torch.triu_indices(photos, photos, 1).unbind()], (a @ b.T).flatten()
+        same, other = (a @ a.T)[torch.triu_indices(PHOTOS, PHOTOS, 1).unbind()], (a @ b.T).flatten()
         found.append([(same[:, None] > other).float().mean(), same.mean(), other.mean()])
     share_right, same, other = np.mean(found, axis=0).tolist()
     return {"share": share_right, "cosine_of_one_toy": same, "cosine_of_two": other}

@@ -46,6 +46,8 @@ def test_obedience_counts_only_what_was_asked(score):
     seen = {"class": ["cat", "cat"], "pattern": ["spotted", "spotted"]}
     assert score.obeyed(prompts, seen) == {"class": 0.5, "pattern": 0.0}
     assert score.faults(prompts, seen) == ["spotted", "cat"]
+    alone = [score.Prompt("", {"class": "cat", "companion": "mug"})]
+    assert score.faults(alone, {"class": ["cat"], "companion": [""]}) == ["no companion"]
 
 
 @pytest.mark.integration

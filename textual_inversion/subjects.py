@@ -43,7 +43,14 @@ class Painter:
     batch_size: int = 8
 
     def __call__(self, prompts: Sequence[str], samples: range, embeddings: EmbeddingManager | None = None) -> Tensor:
-        """One picture a prompt, from the noise of these samples, and of these again, if there are more prompts."""
+        """The samples of the first prompt, then those of the next: [len(prompts) * len(samples), 3, H, W]."""
+        repeated = [prompt for prompt in prompts for _ in samples]
+        return self.each(repeated, [*samples] * len(prompts), embeddings)
+
+    def each(
+        self, prompts: Sequence[str], numbers: Sequence[int], embeddings: EmbeddingManager | None = None
+    ) -> Tensor:
+        """One picture a prompt, from the noise of the sample with its number."""
         return generate(
             self.ldm,
             prompts,
@@ -51,7 +58,7 @@ class Painter:
             sampler=self.sampler,
             guidance=self.guidance,
             seed=self.seed,
-            indices=[*samples] * (len(prompts) // len(samples)),
+            indices=numbers,
             batch_size=self.batch_size,
             progress=False,
         )
@@ -94,8 +101,7 @@ class Word:
         self.embeddings = manager_of(self.painter.ldm, [word])
 
     def paint(self, templates: Sequence[str], samples: range) -> Tensor:
-        prompts = [fill(template, self.placeholder) for template in templates for _ in samples]
-        return self.painter(prompts, samples, self.embeddings)
+        return self.painter([fill(template, self.placeholder) for template in templates], samples, self.embeddings)
 
 
 class Captions:
@@ -111,7 +117,8 @@ class Captions:
 
     def paint(self, templates: Sequence[str], samples: range) -> Tensor:
         captions = [self.captions[i % len(self.captions)] for i in samples]
-        return self.painter([fill(template, caption) for template in templates for caption in captions], samples)
+        prompts = [fill(template, caption) for template in templates for caption in captions]
+        return self.painter.each(prompts, [*samples] * len(templates))
 
 
 class PromptOnly:
@@ -121,7 +128,7 @@ class PromptOnly:
         self.painter = material.painter
 
     def paint(self, templates: Sequence[str], samples: range) -> Tensor:
-        return self.painter([without_word(template) for template in templates for _ in samples], samples)
+        return self.painter([without_word(template) for template in templates], samples)
 
 
 class ImageOnly:

@@ -172,7 +172,7 @@ class Grid:
         self.parts(self.evaluation_config(cells[0]))
         wanted = {(c.images, c.first) for c in map(self.evaluation_config, cells)}
         concepts = [self.train_config(cell).concept for cell in cells if cell.learn is not None]
-        for folder, first in wanted | {(c.images, c.first) for c in concepts}:
+        for folder, first in sorted(wanted | {(c.images, c.first) for c in concepts}, key=str):
             load_pictures(Path(folder), 1, first)
 
     def words(self, cells: Sequence[Cell]) -> dict[Cell, Path]:

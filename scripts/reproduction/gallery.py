@@ -81,14 +81,12 @@ def synthesis(
         subject, evaluation = Word(studio.material), studio.evaluation
         photos = evaluation.embed(subject.paint([plain], range(candidates)))
         texts = evaluation.evaluator.embed_texts([without_word(prompt) for prompt in prompts]).cpu()
-        best, asked, coarse = [studio.material.images[0]], [], []
-        for prompt, text in zip(prompts, texts, strict=True):
-            painted = subject.paint([prompt], range(candidates))
-            asked.append(evaluation.embed(painted))
-            best.append(to_uint8(painted)[int((asked[-1] @ text).argmax())])
-            coarse.append(
-                evaluation.embed(studio.painter([fill(prompt, studio.coarse)] * candidates, range(candidates)))
-            )
+        best, asked = [studio.material.images[0]], []
+        painted = subject.paint(prompts, range(candidates)).split(candidates)
+        for pictures, text in zip(painted, texts, strict=True):
+            asked.append(evaluation.embed(pictures))
+            best.append(to_uint8(pictures)[int((asked[-1] @ text).argmax())])
+        coarse = studio.painter([fill(prompt, studio.coarse) for prompt in prompts], range(candidates))
         rows.append(Row(concept, np.stack(best), ["training picture", *(fill(p, "S*") for p in prompts)]))
         numbers = {
             "asked for": {
@@ -96,7 +94,7 @@ def synthesis(
                 "image_similarity": studio.likeness(torch.cat(asked)),
             },
             "plain photo": {"text_similarity": mean_text_similarity([photos] * len(texts), texts)},
-            "coarse word": {"image_similarity": studio.likeness(torch.cat(coarse))},
+            "coarse word": {"image_similarity": studio.likeness(evaluation.embed(coarse))},
         }
         table += [line(figure, studio, row=row, concept=concept, **found) for row, found in numbers.items()]
     return hung(figure, rows, table)
@@ -116,7 +114,7 @@ def style(
         subject, evaluation = Word(studio.material), studio.evaluation
         painted = {
             "styled": subject.paint(prompts, range(samples)).split(samples),
-            "plain": studio.painter([text for text in without for _ in range(samples)], range(samples)).split(samples),
+            "plain": studio.painter(without, range(samples)).split(samples),
         }
         rows += [Row(f"{concept}: training pictures", studio.material.images[: len(prompts)])]
         rows += [Row("in the style of S*", to_uint8(torch.stack([x[0] for x in painted["styled"]])), list(without))]
@@ -156,7 +154,7 @@ def composition(
             b = studios[name]
             both = [LearnedWord("S_a", a.word.vectors), LearnedWord("S_b", b.word.vectors)]
             prompt = template.format(a="S_a", b="S_b")
-            painted = a.painter([prompt] * pictures, range(pictures), manager_of(a.painter.ldm, both))
+            painted = a.painter([prompt], range(pictures), manager_of(a.painter.ldm, both))
             shown.append(to_uint8(painted[:samples]))
             captions += [f"{prompt} ({name})", *[""] * (samples - 1)]
             numbers = {}
@@ -192,7 +190,7 @@ def bias(
     for g in tqdm(guidance, desc="painting", unit="guidance"):
         (studio,) = grid.studios([concept], seeds[0], [f"guidance={g}"]).values()
         painted = {
-            f"before, guidance {g:g}": studio.painter([fill(prompt, with_article(word))] * pictures, range(pictures)),
+            f"before, guidance {g:g}": studio.painter([fill(prompt, with_article(word))], range(pictures)),
             f"after, guidance {g:g}": Word(studio.material).paint([prompt], range(pictures)),
         }
         rows = rows or [Row("training pictures", studio.material.images[:samples])]

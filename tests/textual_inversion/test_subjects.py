@@ -59,6 +59,13 @@ def test_sample_i_is_the_same_whatever_it_is_painted_with(material):
             torch.testing.assert_close(again, painted[samples.start : samples.stop], atol=1e-5, rtol=0)
 
 
+def test_several_templates_are_painted_as_one_by_one(material):
+    templates = [TEMPLATE, "an oil painting of {}"]
+    for subject in subjects(material):
+        alone = [subject.paint([template], range(2, 5)) for template in templates]
+        torch.testing.assert_close(subject.paint(templates, range(2, 5)), torch.cat(alone), atol=1e-5, rtol=0)
+
+
 def test_the_seed_changes_every_picture_that_begins_with_noise(material):
     reseeded = replace(material, painter=replace(material.painter, seed=6))
     for one, other in zip(subjects(material)[:3], subjects(reseeded)[:3], strict=True):
