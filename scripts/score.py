@@ -103,12 +103,17 @@ def obeyed(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str
     return {label: float(np.mean(right)) for label, right in found.items()}
 
 
-def told_right(scenes: RenderedScenes, images: Tensor, classifier: AttributeClassifier) -> dict[str, float]:
-    """How often the classifier is right about `images` [n, 3, H, W] of the scenes, where the truth is known: of the
-    labels that the prompts ask for, so a pattern is one of those that have a name in them."""
+def of_photos(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str, float]:
+    """`obeyed` by those that ask for a photo: a pencil shows no colours, and strokes and tiles break up patterns."""
+    some = [i for i, prompt in enumerate(prompts) if prompt.labels["style"] == "photo"]
+    return obeyed([prompts[i] for i in some], {label: [values[i] for i in some] for label, values in seen.items()})
+
+
+def shown_by(scenes: RenderedScenes, known: Mapping[str, Sequence[str]]) -> list[Prompt]:
+    """What the scenes truly show, as what their pictures must show: of the labels that a classifier has `known`, and
+    that the prompts ask for, so a pattern is one of those that have a name in them."""
     truth = [scenes.labels(i) for i in range(len(scenes))]
-    known = [{k: v for k, v in one.items() if v in classifier.labels[k] and (k, v) != UNSAID} for one in truth]
-    return obeyed([Prompt("", labels) for labels in known], classifier.names(images))
+    return [Prompt("", {k: v for k, v in one.items() if v in known[k] and (k, v) != UNSAID}) for one in truth]
 
 
 def reconstructed(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
@@ -220,16 +225,19 @@ def main(config: DictConfig) -> None:
     renders = to_tensor(scenes.images)
     decoded = reconstructed(ldm.first_stage_model, renders)
     scores: dict[str, Any] = {"autoencoder_psnr": float(psnr(decoded, renders).mean())}
-    scores["classifier_on_renders"] = told_right(scenes, renders, classifier)
-    scores["classifier_on_reconstructions"] = told_right(scenes, decoded, classifier)
+    truth = shown_by(scenes, classifier.labels)
+    for name, images in {"renders": renders, "reconstructions": decoded}.items():
+        seen = classifier.names(images)
+        scores[f"classifier_on_{name}"] = obeyed(truth, seen) | {"photos": of_photos(truth, seen)}
     lists = {"prompts": held_out_prompts(config.held_out, config.seed), "two": prompts_of_two(config.two, config.seed)}
     for name, asked in lists.items():
         prompts = [prompt for prompt in asked for _ in range(config.pictures_each)]
         images = generate(ldm, [prompt.text for prompt in prompts], **options)
         seen = classifier.names(images)
-        scores[name] = obeyed(prompts, seen)
         wrong = faults(prompts, seen)
-        scores[name] |= {"everything": float(np.mean([not fault for fault in wrong]))}
+        scores[name] = obeyed(prompts, seen) | {"everything": float(np.mean([not fault for fault in wrong]))}
+        if name == "prompts":  # the others are all photos
+            scores[name]["photos"] = of_photos(prompts, seen)
         save_sheet(folder / f"{name}.png", sheet_rows(images, prompts, wrong))
     captions = [scenes.caption(i, 0) for i in range(config.frechet)]
     scores["frechet"] = frechet(generate(ldm, captions, **options), renders, decoded, clip, classifier)

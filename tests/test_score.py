@@ -50,6 +50,12 @@ def test_obedience_counts_only_what_was_asked(score):
     assert score.faults(alone, {"class": ["cat"], "companion": [""]}) == ["no companion"]
 
 
+def test_photos_count_alone(score):
+    asked = [score.Prompt("", {"style": style, "pattern": "striped"}) for style in ("photo", "pencil", "photo")]
+    seen = {"style": ["photo", "pencil", "oil"], "pattern": ["striped", "plain", "striped"]}
+    assert score.of_photos(asked, seen) == {"style": 0.5, "pattern": 1.0}
+
+
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 @pytest.mark.filterwarnings("ignore:The .*lr_scheduler.step")
@@ -59,7 +65,8 @@ def test_one_command_gives_every_number_of_the_model_card(run_script, tmp_path):
     assert code == 0, said
     found = json.loads((tmp_path / "score" / "scores.json").read_text())
     assert found["autoencoder_psnr"] > 25
-    assert {"class", "background", "style"} <= found["prompts"].keys() and "companion" in found["two"]
+    assert {"class", "background", "style", "photos"} <= found["prompts"].keys() and "companion" in found["two"]
+    assert found["classifier_on_renders"].keys() >= found["classifier_on_renders"]["photos"].keys() > {"pattern"}
     assert found["frechet"].keys() == {"clip", "classifier"}
     assert {"share", "kept_class"} <= found["inversion"].keys() and found["own_names"]["ratio"] > 0
     assert found["toys_told_apart_by_clip"]["share"] > 0.8
