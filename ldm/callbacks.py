@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from .autoencoder import AutoencoderKL
-from .checkpoint import DROPPED, write_weights
+from .checkpoint import DROPPED, require_only_shards, write_weights
 from .latent_diffusion import LatentDiffusion
 from .sampling import Sampler
 
@@ -71,6 +71,7 @@ class Weights(L.Callback):
     `folder`; without what only its training needs."""
 
     def __init__(self, folder: str) -> None:
+        require_only_shards(folder)
         self.folder = folder
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -1,7 +1,7 @@
 """Weights from and to files. Loading is strict: every name and shape agrees, or an error says which do not."""
 
 import logging
-import shutil
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +17,7 @@ from .weight_files import read_file
 log = logging.getLogger(__name__)
 
 SHARD_BYTES = 15_000_000  # a file that any host of git repositories takes
+_SHARD = re.compile(r"\d+-of-\d+\.safetensors")
 
 # What published files hold beside a model's own tensors: the running average and the loss (discriminator, perceptual
 # network) of the training, and the learned words of the official textual inversion (read those with load_words).
@@ -100,10 +101,12 @@ def _prefix(name: str) -> str:
 
 
 def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
-    """Half-precision safetensors shards in `folder`, which is replaced as a whole."""
+    """Half-precision safetensors shards in `folder`, which is replaced as a whole. Raises ValueError if it holds
+    anything but such shards."""
     folder = Path(folder)
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    require_only_shards(folder)
+    _remove_shards(partial)
     partial.mkdir(parents=True)
     half = {n: (v.half() if v.is_floating_point() else v).contiguous() for n, v in weights.items()}
     shards: list[dict[str, Tensor]] = [{}]
@@ -116,5 +119,21 @@ def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
         size += value.nbytes
     for i, shard in enumerate(shards, start=1):
         save_file(shard, partial / f"{i}-of-{len(shards)}.safetensors")
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove_shards(folder)
     partial.rename(folder)
+
+
+def require_only_shards(folder: str | Path) -> None:
+    """Raises ValueError if `folder` holds what `write_weights` has not written, which would be lost."""
+    for place in (Path(folder), Path(folder).with_name(Path(folder).name + ".partial")):
+        others = [path.name for path in place.iterdir() if not _SHARD.fullmatch(path.name)] if place.is_dir() else []
+        if others:
+            raise ValueError(f"{place} holds {min(others)}, which new weights would replace: choose another folder.")
+
+
+def _remove_shards(folder: Path) -> None:
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if _SHARD.fullmatch(path.name):
+                path.unlink()
+        folder.rmdir()

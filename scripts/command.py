@@ -5,10 +5,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import folders
 import jobs
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
@@ -22,8 +23,8 @@ STOPPED = 143  # the exit code of a process that SIGTERM has ended
 
 def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     """Turns ValueErrors of `main`, also those from within `instantiate`, into `error: <what they say>` and exit code 1,
-    and takes away a run folder that holds nothing yet but its log. In a sweep the others go on, and the job's folder
-    keeps what became of it. HYDRA_FULL_ERROR=1 shows the traceback."""
+    and takes away the run folder, if it has made it and it holds nothing yet but its log. In a sweep the others go on,
+    and the job's folder keeps what became of it. HYDRA_FULL_ERROR=1 shows the traceback."""
 
     @functools.wraps(main)
     def guarded(config: DictConfig) -> None:
@@ -63,7 +64,7 @@ def one_sentence(*runs: Path) -> Iterator[None]:
             raise
         log.error("error: %s", why)
         for run in runs:
-            _remove_if_empty(run)
+            folders.remove_own(run)
         sys.exit(1)
 
 
@@ -101,14 +102,3 @@ def require_weights(node: Any) -> None:
     for key in node:
         if not OmegaConf.is_missing(node, key):
             require_weights(node[key])
-
-
-def _remove_if_empty(run: Path) -> None:
-    files = list(run.iterdir()) if run.is_dir() else []
-    if all(file.suffix == ".log" for file in files):
-        logging.shutdown()
-        for file in files:
-            file.unlink()
-        with suppress(OSError):  # the folder above may hold other runs
-            run.rmdir()
-            run.parent.rmdir()

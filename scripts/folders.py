@@ -1,12 +1,21 @@
-"""Run folders that no two runs share, also where they start in the same second or are started as several processes."""
+"""Run folders that no two runs share, also where they start in the same second or are started as several processes;
+and what of them a process may remove again: only what it has made itself."""
 
+import logging
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-_made: dict[str, str] = {}  # Hydra asks more than once
+_fresh: dict[str, str] = {}  # Hydra asks more than once
+_made: set[Path] = set()  # the folders that this process has made
+_found: set[Path] = set()  # the files that were in its run folder before
 _BATCH_STEP = 1 << 31  # ids from there on are SLURM's own steps, not srun's
 
 
@@ -15,12 +24,54 @@ def fresh(path: str) -> str:
 
     Processes that srun or torchrun has started together get one folder, named for what they share; that of an srun
     step is the same when SLURM queues its job again."""
-    if path not in _made:
+    if path not in _fresh:
         together = _name_of_all()
         folder = Path(path).with_name(together) if together else _first_free(Path(path))
-        folder.mkdir(parents=True, exist_ok=True)
-        _made[path] = str(folder)
-    return _made[path]
+        with suppress(FileExistsError):
+            make(folder)
+        _fresh[path] = str(folder)
+    return _fresh[path]
+
+
+def make(folder: Path) -> None:
+    """Makes the folder and those above it that are missing, and remembers which of them this process has made. Raises
+    FileExistsError if it is there already."""
+    folder = Path(os.path.abspath(folder))
+    for above in reversed(folder.parents):
+        if not above.exists():
+            with suppress(FileExistsError):  # another process was faster
+                above.mkdir()
+                _made.add(above)
+    folder.mkdir()
+    _made.add(folder)
+
+
+class OwnFolders(Callback):
+    """Makes the run folder before Hydra would, so that `remove_own` knows what was there before this process."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        with suppress(OmegaConfBaseException, OSError):  # Hydra meets the same error next, and says so
+            folder = Path(os.path.abspath(config.hydra.run.dir))
+            _found.update(folder.iterdir() if folder.is_dir() else ())
+            make(folder)
+
+
+def remove_own(run: Path) -> None:
+    """Takes away the log that this process has begun in the run folder, then the folder and those above it that it has
+    made, unless anything else is in them."""
+    root = logging.getLogger()
+    logs = {Path(handler.baseFilename) for handler in root.handlers if isinstance(handler, logging.FileHandler)}
+    new = {path for path in run.iterdir() if path not in _found} if run.is_dir() else set()
+    if not new <= logs:
+        return
+    logging.shutdown()
+    for log in new:
+        log.unlink(missing_ok=True)
+    with suppress(OSError):  # another run's files
+        for folder in (run, *run.parents):
+            if folder not in _made:
+                return
+            folder.rmdir()
 
 
 def _first_free(path: Path) -> Path:
@@ -28,7 +79,7 @@ def _first_free(path: Path) -> Path:
     while True:
         candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
         try:
-            candidate.mkdir(parents=True)
+            make(candidate)
             return candidate
         except FileExistsError:
             number += 1

@@ -1,6 +1,7 @@
 """The memory that loading a checkpoint takes."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors.torch import save_file
@@ -28,11 +29,11 @@ def loading(folder: Path, gigabytes: float) -> dict[str, dict[str, float]]:
     weights = _model(layers).state_dict()
     results = {}
     for name in ("model.safetensors", "model.ckpt"):
-        path = folder / name
-        if path.suffix == ".ckpt":
-            torch.save({"state_dict": weights}, path)
-        else:
-            save_file(weights, path)
-        results[name] = in_new_process(_load, path, layers)
-        path.unlink()
+        with TemporaryDirectory(dir=folder) as own:  # beside the user's files, never in their place
+            path = Path(own) / name
+            if path.suffix == ".ckpt":
+                torch.save({"state_dict": weights}, path)
+            else:
+                save_file(weights, path)
+            results[name] = in_new_process(_load, path, layers)
     return results

@@ -168,3 +168,12 @@ def test_missing_weights_are_named(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=f"no weights at .*{name}"):
         pretrained(model(), tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["weights", "weights.partial"])
+def test_a_folder_with_anything_else_in_it_is_not_replaced(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match=r"thesis\.txt, which new weights would replace"):
+        write_weights(tmp_path / "weights", {"w": torch.ones(2)})
+    assert (tmp_path / name / "thesis.txt").read_text() == "years of work"
