@@ -8,10 +8,37 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as L
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 STATE = "last.ckpt"
 SIGNALS = ("SIGTERM", "SIGUSR1")  # of pre-emption and of a time limit that comes near; Windows knows only the first
 AGREE_EVERY = 10  # steps: processes that train together must stop at the same one, and to ask is to wait
+
+
+def read_state(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint of a training holds, on the CPU. Only tensors and plain values are made of it: nothing that it
+    names is imported or run. Raises ValueError for any other file."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle may raise any
+        state = error
+    if not isinstance(state, dict) or "global_step" not in state:
+        why = f" ({type(state).__name__})" if isinstance(state, Exception) else ""
+        raise ValueError(
+            f"{path} is damaged or no checkpoint of a training{why}, and nothing of it was run: remove it or give "
+            f"resume=null to start anew."
+        )
+    return state
+
+
+class StateFiles(TorchCheckpointIO):
+    """How the trainer reads checkpoints: with `read_state`."""
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = True) -> dict[str, Any]:
+        return read_state(path)
 
 
 class Preempted(Exception):
@@ -76,6 +103,6 @@ class Checkpoint(L.Callback):
 
     def write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         partial = self.path.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
+        trainer.save_checkpoint(partial, weights_only=False)  # the optimiser and the callbacks, too
         if trainer.is_global_zero:
             partial.replace(self.path)

@@ -18,7 +18,7 @@ from tracking import Guarded, Track, loggers_of
 from training import alone_in, checkpoint_to_resume, ignore_harmless_warnings
 
 from ldm.latent_diffusion import LatentDiffusion
-from ldm.resumption import Checkpoint
+from ldm.resumption import Checkpoint, StateFiles, read_state
 from textual_inversion.learner import TextualInversion
 from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints, saved_bytes, speaking
 
@@ -45,7 +45,7 @@ def shared(config: DictConfig) -> Any:
 
 
 def _step_of(checkpoint: str | None) -> int:
-    return torch.load(checkpoint, weights_only=False)["global_step"] if checkpoint else 0
+    return read_state(checkpoint)["global_step"] if checkpoint else 0
 
 
 def group(configs: Sequence[DictConfig], max_size: int | None) -> Iterator[tuple[list[int], LatentDiffusion | None]]:
@@ -144,7 +144,7 @@ def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers
         if loggers[i]:
             callbacks.append(OfRun(Track(loggers[i], folders[i]), i))
     callbacks.append(PackCheckpoint(folders, last.every_steps, last.every_minutes))
-    trainer = instantiate(configs[0].trainer, callbacks=callbacks, _convert_="all")
+    trainer = instantiate(configs[0].trainer, callbacks=callbacks, plugins=[StateFiles()], _convert_="all")
     ignore_harmless_warnings()
     try:
         trainer.fit(pack, ckpt_path=_joined(pack, configs))
@@ -157,7 +157,7 @@ def _joined(pack: Pack, configs: Sequence[DictConfig]) -> str | None:
     files = [checkpoint_to_resume(config.resume, Path(config.paths.run)) for config in configs]
     if files[0] is None:
         return None
-    parts = [torch.load(file, weights_only=False) for file in files if file]
+    parts = [read_state(file) for file in files if file]
     path = Path(configs[0].paths.run) / JOINED
     torch.save(join_checkpoints(pack, parts), path)
     log.info("resuming %d runs from step %d", len(parts), parts[0]["global_step"])

@@ -18,7 +18,7 @@ from processes import wanted as processes_wanted
 from tracking import Track, loggers_of
 
 from ldm.checkpoint import pretrained
-from ldm.resumption import STATE, Preempted
+from ldm.resumption import STATE, Preempted, StateFiles
 
 log = logging.getLogger("train")
 
@@ -89,7 +89,7 @@ def fit(config: DictConfig) -> None:
 
 
 def _train(config: DictConfig, module: Any, data: Any, callbacks: list[L.Callback], checkpoint: str | None) -> None:
-    trainer = instantiate(config.trainer, callbacks=callbacks, _convert_="all")
+    trainer = instantiate(config.trainer, callbacks=callbacks, plugins=[StateFiles()], _convert_="all")
     try:
         trainer.fit(module, data, ckpt_path=checkpoint)
     except Preempted as stopped:

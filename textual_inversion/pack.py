@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ldm.data import BatchStream, FixedBatches
-from ldm.resumption import STATE, Checkpoint
+from ldm.resumption import STATE, Checkpoint, read_state
 
 from .learner import TextualInversion
 
@@ -242,9 +242,9 @@ class PackCheckpoint(Checkpoint):
 
     def write(self, trainer: L.Trainer, pl_module: Pack) -> None:
         whole = self.folders[0] / "pack.partial"
-        trainer.save_checkpoint(whole)
+        trainer.save_checkpoint(whole, weights_only=False)
         if trainer.is_global_zero:
-            parts = split_checkpoint(pl_module, torch.load(whole, weights_only=False))
+            parts = split_checkpoint(pl_module, read_state(whole))
             for i in pl_module.still_training():
                 partial = self.folders[i] / "last.partial"
                 torch.save(parts[i], partial)
