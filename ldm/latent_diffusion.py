@@ -9,13 +9,13 @@ import pytorch_lightning as L
 import torch
 from torch import Tensor, nn
 
-from .autoencoder import AutoencoderKL, DiagonalGaussian
 from .conditioning import cross_attention
 from .keyed_random import generator
-from .optimization import constant, with_schedule
+from .modules.autoencoder import AutoencoderKL, DiagonalGaussian
+from .modules.unet import UNet
 from .sampling import Sampler, guided
 from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
-from .unet import UNet
+from .training.optimization import constant, with_schedule
 
 
 @contextmanager

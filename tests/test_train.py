@@ -14,8 +14,8 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from textual_inversion.embedding_file import load_words
 from textual_inversion.learner import TextualInversion
+from textual_inversion.words.file import load_words
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["experiment=cat_toy", "debug=tiny"]

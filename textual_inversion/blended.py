@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ldm.data import to_tensor
 from ldm.sampling import Denoiser, ddim, ddim_step, falling, guided
 from ldm.schedule import q_sample
+from ldm.training.data import to_tensor
 
 from .embedding_manager import EmbeddingManager
-from .subjects import Painter
+from .evaluation.subjects import Painter
 
 
 @torch.no_grad()

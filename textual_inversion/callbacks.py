@@ -13,18 +13,18 @@ import numpy as np
 import pytorch_lightning as L
 from PIL import Image
 
-from ldm.callbacks import save_png, to_uint8
-from ldm.latents import weights_hash
 from ldm.sampling import Sampler
+from ldm.training.callbacks import save_png, to_uint8
+from ldm.training.latents import weights_hash
 
 from .captions import fill
-from .contact_sheet import Row, save_sheet
-from .embedding_file import FILE_NAME, LearnedWord, provenance, save_words, write_whole
-from .evaluation import RESULT, Evaluation
+from .evaluation.evaluation import RESULT, Evaluation
+from .evaluation.subjects import Material, Painter, Word, labels_in
+from .figures.contact_sheet import Row, save_sheet
 from .generation import generate
 from .learner import TextualInversion
 from .pictures import load_pictures
-from .subjects import Material, Painter, Word, labels_in
+from .words.file import FILE_NAME, LearnedWord, provenance, save_words, write_whole
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
-from ldm.clip_text import CLIPTextEncoder
-from ldm.text import UNKNOWN, BERTTextEncoder, WordPiece
+from ldm.modules.clip_text import CLIPTextEncoder
+from ldm.modules.text import UNKNOWN, BERTTextEncoder, WordPiece
 
 log = logging.getLogger(__name__)
 

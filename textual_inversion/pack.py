@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ldm.data import BatchStream, FixedBatches
-from ldm.resumption import STATE, Checkpoint, read_state
+from ldm.training.data import BatchStream, FixedBatches
+from ldm.training.resumption import STATE, Checkpoint, read_state
 
 from .learner import TextualInversion
 

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ldm.autoencoder import AutoencoderKL
-from ldm.clip_text import CLIPTextEncoder
+from ldm.modules.autoencoder import AutoencoderKL
+from ldm.modules.clip_text import CLIPTextEncoder
+from ldm.modules.text import BERTTextEncoder
 from ldm.schedule import elbo_weights
-from ldm.text import BERTTextEncoder
+from tests.parity.case import Case
+from tests.parity.diffusion import PUBLISHED, model_of
+from tests.parity.networks import text_encoder_of
 from textual_inversion.embedding_manager import (
     EmbeddingManager,
     active_vectors,
@@ -16,10 +19,6 @@ from textual_inversion.embedding_manager import (
     published_expansion,
 )
 from textual_inversion.regularization import published_coarse_loss
-
-from .case import Case
-from .diffusion import PUBLISHED, model_of
-from .networks import text_encoder_of
 
 TextEncoder = BERTTextEncoder | CLIPTextEncoder
 

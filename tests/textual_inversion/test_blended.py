@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from ldm.data import to_tensor
 from ldm.sampling import Sampler, conditioned, ddim, ddim_timesteps, dpm_solver
 from ldm.schedule import q_sample
+from ldm.training.data import to_tensor
 from textual_inversion.blended import blended, edit, feathered
-from textual_inversion.embedding_file import LearnedWord
+from textual_inversion.evaluation.subjects import Painter
 from textual_inversion.generation import manager_of
-from textual_inversion.subjects import Painter
+from textual_inversion.words.file import LearnedWord
 
 PROMPTS = ["a photo of S*", "an oil painting of S* on the moon"]
 

@@ -10,16 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from ldm.latents import weights_hash
+from ldm.modules.text import WordPiece
 from ldm.sampling import Sampler
-from ldm.text import WordPiece
+from ldm.training.latents import weights_hash
 from tests.conftest import VOCABULARY
 from textual_inversion.callbacks import ContactSheet, Evaluate, Messages, Previews, SaveWords
-from textual_inversion.clip import SmallCLIP
-from textual_inversion.embedding_file import load_words
-from textual_inversion.evaluation import Evaluation, Prompt, require_same_protocol
+from textual_inversion.evaluation.clip import SmallCLIP
+from textual_inversion.evaluation.evaluation import Evaluation, Prompt, require_same_protocol
+from textual_inversion.evaluation.subjects import Material, Painter, Word
 from textual_inversion.pictures import load_pictures
-from textual_inversion.subjects import Material, Painter, Word
+from textual_inversion.words.file import load_words
 
 # A frozen model is in eval mode, which Lightning takes for an oversight.
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")

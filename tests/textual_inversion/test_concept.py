@@ -6,7 +6,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from scripts.concepts import CONCEPTS
+from launch.concepts import CONCEPTS
 from textual_inversion.concept import SLOT, Concept
 from toyland.captions import VOCABULARY, words
 
@@ -81,4 +81,4 @@ def test_the_concept_configs_make_concepts(tmp_path, name, templates):
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         made = instantiate(compose("run", overrides).concept, _convert_="all")
     kind = name.removesuffix("_toy")
-    assert made == Concept("S*", kind, f"assets/concepts/{name}", tuple(TEMPLATES[templates]), 0.005, seed=3)
+    assert made == Concept("S*", kind, f"{ROOT}/assets/concepts/{name}", tuple(TEMPLATES[templates]), 0.005, seed=3)

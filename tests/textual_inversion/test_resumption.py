@@ -6,8 +6,8 @@ import pytest
 import pytorch_lightning as L
 import torch
 
-from ldm.callbacks import MetricsTable
-from ldm.resumption import Checkpoint, Preempted
+from ldm.training.callbacks import MetricsTable
+from ldm.training.resumption import Checkpoint, Preempted
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 

@@ -1,0 +1,167 @@
+"""Renders the concepts that come with the project for inversion, with their ground truth beside them: toys that no name
+stands for, styles that no painter has, and doctors of every look.
+
+python scripts/concepts.py                       # five pictures of each, into assets/concepts
+python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from textual_inversion.words.file import write_whole
+from toyland.attributes import HAIRS, SKINS, Scene, Style, Toy
+from toyland.captions import describe, words
+from toyland.dataset import truth
+from toyland.names import concept_toy
+from toyland.render import render
+from toyland.sampling import sample_scene, sample_style, sample_toy
+
+from . import PROJECT
+
+FOLDER = PROJECT / "assets" / "concepts"
+SHIPPED, MOST = 5, 25
+TRUTH = "concept.json"
+# Where toys are seen. The moon and the beach are left for the words to put them there.
+PLACES = ("studio", "meadow", "table", "forest", "snow")
+CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # how much they say, in how many words at most
+
+
+@dataclass(frozen=True)
+class Concept:
+    """So many `scenes` that show it; `labels` are those of `truth` that every picture of it shares."""
+
+    scenes: Callable[[int], list[Scene]]
+    labels: tuple[str, ...]
+
+
+def toy_scenes(kind: str, seed: int, count: int) -> list[Scene]:
+    """Photos of a toy that no name stands for."""
+    return photos_of(concept_toy(np.random.default_rng(seed), kind), seed, count)
+
+
+def photos_of(toy: Toy, seed: int, count: int) -> list[Scene]:
+    """Photos of the toy alone, unclothed and whole. Fewer scenes are the first of more."""
+    rng = np.random.default_rng((seed, 1))
+    return [_alone(rng, toy, PLACES[i % len(PLACES)]) for i in range(count)]
+
+
+def style_scenes(style: str, seed: int, count: int) -> list[Scene]:
+    """Pictures of anything anywhere by one painter."""
+    painter = sample_style(np.random.default_rng(seed), style)
+    rng = np.random.default_rng((seed, 1))
+    return [sample_scene(rng, style=painter, named=0.0) for _ in range(count)]
+
+
+def doctor_scenes(seed: int, count: int) -> list[Scene]:
+    """Doctors, every skin as often as every other, every hair, too, where training shows mostly one look."""
+    rng = np.random.default_rng(seed)
+    skins, hairs = tuple(SKINS), tuple(HAIRS)
+    scenes = []
+    for i in range(count):
+        look = {"skin": skins[i % len(skins)], "hair": hairs[(i + i // len(skins)) % len(hairs)]}
+        doctor = replace(sample_toy(rng, "doctor"), **look)
+        scenes.append(_alone(rng, doctor, PLACES[i % len(PLACES)]))
+    return scenes
+
+
+def _alone(rng: np.random.Generator, toy: Toy, place: str) -> Scene:
+    while True:
+        scene = sample_scene(rng, toy=toy, background=place, style=Style(), view="normal")
+        if scene.clothing is None and scene.companion is None and _is_whole(scene):
+            return scene
+
+
+def _is_whole(scene: Scene) -> bool:
+    """Whether the picture's edge cuts nothing off."""
+    mask = render(scene).mask
+    return not (mask[[0, -1]].any() or mask[:, [0, -1]].any())
+
+
+def _toy(kind: str, seed: int) -> Concept:
+    return Concept(partial(toy_scenes, kind, seed), ("class", "color", "pattern"))
+
+
+# Seeds chosen by eye: two clearly different colours and a pattern, proportions or a stroke of its own.
+CONCEPTS = {
+    "cat_toy": _toy("cat", 35),
+    "teapot_toy": _toy("teapot", 84),
+    "owl_toy": _toy("owl", 69),
+    "dog_toy": _toy("dog", 108),
+    "rabbit_toy": _toy("rabbit", 104),
+    "elephant_toy": _toy("elephant", 102),
+    "robot_toy": _toy("robot", 113),
+    "car_toy": _toy("car", 124),
+    "mushroom_toy": _toy("mushroom", 109),
+    "duck_toy": _toy("duck", 126),
+    "bear_toy": _toy("bear", 112),
+    "oil_style": Concept(partial(style_scenes, "oil", 1), ("style",)),
+    "pencil_style": Concept(partial(style_scenes, "pencil", 4), ("style",)),
+    "mosaic_style": Concept(partial(style_scenes, "mosaic", 1), ("style",)),
+    "watercolor_style": Concept(partial(style_scenes, "watercolor", 2), ("style",)),
+    "comic_style": Concept(partial(style_scenes, "comic", 3), ("style",)),
+    "pixel_style": Concept(partial(style_scenes, "pixel", 5), ("style",)),
+    "doctors": Concept(partial(doctor_scenes, 11), ("class",)),
+}
+
+
+def captions(toy: Toy, kind: str) -> list[str]:
+    """Up to five different phrases that say of the toy what people would, for `kind` in CAPTIONS."""
+    detail, longest = CAPTIONS[kind]
+    rng, phrases = np.random.default_rng(0), list[str]()
+    for _ in range(1000):
+        phrase = describe(toy, rng, detail)
+        if len(words(phrase)) <= longest and phrase not in phrases:
+            phrases.append(phrase)
+        if len(phrases) == SHIPPED:
+            break
+    return phrases
+
+
+def ground_truth(name: str, count: int = SHIPPED) -> dict:
+    """Every attribute of the concept's scenes, as JSON values, and the labels that they share."""
+    scenes = CONCEPTS[name].scenes(count)
+    labels = {label: truth(scenes[0])[label] for label in CONCEPTS[name].labels}
+    return {"name": name, "labels": labels, "pictures": [asdict(scene) for scene in scenes]}
+
+
+def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
+    for index, scene in enumerate(scenes):
+        file = BytesIO()
+        Image.fromarray(render(scene).image).save(file, "PNG", optimize=True)
+        write_whole(folder / f"{index:02d}.png", file.getvalue())
+
+
+def write(name: str, folder: Path, count: int = SHIPPED) -> None:
+    """`folder`/00.png, 01.png, ..., 128 x 128; of a toy short.txt and long.txt, too, what people would call it, one
+    phrase a line; last of all concept.json. Each file is replaced as a whole: another command may be reading them."""
+    scenes = CONCEPTS[name].scenes(count)
+    save_pictures(scenes, folder)
+    if "color" in CONCEPTS[name].labels:
+        for kind in CAPTIONS:
+            lines = "\n".join(captions(scenes[0].toy, kind))
+            write_whole(folder / f"{kind}.txt", f"{lines}\n".encode())
+    text = json.dumps(ground_truth(name, count), indent=2)
+    write_whole(folder / TRUTH, f"{text}\n".encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Render the project's own concepts.")
+    parser.add_argument("names", nargs="*", default=list(CONCEPTS), metavar="name", help=f"of {', '.join(CONCEPTS)}")
+    parser.add_argument("--count", type=int, default=SHIPPED, help=f"pictures of each, 1 to {MOST} (%(default)s)")
+    parser.add_argument("--into", type=Path, default=FOLDER, help="folder (%(default)s)")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(CONCEPTS)
+    if unknown:
+        parser.error(f"no concept is called {', '.join(sorted(unknown))}: give some of {', '.join(CONCEPTS)}")
+    if not 1 <= arguments.count <= MOST:
+        parser.error(f"--count {arguments.count}: give 1 to {MOST}")
+    for name in arguments.names:
+        write(name, arguments.into / name, arguments.count)
