@@ -1,7 +1,6 @@
 """Textual inversion (Gal et al. 2022, eq. 2): v* = argmin_v E ||eps - eps_theta(z_t, t, c_theta(y))||^2, everything but
 v frozen. One concept or many at once: the samples of a batch never mix, so each concept's gradient is its own."""
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,9 +21,8 @@ from .captions import caption, fill, own_word
 from .concept import Concept
 from .direction import back_to_sphere, keep_to_tangent
 from .embedding_manager import EmbeddingManager, active_vectors, initial_vectors
+from .objective import CompiledLosses, GraphedLosses, Objective, sample_losses
 from .pictures import load_pictures
-
-log = logging.getLogger(__name__)
 
 _VALIDATION = 1 << 31  # a step that no training reaches: the key of the fixed draws that validate
 _OWN_WORDS = _VALIDATION - 1  # and that of the pictures' own words' start
@@ -33,36 +31,6 @@ _OWN_WORDS = _VALIDATION - 1  # and that of the pictures' own words' start
 def concept_identity(concept: Concept) -> dict[str, Any]:
     """What a checkpoint must agree about with the training that goes on from it."""
     return {name: getattr(concept, name) for name in ("placeholder", "initializer", "num_vectors", "seed")}
-
-
-def sample_losses(ldm: LatentDiffusion, rows: Tensor, z_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-    """eq. 2 for each sample [b], from its embedded caption, rows [b, n, width]."""
-    return ldm.losses(z_0, ldm.cond_stage_model.encode(rows), t, eps)
-
-
-class CompiledLosses:
-    """`sample_losses`, compiled. Some builds of the compiler have lost or bent gradients without a word, so the first
-    batch goes both ways, and where they disagree everything stays as it was."""
-
-    def __init__(self) -> None:
-        self.losses = torch.compile(sample_losses)
-        self.checked = False
-
-    def __call__(self, ldm: LatentDiffusion, rows: Tensor, *sample: Tensor) -> Tensor:
-        if not self.checked and rows.requires_grad:
-            self._check(ldm, rows, *sample)
-        return self.losses(ldm, rows, *sample)
-
-    def _check(self, ldm: LatentDiffusion, rows: Tensor, *sample: Tensor) -> None:
-        rows = rows.detach().requires_grad_()
-        plain, compiled = (
-            torch.autograd.grad(losses(ldm, rows, *sample).sum(), rows)[0] for losses in (sample_losses, self.losses)
-        )
-        off = float((compiled - plain).norm() / plain.norm())
-        if not off < (1e-3 if ldm.unet.dtype == torch.float32 else 5e-2):  # also where it is not a number
-            log.warning("torch.compile bends the gradient here by %.2g: training goes on without it.", off)
-            self.losses = sample_losses
-        self.checked = True
 
 
 class TextualInversion(L.LightningModule):
@@ -89,7 +57,7 @@ class TextualInversion(L.LightningModule):
         self.strict_loading = False  # the frozen model is not in the checkpoint
         self._ddp_params_and_buffers_to_ignore = [f"ldm.{name}" for name in ldm.state_dict()]  # only v* is shared
         self.ldm, self.frozen_dtype = ldm.eval().requires_grad_(False), frozen_dtype
-        self.objective = CompiledLosses() if compiled else sample_losses
+        self.objective: Objective = CompiledLosses() if compiled else sample_losses
         self.concepts = tuple(concepts)
         self.batch_size, self.weight_decay, self.validation_draws = batch_size, weight_decay, validation_draws
         text = ldm.cond_stage_model
@@ -150,6 +118,8 @@ class TextualInversion(L.LightningModule):
         the autoencoder makes room for the training, until a preview asks for it."""
         self.moments = [torch.stack([self._encode(x) for x in to_tensor(p.images)]) for p in self.pictures]
         self.ldm.first_stage_model.cpu()
+        if self.device.type == "cuda" and not isinstance(self.objective, GraphedLosses):
+            self.objective = GraphedLosses(self.objective)
 
     def _encode(self, x: Tensor) -> Tensor:
         posterior = self.ldm.encode_first_stage(torch.stack([x, x.flip(-1)]).to(self.device))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ldm.training.data import to_tensor
-from textual_inversion.learner import sample_losses
+from textual_inversion.objective import sample_losses
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 
