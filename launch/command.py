@@ -3,11 +3,13 @@
 import functools
 import logging
 import os
+import re
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,7 +21,8 @@ from . import folders, jobs
 
 log = logging.getLogger("command")
 
-STOPPED = 143  # the exit code of a process that SIGTERM has ended
+INTERRUPTED = 130  # the exit code of a process that Ctrl-C has ended
+STATE = "last.ckpt"  # ldm.training.resumption's, which is torch
 
 
 def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
@@ -35,7 +38,7 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
                 require_weights(config)
                 main(config)
             return
-        with jobs.recorded(folder, jobs.own_overrides()), said_in_log():
+        with sweep_stopped(), jobs.recorded(folder, jobs.own_overrides()), said_in_log():
             require_weights(config)
             main(config)
 
@@ -53,13 +56,20 @@ def mistake(error: Exception) -> str | None:
 
 @contextmanager
 def one_sentence(*runs: Path) -> Iterator[None]:
-    """What `command` does about a mistake; `runs` are the folders to take away."""
+    """What `command` does about a mistake or Ctrl-C; `runs` are the folders to take away."""
     try:
         yield
+    except KeyboardInterrupt:
+        goes_on = [f"; to go on: {going_on(run, sys.argv[1:])}" for run in runs if (run / STATE).is_file()]
+        log.info("stopped by Ctrl-C%s", "".join(goes_on))
+        for run in runs:
+            folders.remove_own(run)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if type(error).__name__ == "Preempted":
-            log.info("%s; the same command goes on", error)
-            sys.exit(STOPPED)
+            for run in runs:
+                log.info("to go on: %s", going_on(run, [a for a in sys.argv[1:] if not a.startswith("resume=")]))
+            sys.exit(cast(Any, error).exit_code)
         why = mistake(error)
         if why is None:
             raise
@@ -67,6 +77,39 @@ def one_sentence(*runs: Path) -> Iterator[None]:
         for run in runs:
             folders.remove_own(run)
         sys.exit(1)
+
+
+def going_on(run: Path, arguments: Sequence[str]) -> str:
+    """The command that goes on in the folder `run`, to be pasted into a shell that is where this process is."""
+    place = shorter(run)
+    if not re.fullmatch(r"[A-Za-z0-9_./:-]+", place):  # Hydra would not take it bare
+        place = "'" + place.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    more = f"hydra.run.dir={place}"
+    if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ:
+        return f"the same command with {shlex.quote(more)}"
+    return this_command(*(a for a in arguments if not a.startswith("hydra.run.dir=")), more)
+
+
+def this_command(*arguments: str) -> str:
+    """This script with these arguments, run by the same Python, to be pasted into a shell."""
+    return shlex.join([shorter(sys.executable or "python"), shorter(sys.argv[0]), *arguments])
+
+
+def shorter(path: str | Path) -> str:
+    """Relative, if it lies below the current folder."""
+    path = Path(path)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+@contextmanager
+def sweep_stopped() -> Iterator[None]:
+    """A signal to the process that runs a whole sweep stops that: no other job begins."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ == "Preempted" and jobs.sweeper == os.getpid():
+            sys.exit(cast(Any, error).exit_code)
+        raise
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 JOB, SWEEP = "job.json", "sweep.json"
 RESUME = "sweep.resume="
+sweeper: int | None = None  # the process that launches the jobs of a sweep
 SLURM_KILLS_WITHIN = 120.0  # seconds
 
 
@@ -83,6 +84,9 @@ def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
         yield
     except Preempted as error:
         write("stopped", str(error))
+        raise
+    except KeyboardInterrupt:
+        write("stopped", "stopped by Ctrl-C")
         raise
     except BaseException as error:
         write("failed", str(error) or type(error).__name__)

@@ -12,7 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from . import jobs
-from .command import said_in_log
+from .command import said_in_log, sweep_stopped
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class PackedLauncher(Launcher):
         """A pack that fails takes no other with it."""
         from . import packs
 
-        with suppress(jobs.JobFailed), ExitStack() as stack:
+        with suppress(jobs.JobFailed), sweep_stopped(), ExitStack() as stack:
             for own, config in zip(resolved, configs, strict=True):
                 overrides = list(filter_overrides(config.hydra.overrides.task))
                 stack.enter_context(jobs.recorded(Path(own.paths.run), overrides))

@@ -21,7 +21,7 @@ from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints
 from .command import require_weights
 from .processes import wanted
 from .tracking import Guarded, Track, loggers_of
-from .training import alone_in, checkpoint_to_resume, ignore_harmless_warnings
+from .training import alone_in, checkpoint_to_resume, ignore_harmless_warnings, interruptible
 
 log = logging.getLogger("packs")
 
@@ -148,7 +148,8 @@ def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers
     trainer = instantiate(configs[0].trainer, callbacks=callbacks, plugins=[StateFiles()], _convert_="all")
     ignore_harmless_warnings()
     try:
-        trainer.fit(pack, ckpt_path=_joined(pack, configs))
+        with interruptible():
+            trainer.fit(pack, ckpt_path=_joined(pack, configs))
     finally:
         (folders[0] / JOINED).unlink(missing_ok=True)
 

@@ -44,7 +44,7 @@ def run_together(config: DictConfig, count: int) -> None:
     settings = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, max_restarts=0, monitor_interval=0.2,
         rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1",
-        signals_to_handle=",".join(name for name in (*SIGNALS, "SIGINT") if hasattr(signal, name)),
+        signals_to_handle=",".join(name for name in SIGNALS if hasattr(signal, name)),
     )  # fmt: skip
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     try:

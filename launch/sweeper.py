@@ -14,6 +14,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import open_dict
 
 from . import jobs
+from .command import INTERRUPTED, this_command
 
 log = logging.getLogger(__name__)
 
@@ -42,22 +43,29 @@ class Unfinished:
         left = [number for number in every if not self._finished(number, every[number])]
         if len(left) < len(every):
             log.info("%d of %d jobs are finished already", len(every) - len(left), len(every))
-        error = ""
+        error, code = "", 1
+        jobs.sweeper = os.getpid()
         if left:
             named = [[*job_overrides[n - initial_job_idx], f"hydra.sweep.subdir={n}"] for n in left]
             try:
                 self.launcher.launch(named, initial_job_idx=initial_job_idx)
+            except KeyboardInterrupt:
+                code = INTERRUPTED
+            except SystemExit as stop:
+                if not isinstance(stop.code, int):
+                    raise
+                code = stop.code
             except Exception as failure:
                 error = f"{type(failure).__name__}: {failure}"
-        self._report(every, error)
+        self._report(every, error, code)
         return []
 
     def _finished(self, number: int, overrides: list[str]) -> bool:
         job = jobs.job_in(self.folder / str(number))
         return job is not None and job.state == "finished" and job.overrides == overrides
 
-    def _report(self, every: dict[int, list[str]], error: str) -> None:
-        """The last lines of a sweep, and its exit code."""
+    def _report(self, every: dict[int, list[str]], error: str, code: int) -> None:
+        """The last lines of a sweep, and its exit code if something is not finished."""
         if any((self.folder / str(number) / RESULT).is_file() for number in every):
             from . import sweep_report  # matplotlib and torch: where there is something to draw
 
@@ -73,6 +81,6 @@ class Unfinished:
             lines.append(f"  the launcher ended with {error}")
         if lines:
             log.error("%d of %d jobs are not finished:\n%s", len(lines) - bool(error), len(every), "\n".join(lines))
-            log.error("to run them: python scripts/train.py sweep.resume=%s", os.path.relpath(self.folder))
-            sys.exit(1)
+            log.error("to run them: %s", this_command(f"sweep.resume={os.path.relpath(self.folder)}"))
+            sys.exit(code)
         log.info("all %d jobs are finished: %s", len(every), os.path.relpath(self.folder))

@@ -1,6 +1,7 @@
 """A job: from its resolved config to a finished training, in one process or in several that train together."""
 
 import logging
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,10 +93,24 @@ def fit(config: DictConfig) -> None:
 def _train(config: DictConfig, module: Any, data: Any, callbacks: list[L.Callback], checkpoint: str | None) -> None:
     trainer = instantiate(config.trainer, callbacks=callbacks, plugins=[StateFiles()], _convert_="all")
     try:
-        trainer.fit(module, data, ckpt_path=checkpoint)
+        with interruptible():
+            trainer.fit(module, data, ckpt_path=checkpoint)
     except Preempted as stopped:
         log.info("%s", stopped)
         leave_to_slurm(ask_again=stopped.by == "SIGUSR1")
+        raise
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C before the first step and after the last is a KeyboardInterrupt, where Lightning would leave with code 1
+    and be deaf to the next."""
+    try:
+        yield
+    except SystemExit as left:
+        if isinstance(left.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
         raise
 
 

@@ -12,7 +12,8 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 STATE = "last.ckpt"
-SIGNALS = ("SIGTERM", "SIGUSR1")  # of pre-emption and of a time limit that comes near; Windows knows only the first
+# Of pre-emption, of Ctrl-C, and of a time limit that comes near, which Windows does not know.
+SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
 AGREE_EVERY = 10  # steps: processes that train together must stop at the same one, and to ask is to wait
 
 
@@ -45,13 +46,18 @@ class Preempted(Exception):
     """Training ends before its last step, because a signal, whose name is `by`, asked for it; the state is saved."""
 
     def __init__(self, by: str, where: str) -> None:
-        super().__init__(f"stopped {where}, by {by}; the state is saved")
-        self.by = by
+        super().__init__(by, where)
+        self.by, self.where = by, where
+        self.exit_code = 128 + (signal.SIGINT if by == "SIGINT" else signal.SIGTERM)
+
+    def __str__(self) -> str:
+        return f"stopped {self.where}, by {'Ctrl-C' if self.by == 'SIGINT' else self.by}; the state is saved"
 
 
 class Checkpoint(L.Callback):
     """`folder`/last.ckpt, every `every_steps` steps, every `every_minutes` minutes and at the end; and at a signal,
-    after which training ends with `Preempted`. A file is replaced whole or not at all."""
+    after which training ends with `Preempted`. A second Ctrl-C ends the process at once. A file is replaced whole or
+    not at all."""
 
     def __init__(self, folder: str, every_steps: int, every_minutes: float = 10.0) -> None:
         self.path = Path(folder) / STATE
@@ -67,6 +73,8 @@ class Checkpoint(L.Callback):
 
     def _tell(self, number: int, *_: Any) -> None:
         self.told = signal.Signals(number).name
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """A step that a validation follows is done only after that: it would be left out by who goes on from here."""
@@ -94,7 +102,10 @@ class Checkpoint(L.Callback):
         return trainer.global_step % AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(wish, all=False)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """From here on Ctrl-C interrupts: no step is left to be finished."""
         self._save(trainer, pl_module)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _save(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.global_step != self._saved_step:

@@ -115,14 +115,14 @@ def test_after_the_death_of_any_process_the_same_command_ends_in_the_same_vector
 
 
 @pytest.mark.parametrize("processes", ["one", "two"])
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-def test_told_to_stop_it_saves_its_state_and_goes_on_bit_for_bit(alone, together, tmp_path, name, processes):
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGUSR1", 143), ("SIGINT", 130)])
+def test_told_to_stop_it_saves_its_state_and_goes_on_bit_for_bit(alone, together, tmp_path, name, code, processes):
     shape = TWO if processes == "two" else ["module.batch_size=4"]
     job = [*shape, f"hydra.run.dir={tmp_path}", "callbacks.checkpoint.every_steps=10"]
     process = start(*job)
     wait_for(tmp_path / "last.ckpt", process)
     process.send_signal(getattr(signal, name))
-    assert process.wait(timeout=60) == 143
+    assert process.wait(timeout=60) == code
     step = torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"]
     assert 10 <= step < STEPS and f"stopped at step {step}, by" in (tmp_path / "train.log").read_text()
     assert train(*job).returncode == 0
