@@ -22,5 +22,9 @@ def measure(config: DictConfig) -> None:
     record = {"case": case, "settings": settings, "hardware": hardware(), "results": results}
     (folder / "results.json").write_text(json.dumps(record, indent=2))
     for name, values in results.items():
-        log.info("%s: %s", name, ", ".join(f"{key} {value:,.3g}" for key, value in values.items()))
+        log.info(
+            "%s: %s",
+            name,
+            ", ".join(f"{key} {value:,.3g}" for key, value in values.items() if isinstance(value, float)),
+        )
     log.info("%s", os.path.relpath(folder / "results.json"))

@@ -76,8 +76,11 @@ def inversion_step(ldm: LatentDiffusion, images: Tensor, ids: Tensor, learning_r
     return step
 
 
-def painter(ldm: LatentDiffusion, picture_side: int) -> Callable[[list[str], int, float], object]:
-    """LDMTextToImagePipeline with the same weights: (prompts, steps, guidance) -> pictures."""
+def painter(
+    ldm: LatentDiffusion, picture_side: int, autocast: bool = False
+) -> Callable[[list[str], int, float], object]:
+    """LDMTextToImagePipeline with the same weights: (prompts, steps, guidance) -> pictures; in float32, or under
+    torch's autocast to bfloat16."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMTextToImagePipeline
@@ -87,6 +90,8 @@ def painter(ldm: LatentDiffusion, picture_side: int) -> Callable[[list[str], int
         return SimpleNamespace(input_ids=ldm.cond_stage_model.tokenize(texts))
 
     model = parts(ldm, picture_side)
+    decode = model.vqvae.decode
+    model.vqvae.decode = lambda z, **_: SimpleNamespace(sample=decode(z).sample.float())  # numpy has no bfloat16
     pipeline = LDMTextToImagePipeline(
         vqvae=model.vqvae.eval(),
         bert=model.bert.eval(),
@@ -97,6 +102,7 @@ def painter(ldm: LatentDiffusion, picture_side: int) -> Callable[[list[str], int
     pipeline.set_progress_bar_config(disable=True)
 
     def paint(prompts: list[str], steps: int, guidance: float) -> object:
-        return pipeline(prompts, num_inference_steps=steps, guidance_scale=guidance, output_type="np")
+        with torch.autocast(ldm.device.type, torch.bfloat16, enabled=autocast):
+            return pipeline(prompts, num_inference_steps=steps, guidance_scale=guidance, output_type="np")
 
     return paint

@@ -87,3 +87,19 @@ def test_readme_says_what_the_benchmarks_measured():
         f"to the contact sheet of `experiment=cat_toy` | | {measured('startup')['contact sheet']['seconds']:.0f} |"
         in readme
     )
+
+
+def test_the_published_sizes_are_measured(tmp_path):
+    settings = ["+debug=tiny", "case.steps=1", "case.pictures=1", "case.sampling_steps=2", "case.batches=[1]"]
+    results = measure(tmp_path, "case=true_scale", *settings, "case.packs=[2]")
+    assert not [row for row in results.values() if "error" in row or "skipped" in row]
+    assert {"ours, plain", "ours, whole loop", "ours, sampling", "diffusers", "diffusers, sampling"} < set(results)
+    assert results["ours, whole loop, pack of 2"]["ms_a_concept"] * 2 == results["ours, whole loop, pack of 2"]["ms"]
+
+
+def test_what_has_no_time_left_is_skipped_and_what_fails_does_not_stop_the_others(tmp_path):
+    broken = ["+debug=tiny", "case.steps=1", "case.packs=[]", "case.batches=[]", "case.pictures=1"]
+    results = measure(tmp_path / "a", "case=true_scale", *broken, "case.sampling_steps=5000")
+    assert "ValueError" in results["ours, sampling"]["error"] and results["diffusers"]["ms"] > 0
+    skipped = measure(tmp_path / "b", "case=true_scale", *broken, "case.minutes=0")
+    assert set(map(str, skipped.values())) == {"{'skipped': 'no time was left'}"}
