@@ -10,13 +10,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from textual_inversion.words.file import write_whole
+from ldm.files import write_whole
+from ldm.images import save_png
 from toyland.attributes import HAIRS, SKINS, Scene, Style, Toy
 from toyland.captions import describe, words
 from toyland.dataset import truth
@@ -134,9 +133,7 @@ def ground_truth(name: str, count: int = SHIPPED) -> dict:
 
 def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
     for index, scene in enumerate(scenes):
-        file = BytesIO()
-        Image.fromarray(render(scene).image).save(file, "PNG", optimize=True)
-        write_whole(folder / f"{index:02d}.png", file.getvalue())
+        save_png(folder / f"{index:02d}.png", render(scene).image, optimize=True)
 
 
 def write(name: str, folder: Path, count: int = SHIPPED) -> None:

@@ -16,8 +16,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ldm.files import write_whole
 from ldm.weights.family import OF_WIDTH
-from textual_inversion.words.file import LearnedWord, find_file, load_words, save_words, write_whole
+from textual_inversion.words.file import LearnedWord, find_file, load_words, save_words
 from textual_inversion.words.formats import a1111, diffusers, official
 
 log = logging.getLogger("embeddings")

@@ -10,13 +10,12 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from ldm.files import write_json
 from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion.evaluation.evaluation import RESULT, Evaluation, require_same_protocol, summary
 from textual_inversion.evaluation.subjects import Material, Painter, labels_in
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord, load_words
-
-from .jobs import write_json
 
 log = logging.getLogger("evaluate")
 

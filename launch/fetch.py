@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from safetensors.torch import save_file
 
+from ldm.files import replacing
 from ldm.weights.checkpoint import pretrained
 from ldm.weights.download import Unreachable, download, require_space
 
@@ -65,9 +66,8 @@ def convert(config_name: str, weights: Path, target: Path) -> None:
     """Loads strictly into the model and writes the published names to one safetensors file, whole or not at all."""
     log.info("converting %s ...", weights)
     model = pretrained(built(config_name), weights)
-    partial = target.with_suffix(".partial")
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial, {"format": "pt"})
-    partial.replace(target)
+    with replacing(target) as partial:
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial, {"format": "pt"})
 
 
 def fetch(config: DictConfig) -> None:

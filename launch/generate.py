@@ -8,9 +8,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
-from ldm.training.callbacks import save_png, to_uint8
-from ldm.training.latents import weights_hash
-from textual_inversion.figures.contact_sheet import Row, save_sheet
+from ldm.images import save_png, to_uint8
+from ldm.weights.fingerprint import weights_hash
+from textual_inversion.figures.sheets import Row, save_sheet
 from textual_inversion.generation import generate, manager_of, require_placeholders
 from textual_inversion.words.file import load_words
 

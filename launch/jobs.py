@@ -17,6 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ldm.files import write_json
+
 JOB, SWEEP = "job.json", "sweep.json"
 RESUME = "sweep.resume="
 sweeper: int | None = None  # the process that launches the jobs of a sweep
@@ -42,14 +44,6 @@ class Job:
     error: str = ""
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    partial.replace(path)
 
 
 def job_in(folder: Path) -> Job | None:

@@ -14,14 +14,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
+from ldm.files import write_json
+from ldm.images import to_tensor, to_uint8
 from ldm.modules.autoencoder import AutoencoderKL, psnr
-from ldm.training.callbacks import to_uint8
-from ldm.training.data import to_tensor
 from textual_inversion.evaluation.classifier import AttributeClassifier
 from textual_inversion.evaluation.evaluation import summary
 from textual_inversion.evaluation.evaluator import Evaluator
 from textual_inversion.evaluation.metrics import frechet_distance
-from textual_inversion.figures.contact_sheet import Row, save_sheet
+from textual_inversion.figures.sheets import Row, save_sheet
 from textual_inversion.generation import generate
 from toyland.attributes import BACKGROUNDS, COMPANIONS, STYLES
 from toyland.captions import with_article
@@ -31,7 +31,6 @@ from toyland.render import render
 from toyland.sampling import sample_scene
 
 from . import concepts
-from .jobs import write_json
 from .reproduction.cells import Cell, Grid, quoted
 
 log = logging.getLogger("score")

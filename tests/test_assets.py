@@ -7,9 +7,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from ldm.images import to_tensor
 from ldm.modules.autoencoder import psnr
 from ldm.sampling import Sampler
-from ldm.training.data import to_tensor
 from textual_inversion.evaluation.zero_shot import zero_shot
 from textual_inversion.generation import generate
 from toyland.attributes import BACKGROUNDS

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ldm.images import to_tensor
 from ldm.sampling import Denoiser, ddim, ddim_step, falling, guided
 from ldm.schedule import q_sample
-from ldm.training.data import to_tensor
 
 from .embedding_manager import EmbeddingManager
 from .evaluation.subjects import Painter

@@ -1,7 +1,6 @@
 """What an inversion leaves behind: the word, previews over the steps, the contact sheet, and a last line that says
 where."""
 
-import json
 import logging
 import os
 import shlex
@@ -13,18 +12,19 @@ import numpy as np
 import pytorch_lightning as L
 from PIL import Image
 
+from ldm.files import write_json
+from ldm.images import save_png, to_uint8
 from ldm.sampling import Sampler
-from ldm.training.callbacks import save_png, to_uint8
-from ldm.training.latents import weights_hash
+from ldm.weights.fingerprint import weights_hash
 
 from .captions import fill
 from .evaluation.evaluation import RESULT, Evaluation
 from .evaluation.subjects import Material, Painter, Word, labels_in
-from .figures.contact_sheet import Row, save_sheet
+from .figures.sheets import Row, save_sheet
 from .generation import generate
 from .learner import TextualInversion
 from .pictures import load_pictures
-from .words.file import FILE_NAME, LearnedWord, provenance, save_words, write_whole
+from .words.file import FILE_NAME, LearnedWord, provenance, save_words
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class Evaluate(L.Callback):
             images = load_pictures(folder, pictures.images.shape[1]).images
             result = evaluation(Word(Material(painter, word, folder, images)), painter, images, labels_in(folder))
             name = f"_{i}.".join(RESULT.split(".")) if i else RESULT
-            write_whole(self.folder / name, json.dumps(result, indent=2).encode())
+            write_json(self.folder / name, result)
 
 
 class Messages(L.Callback):

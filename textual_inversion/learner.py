@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ldm.images import to_tensor
 from ldm.keyed_random import generator
 from ldm.latent_diffusion import LatentDiffusion
-from ldm.training.data import BatchStream, FixedBatches, to_tensor
+from ldm.training.data import BatchStream, FixedBatches
 
 from .captions import caption, fill, own_word
 from .concept import Concept

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ldm.files import replacing
 from ldm.training.data import BatchStream, FixedBatches
 from ldm.training.resumption import STATE, Checkpoint, read_state
 
@@ -246,9 +247,8 @@ class PackCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             parts = split_checkpoint(pl_module, read_state(whole))
             for i in pl_module.still_training():
-                partial = self.folders[i] / "last.partial"
-                torch.save(parts[i], partial)
-                partial.replace(self.folders[i] / STATE)
+                with replacing(self.folders[i] / STATE) as partial:
+                    torch.save(parts[i], partial)
             whole.unlink()
 
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
+from ldm.images import save_png
 from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion.concept import Concept
 from textual_inversion.learner import TextualInversion
@@ -18,10 +17,9 @@ from .timing import device, interleaved
 
 def copies(pictures: Path, side: int, folder: Path, count: int) -> Path:
     """`folder` with as many files as asked for, of the same few pictures."""
-    folder.mkdir(parents=True)
     images = load_pictures(pictures, side).images
     for i in range(count):
-        Image.fromarray(images[i % len(images)]).save(folder / f"{i:02d}.png")
+        save_png(folder / f"{i:02d}.png", images[i % len(images)])
     return folder
 
 

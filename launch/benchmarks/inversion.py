@@ -12,8 +12,8 @@ import pytorch_lightning as L
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
-from ldm.training.data import to_tensor
 from textual_inversion.concept import Concept
 from textual_inversion.learner import TextualInversion
 

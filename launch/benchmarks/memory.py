@@ -7,7 +7,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from ldm.training.data import to_tensor
+from ldm.images import to_tensor
 
 from . import theirs
 from .inversion import pack_of, train

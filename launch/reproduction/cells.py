@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
+from ldm.files import write_json
+from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
-from ldm.training.data import to_tensor
 from ldm.training.resumption import Preempted
 from textual_inversion.evaluation.classifier import AttributeClassifier
 from textual_inversion.evaluation.evaluation import RESULT, Evaluation
@@ -31,7 +32,6 @@ from toyland.captions import with_article
 from .. import packs
 from ..command import require_weights
 from ..evaluate import built, evaluated, keep, material_of
-from ..jobs import write_json
 from .hashes import evaluation_hash, train_hash
 
 log = logging.getLogger("reproduce")

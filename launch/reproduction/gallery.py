@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ldm.training.callbacks import to_uint8
-from ldm.training.data import to_tensor
+from ldm.images import to_tensor, to_uint8
 from textual_inversion.blended import edit
 from textual_inversion.captions import fill
 from textual_inversion.evaluation.claims import Verdict
 from textual_inversion.evaluation.classifier import AttributeClassifier
 from textual_inversion.evaluation.metrics import text_similarity
 from textual_inversion.evaluation.subjects import Captions, Word, without_word
-from textual_inversion.figures import plots
-from textual_inversion.figures.contact_sheet import Row
+from textual_inversion.figures import plots, sheets
+from textual_inversion.figures.sheets import Row
 from textual_inversion.generation import manager_of
 from textual_inversion.words.file import LearnedWord
 from toyland.captions import with_article
@@ -37,7 +36,7 @@ def line(figure: Figure, studio: Studio, *others: Studio, **numbers: Any) -> dic
 
 def hung(figure: Figure, rows: Sequence[Row], table: Table) -> list[Verdict]:
     """Writes the figure and its numbers."""
-    plots.sheet(figure.path, rows)
+    sheets.save_figure(figure.path, rows)
     return figure.judged(table)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ldm.files import replacing, write_json, write_whole
 from textual_inversion.evaluation.claims import Interval, Verdict, greater, judged
-from textual_inversion.words.file import write_whole
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,8 @@ def write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
     """As CSV, the whole file or nothing; numbers have six digits."""
     columns = list(dict.fromkeys(column for line in table for column in line))
     rows = [[_cell(line.get(column)) for column in columns] for line in table]
-    partial = path.with_suffix(".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([columns, *rows])
-    partial.replace(path)
 
 
 def _cell(value: Any) -> Any:
@@ -109,8 +106,7 @@ def forget_claims(folder: Path, name: str) -> None:
 
 def write_claims(folder: Path, name: str, verdicts: Sequence[Verdict]) -> None:
     """`folder`/<name>.claims.json, and claims.md over all figures that have such a file there."""
-    content = json.dumps([asdict(verdict) for verdict in verdicts], indent=2)
-    write_whole(_claims_file(folder, name), content.encode())
+    write_json(_claims_file(folder, name), [asdict(verdict) for verdict in verdicts])
     _write_overview(folder)
 
 

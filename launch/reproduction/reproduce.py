@@ -12,8 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from tqdm import tqdm
 
+from ldm.files import write_json
+
 from .. import concepts
-from ..jobs import write_json
 from .cells import CellFailed, Grid
 from .hashes import settings_hash
 from .report import Figure, forget_claims, write_claims

@@ -4,33 +4,14 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as L
-from PIL import Image
-from torch import Tensor
 
+from ..files import replacing
+from ..images import save_png, tile, to_uint8
 from ..latent_diffusion import LatentDiffusion
 from ..modules.autoencoder import AutoencoderKL
 from ..sampling import Sampler
 from ..weights.checkpoint import DROPPED, require_only_shards, write_weights
-
-
-def to_uint8(x: Tensor) -> np.ndarray:
-    """[b, 3, H, W] in [-1, 1] -> uint8 [b, H, W, 3], clipped."""
-    return ((x.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-
-
-def grid(rows: list[np.ndarray], gap: int = 2) -> np.ndarray:
-    """Rows of pictures, each uint8 [n, H, W, 3], on one white sheet; a short row ends in white."""
-    width = max(len(row) for row in rows)
-    framed = [np.pad(row, ((0, width - len(row)), (0, gap), (0, gap), (0, 0)), constant_values=255) for row in rows]
-    return np.concatenate([np.concatenate(list(row), axis=1) for row in framed], axis=0)
-
-
-def save_png(path: Path, image: np.ndarray) -> None:
-    """Write uint8 [H, W, 3] RGB."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
 
 
 class ReconstructionGrid(L.Callback):
@@ -45,7 +26,7 @@ class ReconstructionGrid(L.Callback):
         if batch_idx == 0:
             x = batch["image"][: self.count]
             reconstruction = pl_module.decode(pl_module.encode(x).mean)
-            sheet = grid([to_uint8(x), to_uint8(reconstruction)])
+            sheet = tile([to_uint8(x), to_uint8(reconstruction)])
             save_png(self.folder / f"reconstructions-{trainer.global_step:06d}.png", sheet)
 
 
@@ -63,7 +44,7 @@ class SampleGrid(L.Callback):
             c, z_T = pl_module.cond_stage_model(self.prompts), pl_module.noise(0, range(len(self.prompts)))
             images = to_uint8(pl_module.sample(c, z_T, self.sampler, self.guidance))
             rows = [images[i : i + self.columns] for i in range(0, len(images), self.columns)]
-            save_png(self.folder / f"samples-{trainer.global_step:06d}.png", grid(rows))
+            save_png(self.folder / f"samples-{trainer.global_step:06d}.png", tile(rows))
 
 
 class Weights(L.Callback):
@@ -113,10 +94,7 @@ class MetricsTable(L.Callback):
 
     def _write(self) -> None:
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with replacing(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in self.rows)
-        partial.replace(self.path)

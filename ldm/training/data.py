@@ -8,10 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pytorch_lightning as L
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
+from ..images import to_tensor
 from ..keyed_random import numpy_generator
 
 Batch = dict[str, Any]
@@ -42,11 +41,6 @@ class Masked(Protocol):
     """Pictures of which it is known where the figure is: boolean [H, W]."""
 
     def mask(self, index: int) -> np.ndarray: ...
-
-
-def to_tensor(images: np.ndarray) -> Tensor:
-    """uint8 [n, H, W, 3] -> float32 [n, 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 @lru_cache(maxsize=4)

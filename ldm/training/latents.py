@@ -1,8 +1,6 @@
 """Training data of the diffusion model: every picture's posterior moments, computed once by the frozen first stage."""
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,11 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from ..files import replacing, write_json
+from ..images import to_tensor
 from ..modules.autoencoder import AutoencoderKL
-from .data import Batch, CaptionedData, CaptionedImages, FixedBatches, Labelled, Masked, epoch_indices, to_tensor
+from ..weights.fingerprint import weights_hash
+from .data import Batch, CaptionedData, CaptionedImages, FixedBatches, Labelled, Masked, epoch_indices
 
 
 @torch.no_grad()
@@ -22,16 +23,6 @@ def moments(first_stage: AutoencoderKL, images: np.ndarray) -> np.ndarray:
     # Channels last: twice as fast on CPUs, too, where nothing runs backwards.
     posterior = first_stage.encode(to_tensor(images).to(first_stage.device, memory_format=torch.channels_last))
     return torch.stack([posterior.mean, posterior.std], dim=1).half().cpu().numpy()
-
-
-def weights_hash(module: torch.nn.Module) -> str:
-    """A fingerprint of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        # as bytes: NumPy knows no bfloat16
-        content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(name.encode() + content.numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 Told = dict[str, list[Any]]  # the key of an encoder of conditions -> one value a picture
@@ -81,16 +72,14 @@ class LatentData(CaptionedData):
         identity = {"count": count, "first_stage": weights_hash(self.first_stage), "pictures": source.identity}
         path, record = self.folder / f"{name}.npy", self.folder / f"{name}.json"
         if not record.exists() or json.loads(record.read_text()) != identity:
-            self.folder.mkdir(parents=True, exist_ok=True)
             shape = (count, *moments(self.first_stage, source.images[:1]).shape[1:])
-            partial = self.folder / f"{name}.partial.npy"  # a training that reads the old table keeps it
-            table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-            for i in tqdm(range(0, count, batch_size), desc=f"encoding {name} pictures", unit="batch"):
-                table[i : i + batch_size] = moments(self.first_stage, source.images[i : min(i + batch_size, count)])
-            table.flush()
-            record.unlink(missing_ok=True)  # no record ever vouches for another table
-            os.replace(partial, path)
-            record.write_text(json.dumps(identity))
+            with replacing(path) as partial:  # a training that reads the old table keeps it
+                table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+                for i in tqdm(range(0, count, batch_size), desc=f"encoding {name} pictures", unit="batch"):
+                    table[i : i + batch_size] = moments(self.first_stage, source.images[i : min(i + batch_size, count)])
+                table.flush()
+                record.unlink(missing_ok=True)  # no record ever vouches for another table
+            write_json(record, identity)
         return np.load(path, mmap_mode="r")
 
     def _batch(self, table: np.ndarray, source: CaptionedImages, indices: np.ndarray, draw: int) -> Batch:

@@ -11,6 +11,8 @@ import pytorch_lightning as L
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from ..files import replacing
+
 STATE = "last.ckpt"
 # Of pre-emption, of Ctrl-C, and of a time limit that comes near, which Windows does not know.
 SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
@@ -113,7 +115,13 @@ class Checkpoint(L.Callback):
             self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 
     def write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        partial = self.path.with_suffix(".partial")
-        trainer.save_checkpoint(partial, weights_only=False)  # the optimiser and the callbacks, too
-        if trainer.is_global_zero:
-            partial.replace(self.path)
+        save_state(trainer, self.path)
+
+
+def save_state(trainer: L.Trainer, path: Path) -> None:
+    """Writes the weights, the optimiser and the callbacks. Every process must call it; the first one writes."""
+    if not trainer.is_global_zero:
+        trainer.save_checkpoint(path, weights_only=False)
+        return
+    with replacing(path) as partial:
+        trainer.save_checkpoint(partial, weights_only=False)

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..files import put_in_place
 from .diffusers_layout import is_diffusers_folder, read_diffusers
 from .family import describe_family
 from .reading import read_file
@@ -120,7 +121,7 @@ def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
     for i, shard in enumerate(shards, start=1):
         save_file(shard, partial / f"{i}-of-{len(shards)}.safetensors")
     _remove_shards(folder)
-    partial.rename(folder)
+    put_in_place(partial, folder)
 
 
 def require_only_shards(folder: str | Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from ..files import put_in_place
 from ..latent_diffusion import LatentDiffusion
 from ..modules.attention import SpatialTransformer
 from ..modules.autoencoder import AutoencoderKL
@@ -145,4 +146,4 @@ def save_pipeline(folder: Path, ldm: LatentDiffusion) -> None:
     for name, config in configs.items():
         (partial / name).parent.mkdir(parents=True, exist_ok=True)
         (partial / name).write_text(json.dumps(config, indent=2), encoding="utf-8")
-    partial.rename(folder)
+    put_in_place(partial, folder)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..files import put_in_place
+
 log = logging.getLogger(__name__)
 
 _PIECE = 1 << 20
@@ -56,7 +58,7 @@ def download(urls: Sequence[str], path: Path, sha256: str | None = None) -> Path
             log.warning("%s", faults[-1])
             continue
         log.info("%s: sha256 %s%s", path, found, "" if sha256 else " (none is published to compare it with)")
-        partial.replace(path)
+        put_in_place(partial, path)
         return path
     raise Unreachable("; ".join(faults))
 

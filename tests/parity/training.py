@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ldm.training.data import to_tensor
+from ldm.images import to_tensor
 from ldm.training.ema import EMA
 from ldm.training.optimization import published_cosine, published_linear
 from tests.parity.case import Case

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from ldm.images import to_tensor
 from ldm.sampling import Sampler, conditioned, ddim, ddim_timesteps, dpm_solver
 from ldm.schedule import q_sample
-from ldm.training.data import to_tensor
 from textual_inversion.blended import blended, edit, feathered
 from textual_inversion.evaluation.subjects import Painter
 from textual_inversion.generation import manager_of

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ldm.modules.text import WordPiece
 from ldm.sampling import Sampler
-from ldm.training.latents import weights_hash
+from ldm.weights.fingerprint import weights_hash
 from tests.conftest import VOCABULARY
 from textual_inversion.callbacks import ContactSheet, Evaluate, Messages, Previews, SaveWords
 from textual_inversion.evaluation.clip import SmallCLIP

@@ -6,7 +6,7 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping
 
 from ldm.training.callbacks import MetricsTable
-from ldm.training.latents import weights_hash
+from ldm.weights.fingerprint import weights_hash
 from textual_inversion.callbacks import SaveWords
 from textual_inversion.pack import OfRun, Pack, join_checkpoints, split_checkpoint
 from textual_inversion.words.file import load_words

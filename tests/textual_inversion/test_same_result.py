@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from ldm.training.data import to_tensor
+from ldm.images import to_tensor
 from textual_inversion.objective import sample_losses
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")

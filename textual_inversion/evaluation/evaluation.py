@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ldm.training.data import to_tensor
-from ldm.training.latents import weights_hash
+from ldm.images import to_tensor
+from ldm.weights.fingerprint import weights_hash
 
 from ..concept import SLOT
 from .classifier import AttributeClassifier

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler, conditioned, ddim, ddim_invert
-from ldm.training.data import to_tensor
 
 from ..captions import fill
 from ..concept import SLOT

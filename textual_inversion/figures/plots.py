@@ -1,8 +1,7 @@
 """The figures' one style: readable in print, in colour and without; PNG and PDF."""
 
 import logging
-import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ldm.files import replacing
+
 from ..evaluation.claims import Interval
-from .contact_sheet import Row
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -44,12 +44,10 @@ def figure(width: float = 5.5, height: float = 4.0):
 
 def save(drawn: Figure, path: Path) -> None:
     """`path`.png and `path`.pdf, each whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "pdf"):
-        partial = path.with_name(f"{path.name}.{kind}.partial")
-        # Without a date the same numbers make the same file.
-        drawn.savefig(partial, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {})
-        partial.replace(path.with_name(f"{path.name}.{kind}"))
+        with replacing(path.with_name(f"{path.name}.{kind}")) as partial:
+            # Without a date the same numbers make the same file.
+            drawn.savefig(partial, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {})
 
 
 def scatter(
@@ -118,30 +116,6 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, float]], y_label: str) ->
         axes.set_xticks(np.arange(len(names)), names, rotation=30, ha="right")
         axes.set_ylabel(y_label)
         axes.legend()
-        save(drawn, path)
-
-
-def sheet(path: Path, rows: Sequence[Row], side: float = 0.95) -> None:
-    """Rows of pictures, each under its title, with captions below where it has them; `side` in inches."""
-    margin, title, line = 0.05, 0.2, 0.085
-    wrapped = [[textwrap.fill(caption, int(24 * side)) for caption in row.captions] for row in rows]
-    below = [max((1 + text.count("\n") for text in row if text), default=0) * line for row in wrapped]
-    width = max(len(row.images) for row in rows) * (side + margin) + margin
-    height = sum(title + side + text + margin for text in below)
-    with figure(width, height) as drawn:
-        drawn.set_layout_engine("none")
-        top = height
-        for row, captions, text in zip(rows, wrapped, below, strict=True):
-            bottom = top - title - side
-            drawn.text(margin / width, (bottom + side + 0.05) / height, row.title, fontsize=7, va="bottom")
-            for i, image in enumerate(row.images):
-                left = margin + i * (side + margin)
-                axes = drawn.add_axes((left / width, bottom / height, side / width, side / height))
-                axes.imshow(image, interpolation="nearest")
-                axes.axis("off")
-                if captions:
-                    drawn.text(left / width, (bottom - 0.02) / height, captions[i], fontsize=5, va="top")
-            top = bottom - text - margin
         save(drawn, path)
 
 

@@ -3,7 +3,6 @@ Words of other tools are read, too (`embedding_formats`)."""
 
 import json
 import logging
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ldm.files import write_whole
 from ldm.weights.family import OF_WIDTH
 from ldm.weights.file_kind import file_kind
 
@@ -76,20 +76,6 @@ def save_words(path: Path, words: Sequence[LearnedWord]) -> None:
     metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "words": json.dumps(origins, allow_nan=False)}
     content = save({word.placeholder: word.vectors for word in words}, metadata)
     write_whole(Path(path), content)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file, the whole or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_words(path: Path, width: int | None = None, fingerprint: str | None = None) -> tuple[LearnedWord, ...]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ldm.training.callbacks import MetricsTable, ReconstructionGrid, SampleGrid, Weights, grid, save_png, to_uint8
-from ldm.training.data import to_tensor
+from ldm.images import to_tensor
+from ldm.training.callbacks import MetricsTable, ReconstructionGrid, SampleGrid, Weights
 from ldm.weights.checkpoint import read_weights
 
 
@@ -24,32 +24,6 @@ def trainer(step: int = 0, sanity_checking: bool = False, **metrics: float) -> S
 def read(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def test_pictures_survive_the_way_to_tensors_and_back():
-    images = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
-    assert (to_uint8(to_tensor(images)) == images).all()
-    assert to_uint8(torch.tensor([-3.0, 3.0, 0.0]).view(1, 3, 1, 1)).tolist() == [[[[0, 255, 128]]]]
-
-
-def test_a_grid_holds_every_picture_in_its_place_on_white():
-    rng = np.random.default_rng(0)
-    rows = [rng.integers(0, 255, (n, 4, 6, 3), dtype=np.uint8) for n in (3, 3, 1)]
-    sheet = grid(rows, gap=2)
-    assert sheet.shape == (3 * 6, 3 * 8, 3)
-    places = np.ones(sheet.shape[:2], dtype=bool)
-    for i, row in enumerate(rows):
-        for j, picture in enumerate(row):
-            place = np.s_[6 * i : 6 * i + 4, 8 * j : 8 * j + 6]
-            assert (sheet[place] == picture).all()
-            places[place] = False
-    assert (sheet[places] == 255).all()
-
-
-def test_a_picture_is_saved_losslessly_in_a_folder_that_need_not_exist(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    save_png(tmp_path / "a" / "b.png", image)
-    assert (np.asarray(Image.open(tmp_path / "a" / "b.png")) == image).all()
 
 
 def test_the_table_has_a_row_every_so_many_steps_and_at_each_validation(tmp_path):

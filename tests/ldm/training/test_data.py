@@ -7,26 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from ldm.images import to_tensor
 from ldm.training import data
-from ldm.training.data import (
-    BatchStream,
-    ContrastiveData,
-    LabelledData,
-    PictureData,
-    epoch_indices,
-    to_tensor,
-    val_batches,
-)
+from ldm.training.data import BatchStream, ContrastiveData, LabelledData, PictureData, epoch_indices, val_batches
 
 
 def batches(source, seed: int = 0, crop: int | None = None) -> PictureData:
     return PictureData(source, source, batch_size=4, val_size=5, crop=crop, seed=seed)
-
-
-def test_uint8_becomes_minus_one_to_one():
-    x = to_tensor(np.array([[[[0, 255, 51]]]], dtype=np.uint8))
-    assert x.shape == (1, 3, 1, 1) and x.dtype == torch.float32
-    torch.testing.assert_close(x.flatten(), torch.tensor([-1.0, 1.0, -0.6]))
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(12, 4), (10, 4), (7, 3), (3, 8), (1, 2)])

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from ldm.images import to_tensor
 from ldm.modules.text import WordPiece
 from ldm.sampling import Sampler
-from ldm.training.data import to_tensor
 from tests.conftest import VOCABULARY
 from textual_inversion.evaluation.classifier import AttributeClassifier
 from textual_inversion.evaluation.clip import SmallCLIP

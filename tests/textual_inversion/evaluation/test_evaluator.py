@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from ldm.training.data import to_tensor
+from ldm.images import to_tensor
 from textual_inversion.evaluation.evaluator import OPENAI_MEAN, OPENAI_STD, Evaluator, pretrained_clip
 
 SIDE = 16

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ldm.images import to_tensor
 from ldm.sampling import Sampler, dpm_solver
-from ldm.training.data import to_tensor
 from textual_inversion.evaluation.subjects import (
     Bipartite,
     Captions,

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from textual_inversion.evaluation.claims import Interval
-from textual_inversion.figures.contact_sheet import Row
-from textual_inversion.figures.plots import COLORS, MARKERS, bars, figure, lines, save, scatter, sheet
+from textual_inversion.figures.plots import COLORS, MARKERS, bars, figure, lines, save, scatter
+from textual_inversion.figures.sheets import Row, save_figure
 
 NEAR = Interval(0.5, 0.4, 0.6)
 OPEN = Interval(0.3, -math.inf, math.inf)  # of too few concepts
@@ -28,7 +28,7 @@ DRAWN = {
     "lines_over_decades": lambda path: lines(path, {"text": {"rate": {1e-4: NEAR, 1e-2: NEAR}}}, "rate", log_x=True),
     "bars": lambda path: bars(path, {"before": {"pale": 0.9, "dark": 0.1}, "after": {"tan": 0.5}}, "share"),
     "bars_of_many": lambda path: bars(path, {str(i): {"pale": i / 9} for i in range(9)}, "share"),
-    "sheet": lambda path: sheet(path, [Row("some", pictures(3), ["a", "b", "c"]), Row("one", pictures(1))]),
+    "sheet": lambda path: save_figure(path, [Row("some", pictures(3), ["a", "b", "c"]), Row("one", pictures(1))]),
 }
 
 

@@ -1,4 +1,4 @@
-"""One picture that says whether inversion worked: what was shown, what was learned, and the word in new sentences."""
+"""Rows of pictures under titles: a contact sheet, which says whether an inversion worked, and a figure for print."""
 
 import textwrap
 from collections.abc import Sequence
@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from ldm.files import replacing
+
+from .plots import figure, save
 
 _MARGIN, _GAP, _TITLE, _LINE = 12, 4, 24, 14  # pixels
 _LETTERS_PER_PIXEL = 0.16  # of the small font
@@ -46,7 +50,29 @@ def contact_sheet(rows: Sequence[Row], side: int = 160) -> Image.Image:
 
 def save_sheet(path: Path, rows: Sequence[Row]) -> None:
     """The sheet as a PNG, written whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    contact_sheet(rows).save(partial, format="PNG")
-    partial.replace(path)
+    with replacing(path) as partial:
+        contact_sheet(rows).save(partial, format="PNG")
+
+
+def save_figure(path: Path, rows: Sequence[Row], side: float = 0.95) -> None:
+    """The rows in the figures' style, as `path`.png and `path`.pdf; `side` in inches."""
+    margin, title, line = 0.05, 0.2, 0.085
+    wrapped = [[textwrap.fill(caption, int(24 * side)) for caption in row.captions] for row in rows]
+    below = [max((1 + text.count("\n") for text in row if text), default=0) * line for row in wrapped]
+    width = max(len(row.images) for row in rows) * (side + margin) + margin
+    height = sum(title + side + text + margin for text in below)
+    with figure(width, height) as drawn:
+        drawn.set_layout_engine("none")
+        top = height
+        for row, captions, text in zip(rows, wrapped, below, strict=True):
+            bottom = top - title - side
+            drawn.text(margin / width, (bottom + side + 0.05) / height, row.title, fontsize=7, va="bottom")
+            for i, image in enumerate(row.images):
+                left = margin + i * (side + margin)
+                axes = drawn.add_axes((left / width, bottom / height, side / width, side / height))
+                axes.imshow(image, interpolation="nearest")
+                axes.axis("off")
+                if captions:
+                    drawn.text(left / width, (bottom - 0.02) / height, captions[i], fontsize=5, va="top")
+            top = bottom - text - margin
+        save(drawn, path)

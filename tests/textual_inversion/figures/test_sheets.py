@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from textual_inversion.figures.contact_sheet import Row, contact_sheet, save_sheet
+from textual_inversion.figures.sheets import Row, contact_sheet, save_sheet
 
 SIDE = 32
 
