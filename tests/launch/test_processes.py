@@ -103,7 +103,7 @@ def test_after_the_death_of_any_process_the_same_command_ends_in_the_same_vector
     job = [*TWO, f"hydra.run.dir={tmp_path}"]
     process = start(*job)
     wait_for(tmp_path / "last.ckpt", process)
-    ranks = [child for child in psutil.Process(process.pid).children() if "rank.py" in " ".join(child.cmdline())]
+    ranks = [child for child in psutil.Process(process.pid).children() if "launch.rank" in " ".join(child.cmdline())]
     ranks.sort(key=lambda child: int(child.environ()["RANK"]))
     assert len(ranks) == 2
     {"the command": process, "rank 0": ranks[0], "rank 1": ranks[1]}[victim].kill()
