@@ -45,7 +45,7 @@ def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
 def built(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
     """The model and its judges, where there is a GPU on it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    ldm = instantiate(config.module.ldm, _convert_="all").frozen(instantiate(config.module.frozen_dtype))
+    ldm = instantiate(config.module.ldm, _convert_="all").freeze(instantiate(config.module.frozen_dtype))
     return ldm.to(device), instantiate(config.protocol, _convert_="all").to(device)
 
 

@@ -27,7 +27,7 @@ def paint(config: DictConfig) -> None:
     paths, prompts = as_list(config.word), as_list(config.prompt)
     ldm = instantiate(config.module.ldm, _convert_="all")
     width, fingerprint = ldm.cond_stage_model.width, weights_hash(ldm.cond_stage_model)
-    ldm = ldm.frozen(instantiate(config.module.frozen_dtype)).to("cuda" if torch.cuda.is_available() else "cpu")
+    ldm = ldm.freeze(instantiate(config.module.frozen_dtype)).to("cuda" if torch.cuda.is_available() else "cpu")
     words = [word for path in paths for word in load_words(Path(path), width, fingerprint)]
     embeddings = manager_of(ldm, words)
     require_placeholders(prompts, embeddings)

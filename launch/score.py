@@ -210,7 +210,7 @@ def sheet_rows(images: Tensor, prompts: Sequence[Prompt], wrong: Sequence[str]) 
 def score(config: DictConfig) -> None:
     """The command: all scores of the model card, with their pictures, in the run folder."""
     folder = Path(config.paths.run)
-    ldm = instantiate(config.ldm, _convert_="all").frozen()
+    ldm = instantiate(config.ldm, _convert_="all").freeze()
     clip = instantiate(config.evaluator, _convert_="all").eval()
     classifier = instantiate(config.classifier, _convert_="all").eval()
     scenes = instantiate(config.pictures.val)

@@ -40,18 +40,18 @@ def edit(
         raise ValueError(f"edits are blended in steps of DDIM, not of {painter.sampler.solve.__name__}: sampler=ddim.")
     x = to_tensor(image[None]).to(ldm.device)
     c = embeddings.encode(ldm.cond_stage_model, prompts)
-    eps = guided(ldm.eps, c, ldm.cond_stage_model([ldm.cond_stage_model.nothing]), painter.guidance)
+    eps = guided(ldm.eps, c, ldm.cond_stage_model([ldm.cond_stage_model.unconditional]), painter.guidance)
     z_init = ldm.encode_first_stage(x).mean.expand(len(prompts), -1, -1, -1)
     under = torch.from_numpy(mask)[None, None].float().to(ldm.device)
     small = F.adaptive_max_pool2d(under, z_init.shape[-2:])  # what is masked in part is repainted
     timesteps = painter.sampler.spacing(painter.sampler.steps, len(ldm.alpha_bar))
     z = blended(eps, ldm.noise(painter.seed, range(len(prompts))), z_init, small[0, 0], ldm.alpha_bar, timesteps)
     painted = ldm.decode_first_stage(z).clamp(-1.0, 1.0)
-    share = feathered(under, x.shape[-1] // z_init.shape[-1])
+    share = feather(under, x.shape[-1] // z_init.shape[-1])
     return torch.where(under > 0, share * painted + (1.0 - share) * x, x).cpu()
 
 
-def feathered(mask: Tensor, width: int) -> Tensor:
+def feather(mask: Tensor, width: int) -> Tensor:
     """The mask [1, 1, H, W] as a ramp within it: 1 / width at its edge, 1 from `width` pixels on."""
     smaller = [mask]
     for _ in range(width - 1):

@@ -112,7 +112,7 @@ class TextualInversion(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Before the model goes to the device: in half precision it takes half the room."""
-        self.ldm.frozen(self.frozen_dtype)
+        self.ldm.freeze(self.frozen_dtype)
 
     def on_fit_start(self) -> None:
         """Encode every picture and its mirror image once: per concept, moments [n, flip, mean and std, c, h, w]. Then

@@ -22,7 +22,7 @@ def sampling(
     guidance: float,
     rounds: int,
 ) -> dict[str, dict[str, float]]:
-    ldm = ldm.frozen().to(device())
+    ldm = ldm.freeze().to(device())
     paint, prompts = theirs.painter(ldm, image_size), [prompt] * pictures
 
     def ours(sampler: Sampler) -> list[float]:

@@ -178,7 +178,7 @@ class Bench:
 
     def sampling(self, pictures: int, steps: int) -> Row:
         """Seconds to sample and to decode that many pictures with guidance."""
-        ldm = self.build().frozen(torch.bfloat16)
+        ldm = self.build().freeze(torch.bfloat16)
         z_T = ldm.noise(0, range(pictures))
         t = torch.zeros(pictures, dtype=torch.long, device=ldm.device)
 

@@ -99,7 +99,7 @@ class CLIPTextEncoder(L.LightningModule):
     `inner` is the width inside the feed-forward layers. `vocabulary` is the folder of the tokenizer's files; it is
     opened by the first use of `tokenizer`, so a model can be built, counted and loaded without it."""
 
-    key, nothing = "caption", ""
+    condition_key, unconditional = "caption", ""
 
     def __init__(
         self,

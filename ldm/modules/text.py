@@ -128,7 +128,7 @@ class BERTTextEncoder(L.LightningModule):
     counted and loaded without it.
     """
 
-    key, nothing = "caption", ""
+    condition_key, unconditional = "caption", ""
 
     def __init__(
         self,

@@ -25,27 +25,27 @@ def moments(first_stage: AutoencoderKL, images: np.ndarray) -> np.ndarray:
     return torch.stack([posterior.mean, posterior.std], dim=1).half().cpu().numpy()
 
 
-Told = dict[str, list[Any]]  # the key of an encoder of conditions -> one value a picture
+Conditions = dict[str, list[Any]]  # the encoder's condition_key -> one value a picture
 
 
-def captions(source: CaptionedImages, indices: Iterable[int], draw: int) -> Told:
+def captions(source: CaptionedImages, indices: Iterable[int], draw: int) -> Conditions:
     """What people say of the pictures."""
     return {"caption": [source.caption(i, draw) for i in indices]}
 
 
-def classes(source: Labelled, indices: Iterable[int], draw: int) -> Told:
+def classes(source: Labelled, indices: Iterable[int], draw: int) -> Conditions:
     """The class of each picture's figure."""
     return {"class": [source.labels(i)["class"] for i in indices]}
 
 
-def masks(source: Masked, indices: Iterable[int], draw: int) -> Told:
+def masks(source: Masked, indices: Iterable[int], draw: int) -> Conditions:
     """Where the figure is."""
     return {"mask": [source.mask(i) for i in indices]}
 
 
 class LatentData(CaptionedData):
-    """Batches {"mean", "std" [b, c, h, w]} and what `told` adds about the pictures. The moments of `train` and of the
-    first `val_size` of `val` are kept in `folder` and made anew when the first stage changes."""
+    """Batches {"mean", "std" [b, c, h, w]} and the `conditions` of the pictures. The moments of `train` and of the first
+    `val_size` of `val` are kept in `folder` and made anew when the first stage changes."""
 
     def __init__(
         self,
@@ -57,10 +57,10 @@ class LatentData(CaptionedData):
         val_size: int = 512,
         seed: int = 0,
         num_workers: int = 0,
-        told: Callable[[Any, Iterable[int], int], Told] = captions,
+        conditions: Callable[[Any, Iterable[int], int], Conditions] = captions,
     ) -> None:
         super().__init__(train, val, batch_size, val_size, seed, num_workers)
-        self.first_stage, self.folder, self.told = first_stage.eval(), Path(folder), told
+        self.first_stage, self.folder, self.conditions = first_stage.eval(), Path(folder), conditions
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -84,7 +84,7 @@ class LatentData(CaptionedData):
 
     def _batch(self, table: np.ndarray, source: CaptionedImages, indices: np.ndarray, draw: int) -> Batch:
         mean, std = torch.from_numpy(table[indices]).float().unbind(1)
-        return {"mean": mean, "std": std, **self.told(source, indices.tolist(), draw)}
+        return {"mean": mean, "std": std, **self.conditions(source, indices.tolist(), draw)}
 
     def train_batch(self, step: int) -> Batch:
         indices = epoch_indices(len(self.train_moments), self.batch_size, self.seed, step)

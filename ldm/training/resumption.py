@@ -64,7 +64,7 @@ class Checkpoint(L.Callback):
     def __init__(self, folder: str, every_steps: int, every_minutes: float = 10.0) -> None:
         self.path = Path(folder) / STATE
         self.every_steps, self.every_minutes = every_steps, every_minutes
-        self.told = ""  # by which signal to stop
+        self.signal = ""  # by which to stop
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
@@ -74,7 +74,7 @@ class Checkpoint(L.Callback):
                     signal.signal(getattr(signal, name), self._tell)
 
     def _tell(self, number: int, *_: Any) -> None:
-        self.told = signal.Signals(number).name
+        self.signal = signal.Signals(number).name
         if number == signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
 
@@ -91,11 +91,11 @@ class Checkpoint(L.Callback):
     def _after_step(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         step = trainer.global_step
         late = time.monotonic() - self._saved_at > 60.0 * self.every_minutes
-        told, late = self._agreed(trainer, bool(self.told)), self._agreed(trainer, late)
-        if told or late or step % self.every_steps == 0:
+        stop, late = self._agreed(trainer, bool(self.signal)), self._agreed(trainer, late)
+        if stop or late or step % self.every_steps == 0:
             self._save(trainer, pl_module)
-        if told:
-            raise Preempted(self.told or "another process", f"at step {step}")
+        if stop:
+            raise Preempted(self.signal or "another process", f"at step {step}")
 
     @staticmethod
     def _agreed(trainer: L.Trainer, wish: bool) -> bool:

@@ -9,7 +9,7 @@ import torch
 from ldm.images import to_tensor
 from ldm.sampling import Sampler, conditioned, ddim, ddim_timesteps, dpm_solver
 from ldm.schedule import q_sample
-from textual_inversion.blended import blended, edit, feathered
+from textual_inversion.blended import blended, edit, feather
 from textual_inversion.evaluation.subjects import Painter
 from textual_inversion.generation import manager_of
 from textual_inversion.words.file import LearnedWord
@@ -88,8 +88,8 @@ def test_what_is_masked_in_part_is_repainted_whole_and_then_cut_out(painter, emb
 def test_the_edge_is_a_ramp_within_the_mask():
     mask = torch.zeros(1, 1, 1, 9)
     mask[..., 2:] = 1
-    assert feathered(mask, 4).squeeze().tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
-    assert torch.equal(feathered(mask, 1), mask)
+    assert feather(mask, 4).squeeze().tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
+    assert torch.equal(feather(mask, 1), mask)
 
 
 def test_what_is_painted_knows_what_is_around_it(painter, embeddings, image, mask):

@@ -44,12 +44,12 @@ class PivotalTuning(L.LightningModule):
 
 
 @lru_cache(maxsize=1)  # figures ask for one model at several guidances
-def tuned(
+def tune(
     ldm: LatentDiffusion, concept: Concept, vectors: tuple[tuple[float, ...], ...], image_size: int, steps: int
 ) -> LatentDiffusion:
     """A copy of `ldm` whose UNet has learned the concept's pictures with the word's `vectors` [k, d]; the concept's
     learning rate is the UNet's. It stays in float32: half precision would round the small steps away."""
-    copied = copy.deepcopy(ldm).frozen()
+    copied = copy.deepcopy(ldm).freeze()
     inversion = TextualInversion(copied, [concept], image_size)
     with torch.no_grad():
         inversion.vectors(concept).copy_(torch.tensor(vectors))
@@ -64,7 +64,7 @@ def tuned(
     )
     trainer.fit(PivotalTuning(inversion, concept.learning_rate))
     copied.zero_grad()
-    return copied.frozen().to(ldm.device)
+    return copied.freeze().to(ldm.device)
 
 
 class Pivotal(Word):
@@ -86,5 +86,5 @@ class Pivotal(Word):
             first=len(material.images),
         )
         vectors = tuple(tuple(row) for row in word.vectors.tolist())
-        ldm = tuned(painter.ldm, concept, vectors, material.images.shape[1], steps)
+        ldm = tune(painter.ldm, concept, vectors, material.images.shape[1], steps)
         super().__init__(replace(material, painter=replace(painter, ldm=ldm)))

@@ -20,7 +20,7 @@ TEMPLATES = ("a photo of {}", "the photo of a {}")
 def material(tiny_ldm, photos):
     vectors = torch.randn(2, 16, generator=torch.Generator().manual_seed(3))
     word = LearnedWord("S*", vectors, {"initializer": "cat"})
-    painter = Painter(tiny_ldm.frozen(), Sampler(2), guidance=2.0)
+    painter = Painter(tiny_ldm.freeze(), Sampler(2), guidance=2.0)
     return Material(painter, word, photos, load_pictures(photos, 16).images)
 
 
@@ -48,7 +48,7 @@ def test_without_a_step_that_counts_it_paints_what_the_word_paints(material):
 
 
 def test_small_steps_are_not_rounded_away_by_a_painter_in_half_precision(material):
-    half = replace(material, painter=replace(material.painter, ldm=material.painter.ldm.frozen(torch.bfloat16)))
+    half = replace(material, painter=replace(material.painter, ldm=material.painter.ldm.freeze(torch.bfloat16)))
     before = copy.deepcopy(half.painter.ldm.unet.state_dict())
     tuned = Pivotal(half, steps=1, learning_rate=1e-6, templates=TEMPLATES)
     after = tuned.painter.ldm.unet.state_dict()
