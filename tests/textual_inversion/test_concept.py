@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from launch.concepts import CONCEPTS
-from textual_inversion.concept import SLOT, Concept
+from textual_inversion.captions import SLOT
+from textual_inversion.concept import Concept
 from toyland.captions import VOCABULARY, words
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ldm.images import to_tensor
 from ldm.weights.fingerprint import weights_hash
 
-from ..concept import SLOT
+from ..captions import SLOT
 from .classifier import AttributeClassifier
 from .evaluator import Evaluator
 from .metrics import image_similarity, published_text_similarity, similarity_among, text_similarity

@@ -16,8 +16,7 @@ from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler, conditioned, ddim, ddim_invert
 
-from ..captions import fill
-from ..concept import SLOT
+from ..captions import SLOT, fill
 from ..embedding_manager import EmbeddingManager
 from ..generation import generate, manager_of
 from ..words.file import LearnedWord
