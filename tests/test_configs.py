@@ -11,6 +11,7 @@ from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+import launch  # noqa: F401 - the resolver of ${project:}
 from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion.concept import Concept
 
