@@ -11,4 +11,4 @@ CONFIGS = PROJECT / "configs"
 
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
 OmegaConf.register_new_resolver("fresh", folders.fresh, replace=True)
-OmegaConf.register_new_resolver("gpus", lambda: max(1, len(gpus.visible())), replace=True)
+OmegaConf.register_new_resolver("gpus", lambda: max(1, len(gpus.visible_gpus())), replace=True)

@@ -38,7 +38,7 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
                 require_weights(config)
                 main(config)
             return
-        with sweep_stopped(), jobs.recorded(folder, jobs.own_overrides()), said_in_log():
+        with sweep_stopped(), jobs.track_job(folder, jobs.own_overrides()), said_in_log():
             require_weights(config)
             main(config)
 

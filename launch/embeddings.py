@@ -46,7 +46,7 @@ def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) 
     log.info("%s: %s", path, ", ".join(word.placeholder for word in words))
 
 
-def named(word: LearnedWord, placeholder: str) -> LearnedWord:
+def with_name(word: LearnedWord, placeholder: str) -> LearnedWord:
     """The word under another name; the number of the old name's token goes with it."""
     if placeholder == word.placeholder:
         return word
@@ -65,7 +65,7 @@ def with_free_names(words: Sequence[LearnedWord]) -> list[LearnedWord]:
             n += 1
             name = f"{word.placeholder}-{n}"
         taken.add(name)
-        free.append(named(word, name))
+        free.append(with_name(word, name))
     return free
 
 
@@ -98,7 +98,7 @@ def merge(args: argparse.Namespace) -> None:
     chosen = args.names or [word.placeholder for _, word in words]
     if args.names and len(set(chosen)) < len(chosen):
         raise ValueError(f"--names gives a name twice: {' '.join(chosen)}")
-    renamed = [named(word, name) for (_, word), name in zip(words, chosen, strict=True)]
+    renamed = [with_name(word, name) for (_, word), name in zip(words, chosen, strict=True)]
     write(args.output, with_free_names(renamed), args.format, args.overwrite)
 
 
@@ -119,7 +119,7 @@ def rename(args: argparse.Namespace) -> None:
     if args.new in names:
         raise ValueError(f"{args.file} has a word {args.new!r} already")
     output = args.output or find_file(args.file)
-    words = [named(word, args.new if word.placeholder == args.old else word.placeholder) for word in words]
+    words = [with_name(word, args.new if word.placeholder == args.old else word.placeholder) for word in words]
     write(output, words, args.format, overwrite=args.overwrite or args.output is None)
 
 

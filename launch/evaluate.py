@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from ldm.files import write_json
 from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion.evaluation.evaluation import RESULT, Evaluation, require_same_protocol, summary
-from textual_inversion.evaluation.subjects import Material, Painter, labels_in
+from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, labels_in
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord, load_words
 
@@ -42,25 +42,25 @@ def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
     raise ValueError("which pictures should it be compared with? Give images=<folder>.")
 
 
-def built(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
-    """The model and its judges, where there is a GPU on it."""
+def build(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
+    """Builds the model and what evaluates it, on the GPU if there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     ldm = instantiate(config.module.ldm, _convert_="all").freeze(instantiate(config.module.frozen_dtype))
     return ldm.to(device), instantiate(config.protocol, _convert_="all").to(device)
 
 
-def material_of(config: DictConfig, ldm: LatentDiffusion, word: LearnedWord | None) -> Material:
+def gather_inputs(config: DictConfig, ldm: LatentDiffusion, word: LearnedWord | None) -> SubjectInputs:
     """What the config evaluates, or lets something evaluate that is made of it."""
     folder = folder_of_pictures(config, word)
     images = load_pictures(folder, config.image_size, config.first).images
-    painter = Painter(ldm, instantiate(config.sampler), config.guidance, config.seed, config.batch_size)
-    return Material(painter, word, folder, images)
+    pipeline = Pipeline(ldm, instantiate(config.sampler), config.guidance, config.seed, config.batch_size)
+    return SubjectInputs(pipeline, word, folder, images)
 
 
-def evaluated(config: DictConfig, evaluation: Evaluation, material: Material) -> dict[str, Any]:
+def measure(config: DictConfig, evaluation: Evaluation, inputs: SubjectInputs) -> dict[str, Any]:
     """The numbers that the config asks for, with their protocol."""
-    subject = instantiate(config.subject, _convert_="all")(material)
-    return evaluation(subject, material.painter, material.images, labels_in(material.folder))
+    subject = instantiate(config.subject, _convert_="all")(inputs)
+    return evaluation(subject, inputs.pipeline, inputs.images, labels_in(inputs.folder))
 
 
 def keep(folder: Path, config: DictConfig, word: Path | None, result: Mapping[str, Any]) -> None:
@@ -102,12 +102,12 @@ def evaluate(config: DictConfig) -> None:
     """The command: evaluates what the config says, keeps the numbers in the run folder and prints them."""
     folder = Path(config.paths.run)
     beside = others([config.against] if isinstance(config.against, str) else list(config.against))
-    ldm, evaluation = built(config)
+    ldm, evaluation = build(config)
     word = None if config.word is None else the_word(Path(config.word), ldm.cond_stage_model.width)
-    material = material_of(config, ldm, word)
+    inputs = gather_inputs(config, ldm, word)
     if beside:  # before anything is painted; to know the protocol takes a hash of all weights
-        require_same_protocol({"this": {"protocol": evaluation.protocol(material.painter, material.images)}, **beside})
-    result = evaluated(config, evaluation, material)
+        require_same_protocol({"this": {"protocol": evaluation.protocol(inputs.pipeline, inputs.images)}, **beside})
+    result = measure(config, evaluation, inputs)
     keep(folder, config, Path(config.word) if config.word else None, result)
     log.info("%s holds all numbers and their protocol", folder / RESULT)
     log.info("%s", table({"this": result, **beside}))

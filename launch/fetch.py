@@ -54,7 +54,7 @@ def original(urls: list[str], sha256: str | None, path: Path) -> Path:
         ) from error
 
 
-def built(name: str) -> Any:
+def build(name: str) -> Any:
     """The model of configs/model/`name`, untrained."""
     GlobalHydra.instance().clear()  # this command's own configs are another folder
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -65,7 +65,7 @@ def built(name: str) -> Any:
 def convert(config_name: str, weights: Path, target: Path) -> None:
     """Loads strictly into the model and writes the published names to one safetensors file, whole or not at all."""
     log.info("converting %s ...", weights)
-    model = pretrained(built(config_name), weights)
+    model = pretrained(build(config_name), weights)
     with replacing(target) as partial:
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial, {"format": "pt"})
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig
 
 from ldm.images import save_png, to_uint8
 from ldm.weights.fingerprint import weights_hash
-from textual_inversion.figures.sheets import Row, save_sheet
+from textual_inversion.figures.sheets import PictureRow, save_sheet
 from textual_inversion.generation import generate, manager_of, require_placeholders
 from textual_inversion.words.file import load_words
 
@@ -40,6 +40,6 @@ def paint(config: DictConfig) -> None:
         pictures = images[i * config.count : (i + 1) * config.count]
         for j, picture in enumerate(pictures):
             save_png(folder / f"{i:02d}-{j:02d}.png", picture)
-        rows.append(Row(f'"{prompt}"', pictures))
+        rows.append(PictureRow(f'"{prompt}"', pictures))
     save_sheet(folder / "sheet.png", rows)
     log.info("%d pictures and sheet.png are in %s", len(images), os.path.relpath(folder))

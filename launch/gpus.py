@@ -10,7 +10,7 @@ import filelock
 _taken: list[filelock.BaseFileLock] = []  # for as long as the process lives
 
 
-def visible() -> list[str]:
+def visible_gpus() -> list[str]:
     """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them. Does not wake CUDA."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
@@ -21,7 +21,7 @@ def visible() -> list[str]:
 def take_one() -> None:
     """Leaves only one GPU visible to this process, which no other process that calls this has. Raises ValueError if
     all are taken; without GPUs it does nothing."""
-    names = visible()
+    names = visible_gpus()
     if not names or _taken:
         return
     folder = Path(tempfile.gettempdir()) / "textual_inversion_gpus"

@@ -63,7 +63,7 @@ def own_overrides() -> list[str]:
 
 
 @contextmanager
-def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
+def track_job(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
     """Writes down what becomes of the job in `folder`, whose number is the folder's name."""
     if rank() > 0:
         yield
@@ -112,7 +112,7 @@ def leave_to_slurm(ask_again: bool) -> None:
     time.sleep(SLURM_KILLS_WITHIN)
 
 
-def named(config: DictConfig) -> DictConfig:
+def resolved_config(config: DictConfig) -> DictConfig:
     """The job's resolved config, with the names under which loggers file it: of the sweep, and what varies in it."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     with open_dict(config):
@@ -122,7 +122,8 @@ def named(config: DictConfig) -> DictConfig:
             config.job.name = what_varies(own_overrides(), every)
             config.job.sweep = folder.parent.name
         else:
-            config.job.name = f"{HydraConfig.get().runtime.choices['experiment']} {folder.name}"
+            choices = HydraConfig.get().runtime.choices
+            config.job.name = f"{choices.get('concept') or choices['experiment']} {folder.name}"
     return cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
 
 

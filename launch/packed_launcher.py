@@ -33,7 +33,7 @@ class PackedLauncher(Launcher):
         setup_globals()
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         configs = [self._job_config(o, initial_job_idx + i) for i, o in enumerate(job_overrides)]
-        returns = [self._run(config, jobs.named) for config in configs]
+        returns = [self._run(config, jobs.resolved_config) for config in configs]
         resolved = [job.return_value for job in returns]
         words = [" ".join(filter_overrides(overrides)) for overrides in job_overrides]
         says = [f"#{Path(config.paths.run).name}: {said}" for config, said in zip(resolved, words, strict=True)]
@@ -56,7 +56,7 @@ class PackedLauncher(Launcher):
         with suppress(jobs.JobFailed), sweep_stopped(), ExitStack() as stack:
             for own, config in zip(resolved, configs, strict=True):
                 overrides = list(filter_overrides(config.hydra.overrides.task))
-                stack.enter_context(jobs.recorded(Path(own.paths.run), overrides))
+                stack.enter_context(jobs.track_job(Path(own.paths.run), overrides))
             with said_in_log():
                 packs.fit(resolved, ldm)
 

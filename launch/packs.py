@@ -19,9 +19,9 @@ from textual_inversion.learner import TextualInversion
 from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints, saved_bytes, speaking
 
 from .command import require_weights
-from .processes import wanted
+from .processes import device_count
 from .tracking import Guarded, Track, loggers_of
-from .training import alone_in, checkpoint_to_resume, ignore_harmless_warnings, interruptible
+from .training import checkpoint_to_resume, ignore_harmless_warnings, interruptible, lock_folder
 
 log = logging.getLogger("packs")
 
@@ -29,7 +29,7 @@ INVERSION = "textual_inversion.learner.TextualInversion"
 JOINED = "joined.ckpt"  # in the first run's folder while the pack resumes
 
 
-def shared(config: DictConfig) -> Any:
+def pack_key(config: DictConfig) -> Any:
     """What jobs of one pack must agree about: all but the concepts, and the folders and words that follow from them.
     None for a job that is no inversion, or that may end before the others."""
     if config.module is None or config.module.get("_target_") != INVERSION or config.callbacks.get("early_stop"):
@@ -55,7 +55,7 @@ def group(configs: Sequence[DictConfig], max_size: int | None) -> Iterator[tuple
     packs: list[list[int]] = []
     keys: list[Any] = []
     for i, config in enumerate(configs):
-        key = shared(config)
+        key = pack_key(config)
         if key is not None and key in keys:
             packs[keys.index(key)].append(i)
         else:
@@ -72,14 +72,14 @@ def _parts(
     ldm, size = None, max_size or len(pack)
     if len(pack) > 1 and max_size is None:
         (run,) = build([configs[pack[0]]]).runs
-        ldm, size = run.ldm, min(len(pack), fitting(run))
+        ldm, size = run.ldm, min(len(pack), count_that_fit(run))
     count = -(-len(pack) // size)
     for i in range(count):
         yield pack[i * len(pack) // count : (i + 1) * len(pack) // count], ldm
         ldm = None  # the next piece starts from untouched weights
 
 
-def fitting(run: TextualInversion) -> int:
+def count_that_fit(run: TextualInversion) -> int:
     """How many such runs the free memory holds: each keeps what its backward pass needs, half as much again for the
     gradients on the way; a third of the memory stays free."""
     if torch.cuda.is_available():
@@ -115,7 +115,7 @@ class RunLog(logging.FileHandler):
 def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
     """Trains the jobs, whose resolved configs these are, together, with `ldm` if it is built already. Raises ValueError
     if they ask for several devices."""
-    if wanted(configs[0]) > 1:
+    if device_count(configs[0]) > 1:
         raise ValueError("launcher=packed trains in one process: leave out trainer=ddp, or choose launcher=local.")
     folders = [Path(config.paths.run) for config in configs]
     logs = [RunLog(folder / "train.log", i) for i, folder in enumerate(folders)]
@@ -125,7 +125,7 @@ def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
             stack.callback(logging.getLogger().removeHandler, handler)
             logging.getLogger().addHandler(handler)
         for config, folder in zip(configs, folders, strict=True):
-            stack.enter_context(alone_in(folder))
+            stack.enter_context(lock_folder(folder))
             OmegaConf.save(config, folder / "config.yaml")
         loggers = [stack.enter_context(loggers_of(config)) for config in configs]
         _fit(build(configs, ldm), configs, folders, loggers)
@@ -149,12 +149,12 @@ def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers
     ignore_harmless_warnings()
     try:
         with interruptible():
-            trainer.fit(pack, ckpt_path=_joined(pack, configs))
+            trainer.fit(pack, ckpt_path=_join_files(pack, configs))
     finally:
         (folders[0] / JOINED).unlink(missing_ok=True)
 
 
-def _joined(pack: Pack, configs: Sequence[DictConfig]) -> str | None:
+def _join_files(pack: Pack, configs: Sequence[DictConfig]) -> str | None:
     """A file with the jobs' own checkpoints in one, if they have any."""
     files = [checkpoint_to_resume(config.resume, Path(config.paths.run)) for config in configs]
     if files[0] is None:

@@ -25,7 +25,7 @@ def started_together() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
 
 
-def wanted(config: DictConfig) -> int:
+def device_count(config: DictConfig) -> int:
     """How many this job needs on this machine and must start itself; 1: it runs in this process."""
     if started_together():
         return 1

@@ -21,7 +21,7 @@ from textual_inversion.evaluation.classifier import AttributeClassifier
 from textual_inversion.evaluation.evaluation import summary
 from textual_inversion.evaluation.evaluator import Evaluator
 from textual_inversion.evaluation.metrics import frechet_distance
-from textual_inversion.figures.sheets import Row, save_sheet
+from textual_inversion.figures.sheets import PictureRow, save_sheet
 from textual_inversion.generation import generate
 from toyland.attributes import BACKGROUNDS, COMPANIONS, STYLES
 from toyland.captions import with_article
@@ -31,7 +31,7 @@ from toyland.render import render
 from toyland.sampling import sample_scene
 
 from . import concepts
-from .reproduction.cells import Cell, Grid, quoted
+from .reproduction.cells import Cell, CellStore, quote
 
 log = logging.getLogger("score")
 
@@ -89,7 +89,7 @@ def faults(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> list[str
     ]
 
 
-def obeyed(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str, float]:
+def obedience(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str, float]:
     """For each label the share of pictures that show what was asked, among those that were asked."""
     found: dict[str, list[bool]] = {}
     for i, prompt in enumerate(prompts):
@@ -98,20 +98,20 @@ def obeyed(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str
     return {label: float(np.mean(right)) for label, right in found.items()}
 
 
-def of_photos(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str, float]:
-    """`obeyed` by those that ask for a photo: a pencil shows no colours, and strokes and tiles break up patterns."""
+def obedience_of_photos(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str, float]:
+    """`obedience` by those that ask for a photo: a pencil shows no colours, and strokes and tiles break up patterns."""
     some = [i for i, prompt in enumerate(prompts) if prompt.labels["style"] == "photo"]
-    return obeyed([prompts[i] for i in some], {label: [values[i] for i in some] for label, values in seen.items()})
+    return obedience([prompts[i] for i in some], {label: [values[i] for i in some] for label, values in seen.items()})
 
 
-def shown_by(scenes: RenderedScenes, known: Mapping[str, Sequence[str]]) -> list[Prompt]:
+def true_prompts(scenes: RenderedScenes, known: Mapping[str, Sequence[str]]) -> list[Prompt]:
     """What the scenes truly show, as what their pictures must show: of the labels that a classifier has `known`, and
     that the prompts ask for, so a pattern is one of those that have a name in them."""
     truth = [scenes.labels(i) for i in range(len(scenes))]
     return [Prompt("", {k: v for k, v in one.items() if v in known[k] and (k, v) != UNSAID}) for one in truth]
 
 
-def reconstructed(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
+def reconstruct(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
     """Pictures [n, 3, H, W] from their posterior means: the best that the autoencoder can paint."""
     return torch.cat([autoencoder.decode(autoencoder.encode(x).mean).clamp(-1.0, 1.0) for x in images.split(32)])
 
@@ -140,7 +140,7 @@ def frechet(
     return found
 
 
-def told_apart(clip: Evaluator) -> dict[str, float]:
+def distinguish_toys(clip: Evaluator) -> dict[str, float]:
     """Does the CLIP know a toy from others of its class? Over the shipped toys: how often two photos of one are more
     alike than a photo of it and one of another toy; and both mean cosines."""
     found = []
@@ -157,16 +157,18 @@ def told_apart(clip: Evaluator) -> dict[str, float]:
     return {"share": share_right, "cosine_of_one_toy": same, "cosine_of_two": other}
 
 
-def grid(config: DictConfig) -> Grid:
+def open_store(config: DictConfig) -> CellStore:
     """Where words are learned and evaluated for the scores."""
     given = (list(config.inversion.learn), list(config.inversion.evaluate))
-    return Grid(Path(config.inversion.cells), *given, Path(config.paths.assets) / "concepts", config.inversion.pack)
+    return CellStore(
+        Path(config.inversion.cells), *given, Path(config.paths.assets) / "concepts", config.inversion.pack
+    )
 
 
 def inversion(config: DictConfig) -> dict[str, float]:
     """Means over the shipped toys: likeness as a share of the pictures' to each other, and what S* in new places and
     styles keeps."""
-    results = grid(config).results([Cell(concept, config.seed) for concept in config.inversion.concepts])
+    results = open_store(config).results([Cell(concept, config.seed) for concept in config.inversion.concepts])
     if not results:
         raise ValueError("none of the concepts could be learned: see above.")
     numbers = [summary(r) | {"share": r["image_similarity"] / r["image_only"]} for r in results.values()]
@@ -182,11 +184,11 @@ def own_names(config: DictConfig) -> dict[str, float]:
         folder = Path(config.paths.cache) / "named" / name
         concepts.save_pictures(concepts.photos_of(TOYS[name], 0, concepts.SHIPPED), folder)
         (folder / "short.txt").write_text(f"{name}\n", encoding="utf-8")
-        learn = (f"concept.images={quoted(folder)}", f"concept.initializer={TOYS[name].kind}")
-        pictures = f"images={quoted(folder)}"
+        learn = (f"concept.images={quote(folder)}", f"concept.initializer={TOYS[name].kind}")
+        pictures = f"images={quote(folder)}"
         spoken = ("subject=short_captions", pictures)
         cells[name] = (Cell("cat_toy", config.seed, learn, (pictures,)), Cell("cat_toy", config.seed, None, spoken))
-    found = grid(config).results([cell for pair in cells.values() for cell in pair])
+    found = open_store(config).results([cell for pair in cells.values() for cell in pair])
     pairs = [[found[cell]["image_similarity"] for cell in pair] for pair in cells.values() if set(pair) <= set(found)]
     if not pairs:
         raise ValueError("none of the named toys could be learned: see above.")
@@ -194,7 +196,7 @@ def own_names(config: DictConfig) -> dict[str, float]:
     return {"S*": float(learned.mean()), "name": float(spoken.mean()), "ratio": float((learned / spoken).mean())}
 
 
-def sheet_rows(images: Tensor, prompts: Sequence[Prompt], wrong: Sequence[str]) -> list[Row]:
+def sheet_rows(images: Tensor, prompts: Sequence[Prompt], wrong: Sequence[str]) -> list[PictureRow]:
     """Pictures over their prompts, and what was seen instead; those that failed come first."""
     pictures = to_uint8(images)
     order = sorted(range(len(prompts)), key=lambda i: not wrong[i])[:SHOWN]
@@ -202,7 +204,7 @@ def sheet_rows(images: Tensor, prompts: Sequence[Prompt], wrong: Sequence[str]) 
     for start in range(0, len(order), COLUMNS):
         some = order[start : start + COLUMNS]
         captions = [prompts[i].text + (f" (seen: {wrong[i]})" if wrong[i] else "") for i in some]
-        rows.append(Row("", pictures[some], captions))
+        rows.append(PictureRow("", pictures[some], captions))
     return rows
 
 
@@ -217,25 +219,25 @@ def score(config: DictConfig) -> None:
     options = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
 
     renders = to_tensor(scenes.images)
-    decoded = reconstructed(ldm.first_stage_model, renders)
+    decoded = reconstruct(ldm.first_stage_model, renders)
     scores: dict[str, Any] = {"autoencoder_psnr": float(psnr(decoded, renders).mean())}
-    truth = shown_by(scenes, classifier.labels)
+    truth = true_prompts(scenes, classifier.labels)
     for name, images in {"renders": renders, "reconstructions": decoded}.items():
         seen = classifier.names(images)
-        scores[f"classifier_on_{name}"] = obeyed(truth, seen) | {"photos": of_photos(truth, seen)}
+        scores[f"classifier_on_{name}"] = obedience(truth, seen) | {"photos": obedience_of_photos(truth, seen)}
     lists = {"prompts": held_out_prompts(config.held_out, config.seed), "two": prompts_of_two(config.two, config.seed)}
     for name, asked in lists.items():
         prompts = [prompt for prompt in asked for _ in range(config.pictures_each)]
         images = generate(ldm, [prompt.text for prompt in prompts], **options)
         seen = classifier.names(images)
         wrong = faults(prompts, seen)
-        scores[name] = obeyed(prompts, seen) | {"everything": float(np.mean([not fault for fault in wrong]))}
+        scores[name] = obedience(prompts, seen) | {"everything": float(np.mean([not fault for fault in wrong]))}
         if name == "prompts":  # the others are all photos
-            scores[name]["photos"] = of_photos(prompts, seen)
+            scores[name]["photos"] = obedience_of_photos(prompts, seen)
         save_sheet(folder / f"{name}.png", sheet_rows(images, prompts, wrong))
     captions = [scenes.caption(i, 0) for i in range(config.frechet)]
     scores["frechet"] = frechet(generate(ldm, captions, **options), renders, decoded, clip, classifier)
-    scores["toys_told_apart_by_clip"] = told_apart(clip)
+    scores["toys_told_apart_by_clip"] = distinguish_toys(clip)
     if config.inversion.concepts:
         with torch.enable_grad():
             scores["inversion"] = inversion(config)

@@ -60,10 +60,10 @@ def draw(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
             metric.replace("_", " "): {"": {float(group[0]): both[i] for group, both in found.items()}}
             for i, metric in enumerate((LIKENESS, OBEDIENCE))
         }
-        plots.lines(path, panels, keys[0], log_x=min(n for n in numbers if n is not None) > 0)
+        plots.line_plot(path, panels, keys[0], log_x=min(n for n in numbers if n is not None) > 0)
         return
     points = {", ".join(group) or "all": (both[0], both[1]) for group, both in found.items()}
-    plots.scatter(path, points, "image similarity", "text similarity")
+    plots.scatter_plot(path, points, "image similarity", "text similarity")
 
 
 def _repetitions(lines: Sequence[Mapping[str, Any]], metric: str) -> list[float]:

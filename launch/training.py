@@ -18,8 +18,7 @@ from ldm.training.resumption import STATE, Preempted, StateFiles
 from ldm.weights.checkpoint import pretrained
 
 from .jobs import leave_to_slurm, rank
-from .processes import run_together
-from .processes import wanted as processes_wanted
+from .processes import device_count, run_together
 from .tracking import Track, loggers_of
 
 log = logging.getLogger("train")
@@ -51,7 +50,7 @@ def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
 
 
 @contextmanager
-def alone_in(run: Path) -> Iterator[None]:
+def lock_folder(run: Path) -> Iterator[None]:
     """Nobody else trains in the folder meanwhile. Raises ValueError if somebody does and does not leave."""
     lock = filelock.FileLock(run / ".lock")
     try:
@@ -122,8 +121,8 @@ def train(config: DictConfig) -> None:
         fit(config)
         return
     run.mkdir(parents=True, exist_ok=True)
-    with alone_in(run):
-        count = processes_wanted(config)
+    with lock_folder(run):
+        count = device_count(config)
         if count == 1:
             fit(config)
         else:

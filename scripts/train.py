@@ -22,7 +22,7 @@ def main(config: DictConfig) -> None:
         gpus.take_one()
     from launch.training import train  # torch: seconds, which --help does without
 
-    train(jobs.named(config))
+    train(jobs.resolved_config(config))
 
 
 if __name__ == "__main__":

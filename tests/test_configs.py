@@ -112,7 +112,9 @@ def test_what_learns_a_word_and_what_paints_with_it_agree(choice):
         assert learns[key] == paints[key]
     assert learns["module"]["ldm"] == paints["module"]["ldm"]
     assert side(learns["module"]["ldm"]["module"]) == learns["image_size"]
-    assert choice == "scale=toyland" or choice in learns["callbacks"]["messages"]["command"]
+    assert choice == "scale=toyland" or {choice, f"scale={learns['name']}"} & set(
+        learns["callbacks"]["messages"]["command"].split()
+    )
 
 
 def test_the_scores_config_is_complete():

@@ -12,7 +12,7 @@ from textual_inversion.learner import TextualInversion
 from textual_inversion.pictures import load_pictures
 
 from .inversion import pack_of, train
-from .timing import device, interleaved
+from .timing import compare_times, device
 
 
 def copies(pictures: Path, side: int, folder: Path, count: int) -> Path:
@@ -52,7 +52,7 @@ def growth(
     for what in ("pictures", "batch", "vectors", "concepts"):
         modules = {str(count): learner(what, count) for count in sizes[what]}
         calls = {name: lambda module=module: train(module, steps) for name, module in modules.items()}
-        times = interleaved(calls, rounds)
+        times = compare_times(calls, rounds)
         results[f"ms of a step, by {what}"] = {name: 1000.0 * seconds for name, seconds in times.items()}
     results["seconds of a training, by steps"] = {}
     for count in sizes["steps"]:

@@ -18,7 +18,7 @@ from textual_inversion.concept import Concept
 from textual_inversion.learner import TextualInversion
 
 from . import theirs
-from .timing import device, interleaved, matrix_rate, repeat, wait_for_device
+from .timing import compare_times, device, matrix_rate, repeat, wait_for_device
 
 
 class StepTimes(L.Callback):
@@ -90,7 +90,7 @@ def inversion(
         sizes[name] = options.pop("concepts")
         module = pack_of(copy.deepcopy(ldm), concept, sizes[name], image_size, batch_size, **options)
         calls[name], dtypes[name] = lambda module=module: train(module, steps), module.frozen_dtype
-    seconds = interleaved(calls, rounds)
+    seconds = compare_times(calls, rounds)
     rates = {dtype: matrix_rate(dtype) for dtype in dict.fromkeys(dtypes.values())}
     results = {}
     for name, size in sizes.items():

@@ -7,7 +7,7 @@ from ldm.sampling import Sampler, dpm_solver, trailing_timesteps
 from textual_inversion.generation import generate
 
 from . import theirs
-from .timing import device, interleaved, repeat
+from .timing import compare_times, device, repeat
 
 FEW = 15  # steps of the second-order solver, which previews take
 
@@ -23,13 +23,13 @@ def sampling(
     rounds: int,
 ) -> dict[str, dict[str, float]]:
     ldm = ldm.freeze().to(device())
-    paint, prompts = theirs.painter(ldm, image_size), [prompt] * pictures
+    paint, prompts = theirs.pipeline(ldm, image_size), [prompt] * pictures
 
     def ours(sampler: Sampler) -> list[float]:
         options = {"sampler": sampler, "guidance": guidance, "batch_size": pictures, "progress": False}
         return repeat(lambda: generate(ldm, prompts, **options), 1)
 
-    seconds = interleaved(
+    seconds = compare_times(
         {
             "diffusers": lambda: repeat(lambda: paint(prompts, steps, guidance), 1),
             f"ddim, {steps} steps": lambda: ours(Sampler(steps)),

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .timing import interleaved, repeat
+from .timing import compare_times, repeat
 
 QUIET = ["callbacks.previews=null", "callbacks.sheet=null", "callbacks.messages=null"]
 
@@ -28,4 +28,4 @@ def startup(folder: Path, command: list[str], arguments: list[str], rounds: int)
         "first step": lambda: job("trainer.max_steps=1", *QUIET),
         "contact sheet": lambda: job(),
     }
-    return {name: {"seconds": value} for name, value in interleaved(calls, rounds).items()}
+    return {name: {"seconds": value} for name, value in compare_times(calls, rounds).items()}

@@ -76,7 +76,7 @@ def inversion_step(ldm: LatentDiffusion, images: Tensor, ids: Tensor, learning_r
     return step
 
 
-def painter(
+def pipeline(
     ldm: LatentDiffusion, picture_side: int, autocast: bool = False
 ) -> Callable[[list[str], int, float], object]:
     """LDMTextToImagePipeline with the same weights: (prompts, steps, guidance) -> pictures; in float32, or under
@@ -92,17 +92,17 @@ def painter(
     model = parts(ldm, picture_side)
     decode = model.vqvae.decode
     model.vqvae.decode = lambda z, **_: SimpleNamespace(sample=decode(z).sample.float())  # numpy has no bfloat16
-    pipeline = LDMTextToImagePipeline(
+    built = LDMTextToImagePipeline(
         vqvae=model.vqvae.eval(),
         bert=model.bert.eval(),
         tokenizer=tokenizer,  # pyright: ignore[reportArgumentType]
         unet=model.unet.eval(),
         scheduler=model.scheduler,
     )
-    pipeline.set_progress_bar_config(disable=True)
+    built.set_progress_bar_config(disable=True)
 
     def paint(prompts: list[str], steps: int, guidance: float) -> object:
         with torch.autocast(ldm.device.type, torch.bfloat16, enabled=autocast):
-            return pipeline(prompts, num_inference_steps=steps, guidance_scale=guidance, output_type="np")
+            return built(prompts, num_inference_steps=steps, guidance_scale=guidance, output_type="np")
 
     return paint

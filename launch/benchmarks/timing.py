@@ -42,7 +42,7 @@ def wait_for_device() -> None:
         torch.cuda.synchronize()
 
 
-def interleaved(calls: Mapping[str, Callable[[], Iterable[float]]], rounds: int) -> dict[str, float]:
+def compare_times(calls: Mapping[str, Callable[[], Iterable[float]]], rounds: int) -> dict[str, float]:
     """Median seconds of each alternative. A call measures some times of its own; A B A B, so that a machine that is
     busy for a while slows all of them."""
     times: dict[str, list[float]] = {name: [] for name in calls}

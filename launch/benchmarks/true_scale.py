@@ -194,7 +194,7 @@ class Bench:
 
     def their_sampling(self, pictures: int, steps: int, autocast: bool) -> Row:
         with torch.device(device()):
-            paint = theirs.painter(self.build(), self.image_size, autocast)
+            paint = theirs.pipeline(self.build(), self.image_size, autocast)
         return {
             "seconds": min(repeat(lambda: paint([PROMPT] * pictures, steps, self.scale.guidance), 1)),
             **_peak(),

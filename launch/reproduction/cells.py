@@ -24,14 +24,14 @@ from ldm.training.resumption import Preempted
 from textual_inversion.evaluation.classifier import AttributeClassifier
 from textual_inversion.evaluation.evaluation import RESULT, Evaluation
 from textual_inversion.evaluation.metrics import image_similarity
-from textual_inversion.evaluation.subjects import Material, Painter, labels_in
+from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, labels_in
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import FILE_NAME, LearnedWord, load_words
 from toyland.captions import with_article
 
 from .. import packs
 from ..command import require_weights
-from ..evaluate import built, evaluated, keep, material_of
+from ..evaluate import build, gather_inputs, keep, measure
 from .hashes import evaluation_hash, train_hash
 
 log = logging.getLogger("reproduce")
@@ -55,12 +55,12 @@ class Cell:
     evaluate: tuple[str, ...] = ()
 
 
-def quoted(path: str | Path) -> str:
+def quote(path: str | Path) -> str:
     """As the value of an override: Hydra would not take a comma, a bracket or an umlaut bare."""
     return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _composed(name: str, overrides: Sequence[str]) -> DictConfig:
+def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
     """Raises ValueError for overrides that Hydra does not take, such as a concept that has no file."""
     try:
         return compose(name, [*overrides])
@@ -82,22 +82,22 @@ def commit() -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Studio:
-    """What paints and judges pictures of a learned word as the evaluations do. `config` is the hash of both, `commit`
+class LearnedConcept:
+    """A learned word with what generates and evaluates its pictures. `config` is the hash of both, `commit`
     that of the code that the word was learned with."""
 
-    material: Material
+    inputs: SubjectInputs
     evaluation: Evaluation
     config: str
     commit: str
 
     @property
     def word(self) -> LearnedWord:
-        return self.material.learned()
+        return self.inputs.require_word()
 
     @property
-    def painter(self) -> Painter:
-        return self.material.painter
+    def pipeline(self) -> Pipeline:
+        return self.inputs.pipeline
 
     @property
     def coarse(self) -> str:
@@ -107,19 +107,19 @@ class Studio:
     @property
     def labels(self) -> dict[str, str]:
         """What every one of its pictures shows."""
-        return labels_in(self.material.folder)
+        return labels_in(self.inputs.folder)
 
     @cached_property
     def references(self) -> Tensor:
         """The embeddings [m, d] of its training pictures."""
-        return self.evaluation.embed(to_tensor(self.material.images))
+        return self.evaluation.embed(to_tensor(self.inputs.images))
 
     def likeness(self, embeddings: Tensor) -> float:
         """Image similarity of pictures with these embeddings [n, d] with the training pictures."""
         return image_similarity(embeddings, self.references)
 
 
-class Grid:
+class CellStore:
     """Does cells in `folder`. `learn` and `evaluate` are overrides that all of them share, `pictures` holds a
     folder of pictures for each concept, `pack` is how many words are learned together. `failed` are the folders of
     cells that could not be done."""
@@ -134,25 +134,27 @@ class Grid:
     def train_config(self, cell: Cell) -> DictConfig:
         """The resolved config of the cell's training, in the folder that is its own."""
         overrides = ["experiment=cat_toy", f"concept={cell.concept}", f"seed={cell.seed}"]
-        overrides += [f"concept.images={quoted(self.pictures / cell.concept)}", f"concept.first={SHOWN}"]
+        overrides += [f"concept.images={quote(self.pictures / cell.concept)}", f"concept.first={SHOWN}"]
         overrides += [*self.learn, *(cell.learn or ()), *_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"]
         key = ("train", *overrides)
         if key not in self._configs:
-            config = _composed("train", overrides)
+            config = _compose("train", overrides)
             config.paths.run = str(self.folder / "words" / train_hash(config))
             self._configs[key] = cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
         return self._configs[key]
 
     def evaluation_config(self, cell: Cell) -> DictConfig:
         """Its seed is every cell's: words of all seeds are painted from the same noise."""
-        overrides = [f"images={quoted(self.pictures / cell.concept)}", f"first={SHOWN}"]
+        overrides = [f"images={quote(self.pictures / cell.concept)}", f"first={SHOWN}"]
         overrides += [*self.evaluate, *cell.evaluate, "paths.run=none"]
         key = ("evaluate", *overrides)
         if key not in self._configs:
-            self._configs[key] = _composed("evaluate", overrides)
+            self._configs[key] = _compose("evaluate", overrides)
         return self._configs[key]
 
-    def studios(self, concepts: Sequence[str], seed: int, evaluate: Sequence[str] = ()) -> dict[str, Studio]:
+    def learned_concepts(
+        self, concepts: Sequence[str], seed: int, evaluate: Sequence[str] = ()
+    ) -> dict[str, LearnedConcept]:
         """One word of each concept, learned by the paper's method; without those that could not be learned. `evaluate`
         as in `Cell`. Raises CellFailed if none could."""
         cells, found = [Cell(concept, seed, (), tuple(evaluate)) for concept in concepts], {}
@@ -160,15 +162,15 @@ class Grid:
         for cell, folder in self.words(cells).items():
             config = self.evaluation_config(cell)
             ldm, evaluation = self.parts(config)
-            material = material_of(config, ldm, load_words(folder)[0])
+            inputs = gather_inputs(config, ldm, load_words(folder)[0])
             of = evaluation_hash(config, folder.name)
-            found[cell.concept] = Studio(material, evaluation, of, _record(folder)["commit"])
+            found[cell.concept] = LearnedConcept(inputs, evaluation, of, _record(folder)["commit"])
         if not found:
             raise CellFailed("none of its words could be learned; their folders say why.")
         return found
 
     def _check(self, cells: Sequence[Cell]) -> None:
-        """Raises ValueError for judges or pictures that are missing: before anything is learned."""
+        """Raises ValueError for networks or pictures that are missing: before anything is learned."""
         self.parts(self.evaluation_config(cells[0]))
         wanted = {(c.images, c.first) for c in map(self.evaluation_config, cells)}
         concepts = [self.train_config(cell).concept for cell in cells if cell.learn is not None]
@@ -210,17 +212,17 @@ class Grid:
         return found
 
     def parts(self, config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
-        """The model and the judges of an evaluation, built once."""
+        """The model and the evaluation, built once."""
         key = json.dumps([OmegaConf.to_container(config[name], resolve=True) for name in ("module", "protocol")])
         if key not in self._built:
             require_weights(config)
-            self._built[key] = built(config)
+            self._built[key] = build(config)
         return self._built[key]
 
     @property
     def classifier(self) -> AttributeClassifier | None:
         """Who tells what pictures show; None where the world is not Toyland."""
-        return self.parts(_composed("evaluate", [*self.evaluate, "paths.run=none"]))[1].classifier
+        return self.parts(_compose("evaluate", [*self.evaluate, "paths.run=none"]))[1].classifier
 
     def _evaluation_folder(self, cell: Cell, word: Path | None) -> Path:
         known_by = evaluation_hash(self.evaluation_config(cell), word.name if word else None)
@@ -233,8 +235,8 @@ class Grid:
     def _evaluate(self, config: DictConfig, folder: Path, word: Path | None) -> None:
         try:
             ldm, evaluation = self.parts(config)
-            material = material_of(config, ldm, load_words(word)[0] if word else None)
-            result = evaluated(config, evaluation, material)
+            inputs = gather_inputs(config, ldm, load_words(word)[0] if word else None)
+            result = measure(config, evaluation, inputs)
         except Exception as error:
             self._fail(folder, error)
             return

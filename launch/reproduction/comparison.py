@@ -12,7 +12,7 @@ from textual_inversion.evaluation.claims import Interval, Verdict, interval
 from textual_inversion.evaluation.evaluation import require_same_protocol, summary
 from textual_inversion.figures import plots
 
-from .cells import Cell, CellFailed, Grid
+from .cells import Cell, CellFailed, CellStore
 from .report import Figure, per_concept
 
 Table = list[dict[str, Any]]
@@ -20,7 +20,7 @@ LABELS = {"image_similarity": "image similarity (reconstruction)", "text_similar
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparedRow:
     """One row of the figure: `learn` and `evaluate` as in `Cell`; `curve` and `x` place it where lines are drawn."""
 
     row: str
@@ -30,24 +30,24 @@ class Line:
     x: float = 0.0
 
 
-def measured(grid: Grid, lines: Sequence[Line], concepts: Sequence[str], seeds: Sequence[int]) -> Table:
-    """One line for each cell that could be done. Raises CellFailed if none could."""
-    cells = {  # the lines of one word together: some share a tuned model
-        Cell(concept, seed, None if line.learn is None else tuple(line.learn), tuple(line.evaluate)): line
+def measure(store: CellStore, rows: Sequence[ComparedRow], concepts: Sequence[str], seeds: Sequence[int]) -> Table:
+    """One record for each cell that could be done. Raises CellFailed if none could."""
+    cells = {  # the rows of one word together: some share a tuned model
+        Cell(concept, seed, None if row.learn is None else tuple(row.learn), tuple(row.evaluate)): row
         for concept in concepts
         for seed in seeds
-        for line in lines
+        for row in rows
     }
-    results = grid.results(list(cells))
+    results = store.results(list(cells))
     if not results:
         raise CellFailed("none of its cells could be done; their folders say why.")
     alike = {str(i): {"protocol": without_guidance(result)} for i, result in enumerate(results.values())}
     require_same_protocol(alike)
     return [
-        {"row": line.row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
-        | {"curve": line.curve, "x": line.x}
+        {"row": row.row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
+        | {"curve": row.curve, "x": row.x}
         | {name: result.get(name) for name in ("config", "commit", "word_commit")}
-        for cell, line in cells.items()
+        for cell, row in cells.items()
         if (result := results.get(cell)) is not None
     ]
 
@@ -58,17 +58,17 @@ def without_guidance(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compare(
-    grid: Grid,
+    store: CellStore,
     figure: Figure,
     concepts: Sequence[str],
     seeds: Sequence[int],
-    lines: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
     draw: Callable[[Path, Table], None],
 ) -> list[Verdict]:
-    """Both metrics of each of `lines`, the fields of a `Line` each."""
-    table = measured(grid, [Line(**line) for line in lines], concepts, seeds)
+    """Both metrics of each of `rows`, the fields of a `ComparedRow` each."""
+    table = measure(store, [ComparedRow(**row) for row in rows], concepts, seeds)
     draw(figure.path, table)
-    return figure.judged(table)
+    return figure.conclude(table)
 
 
 def of_rows(table: Table, metric: str) -> dict[str, Interval]:
@@ -96,7 +96,7 @@ def scatter(path: Path, table: Table, apart: Sequence[str]) -> None:
     """Both metrics of every row, with 95% intervals."""
     x, y = (of_rows(table, metric) for metric in LABELS)
     points = {row: (x[row], y[row]) for row in x if row in y}
-    plots.scatter(path, points, *LABELS.values(), apart=apart)
+    plots.scatter_plot(path, points, *LABELS.values(), apart=apart)
 
 
 def curves(path: Path, table: Table, x_label: str, log_x: bool = False) -> None:
@@ -106,4 +106,4 @@ def curves(path: Path, table: Table, x_label: str, log_x: bool = False) -> None:
         panels[label], found = {}, of_rows(table, metric)
         for line in table:
             panels[label].setdefault(line["curve"], {})[float(line["x"])] = found[line["row"]]
-    plots.lines(path, panels, x_label, log_x)
+    plots.line_plot(path, panels, x_label, log_x)

@@ -67,7 +67,7 @@ def settings_hash(config: DictConfig) -> str:
     return _hash({key: value for key, value in node.items() if key != "claims"}, beside=False)
 
 
-def combined(*hashes: str) -> str:
+def combine(*hashes: str) -> str:
     """One hash of several."""
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:DIGITS]
 

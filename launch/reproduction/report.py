@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ldm.files import replacing, write_json, write_whole
-from textual_inversion.evaluation.claims import Interval, Verdict, greater, judged
+from textual_inversion.evaluation.claims import Interval, Verdict, decide, greater
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Figure:
         """Of its files, without suffix."""
         return self.folder / self.name
 
-    def judged(self, table: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    def conclude(self, table: Sequence[Mapping[str, Any]]) -> list[Verdict]:
         """Writes the numbers, and judges the claims by them."""
         write_table(self.folder / f"{self.name}.csv", table)
         return judge(self.claims, table)
@@ -60,7 +60,7 @@ def _judge(claim: Claim, table: Sequence[Mapping[str, Any]]) -> Verdict:
     if isinstance(claim.test, partial):
         statistic += "".join(f" ({name} {value:g})" for name, value in claim.test.keywords.items())
     one, other = (_mean_over_seeds({key: values[key] for key in common}) for values in (of, than))
-    return judged(claim.says, statistic, one, other, claim.test)
+    return decide(claim.says, statistic, one, other, claim.test)
 
 
 def _values(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[tuple[str, Any], float]:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ldm.files import write_json
 
 from .. import concepts
-from .cells import CellFailed, Grid
+from .cells import CellFailed, CellStore
 from .hashes import settings_hash
 from .report import Figure, forget_claims, write_claims
 
@@ -67,7 +67,7 @@ def require_same_settings(config: DictConfig, folder: Path) -> None:
     write_json(file, settings)
 
 
-def rendered(names: Sequence[str], folder: Path) -> Path:
+def render_concepts(names: Sequence[str], folder: Path) -> Path:
     """The folder, with 25 pictures of each of the project's concepts that are named, as they are rendered now."""
     own = [name for name in names if name in concepts.CONCEPTS]
     for name in tqdm(own, desc="rendering concepts", unit="concept"):
@@ -84,7 +84,7 @@ def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def drawn(config: DictConfig, name: str, grid: Grid, folder: Path) -> bool:
+def draw_figure(config: DictConfig, name: str, store: CellStore, folder: Path) -> bool:
     """Draws the figure and judges its claims; if it cannot be drawn, that is said, and what was drawn before is kept
     without its verdicts."""
     log.info("%s", name)
@@ -95,7 +95,7 @@ def drawn(config: DictConfig, name: str, grid: Grid, folder: Path) -> bool:
     budget = {which: list(config.budget[which]) for which in ("concepts", "seeds") if which in taken}
     forget_claims(folder, name)
     try:
-        verdicts = draw.func(grid, figure, **(budget | own))
+        verdicts = draw.func(store, figure, **(budget | own))
     except (CellFailed, ValueError) as error:
         log.warning("%s: %s", name, error)
         return False
@@ -115,13 +115,13 @@ def reproduce(config: DictConfig) -> None:
     require_own_settings(HydraConfig.get().overrides.task)
     require_budget_of_scale(config)
     require_same_settings(config, folder)
-    images = config.images or rendered(concepts_of(config, names), Path(config.paths.cache) / "concepts")
+    images = config.images or render_concepts(concepts_of(config, names), Path(config.paths.cache) / "concepts")
     scale = [f"scale={HydraConfig.get().runtime.choices['scale']}"]
     learn, evaluate = ([*scale, *config.budget[which], *config[which]] for which in ("learn", "evaluate"))
-    grid = Grid(Path(config.cells), learn, evaluate, Path(images), config.budget.pack)
-    missing = [name for name in names if not drawn(config, name, grid, folder)]
+    store = CellStore(Path(config.cells), learn, evaluate, Path(images), config.budget.pack)
+    missing = [name for name in names if not draw_figure(config, name, store, folder)]
     log.info("%s holds the figures, their numbers, and claims.md", folder)
-    if missing or grid.failed:
+    if missing or store.failed:
         what = [f"no {', '.join(missing)}"] if missing else []
-        what += [f"{len(grid.failed)} cells failed"] if grid.failed else []
+        what += [f"{len(store.failed)} cells failed"] if store.failed else []
         raise ValueError(f"{' and '.join(what)}: see above; the same command tries what is missing again.")

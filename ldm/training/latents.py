@@ -44,7 +44,7 @@ def masks(source: Masked, indices: Iterable[int], draw: int) -> Conditions:
 
 
 class LatentData(CaptionedData):
-    """Batches {"mean", "std" [b, c, h, w]} and the `conditions` of the pictures. The moments of `train` and of the first
+    """Batches {"mean", "std" [b, c, h, w]} and `conditions` of the pictures. The moments of `train` and of the first
     `val_size` of `val` are kept in `folder` and made anew when the first stage changes."""
 
     def __init__(

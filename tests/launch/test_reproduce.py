@@ -37,13 +37,13 @@ def reproduce(run_script, tmp_path):
 
 
 @pytest.fixture
-def grid(monkeypatch, tmp_path):
+def store(monkeypatch, tmp_path):
     """Cells of the tiny model."""
     monkeypatch.chdir(ROOT)
-    from launch.reproduction.cells import Grid
+    from launch.reproduction.cells import CellStore
 
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        yield Grid(tmp_path / "cells", LEARN, EVALUATE, ROOT / "assets" / "concepts", pack=2)
+        yield CellStore(tmp_path / "cells", LEARN, EVALUATE, ROOT / "assets" / "concepts", pack=2)
 
 
 def cell(concept="cat_toy", seed=0, learn=(), evaluate=()):
@@ -52,43 +52,43 @@ def cell(concept="cat_toy", seed=0, learn=(), evaluate=()):
     return Cell(concept, seed, learn, evaluate)
 
 
-def test_a_cell_is_done_once_and_found_again(grid, tmp_path):
+def test_a_cell_is_done_once_and_found_again(store, tmp_path):
     cells = [cell("cat_toy"), cell("owl_toy"), cell("cat_toy", learn=None, evaluate=("subject=image_only",))]
-    first = grid.results(cells)
+    first = store.results(cells)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").rglob("*") if path.is_file()}
     for result in first.values():
         assert (tmp_path / "cells" / "evaluations" / result["config"] / "config.yaml").is_file()
     assert first.keys() == set(cells) and len({result["config"] for result in first.values()}) == 3
-    assert grid.results(cells) == first
+    assert store.results(cells) == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").rglob("*") if path.is_file()} == files
 
 
-def test_what_changes_a_word_makes_another_cell_and_what_is_only_shown_does_not(grid):
-    plain = grid.train_config(cell()).paths.run
-    assert plain == grid.train_config(cell(learn=("callbacks.metrics.every=7",))).paths.run
+def test_what_changes_a_word_makes_another_cell_and_what_is_only_shown_does_not(store):
+    plain = store.train_config(cell()).paths.run
+    assert plain == store.train_config(cell(learn=("callbacks.metrics.every=7",))).paths.run
     setups = [(f"setup={name}",) for name in SETUPS if name != "one"]
     changed = [cell(seed=1), cell("owl_toy"), cell(learn=("optim.lr=0.1",)), *(cell(learn=setup) for setup in setups)]
-    folders = {plain, *(grid.train_config(one).paths.run for one in changed)}
+    folders = {plain, *(store.train_config(one).paths.run for one in changed)}
     assert len(folders) == 1 + len(changed)
-    assert grid.train_config(cell(learn=("setup=one",))).paths.run == plain
+    assert store.train_config(cell(learn=("setup=one",))).paths.run == plain
 
 
-def test_an_evaluation_is_known_by_what_changes_its_numbers(grid):
+def test_an_evaluation_is_known_by_what_changes_its_numbers(store):
     from launch.reproduction.hashes import evaluation_hash
 
-    plain = evaluation_hash(grid.evaluation_config(cell()), "word")
-    assert plain == evaluation_hash(grid.evaluation_config(cell(seed=1, evaluate=("batch_size=3",))), "word")
-    assert plain != evaluation_hash(grid.evaluation_config(cell()), "another")
+    plain = evaluation_hash(store.evaluation_config(cell()), "word")
+    assert plain == evaluation_hash(store.evaluation_config(cell(seed=1, evaluate=("batch_size=3",))), "word")
+    assert plain != evaluation_hash(store.evaluation_config(cell()), "another")
     for changed in (cell("owl_toy"), *(cell(evaluate=(o,)) for o in ("guidance=2", "first=3", "sampler.steps=3"))):
-        assert evaluation_hash(grid.evaluation_config(changed), "word") != plain
+        assert evaluation_hash(store.evaluation_config(changed), "word") != plain
 
 
-def test_pictures_and_captions_are_known_by_their_content(grid, tmp_path):
-    from launch.reproduction.cells import Grid
+def test_pictures_and_captions_are_known_by_their_content(store, tmp_path):
+    from launch.reproduction.cells import CellStore
     from launch.reproduction.hashes import evaluation_hash
 
     def hashes(name):
-        other = Grid(tmp_path / "cells", grid.learn, grid.evaluate, tmp_path / name, pack=2)
+        other = CellStore(tmp_path / "cells", store.learn, store.evaluate, tmp_path / name, pack=2)
         word = Path(other.train_config(cell()).paths.run).name
         return word, evaluation_hash(other.evaluation_config(cell(learn=None)), None)
 
@@ -102,24 +102,24 @@ def test_pictures_and_captions_are_known_by_their_content(grid, tmp_path):
     assert hashes("picture")[0] != word and hashes("picture")[1] != evaluation
 
 
-def test_a_failed_cell_is_written_down_and_the_others_go_on(grid, tmp_path):
+def test_a_failed_cell_is_written_down_and_the_others_go_on(store, tmp_path):
     good, bad = cell("cat_toy"), cell("cat_toy", learn=("concept.initializer=qqqq",))
-    assert grid.results([bad, good]).keys() == {good}
+    assert store.results([bad, good]).keys() == {good}
     states = [json.loads(file.read_text()) for file in (tmp_path / "cells" / "words").glob("*/cell.json")]
     (failed,) = [state for state in states if state["state"] == "failed"]
     assert "qqqq" in failed["error"] and "Traceback" in failed["traceback"][0]
-    assert [folder.name for folder in grid.failed] == [Path(grid.train_config(bad).paths.run).name]
+    assert [folder.name for folder in store.failed] == [Path(store.train_config(bad).paths.run).name]
 
 
-def test_a_pack_gives_the_words_that_each_learns_alone(grid, tmp_path):
+def test_a_pack_gives_the_words_that_each_learns_alone(store, tmp_path):
     import torch
 
-    from launch.reproduction.cells import Grid
+    from launch.reproduction.cells import CellStore
     from textual_inversion.words.file import load_words
 
     cells = [cell("cat_toy"), cell("owl_toy")]
-    alone = Grid(tmp_path / "alone", grid.learn, grid.evaluate, grid.pictures, pack=1)
-    for one, other in zip(grid.words(cells).values(), alone.words(cells).values(), strict=True):
+    alone = CellStore(tmp_path / "alone", store.learn, store.evaluate, store.pictures, pack=1)
+    for one, other in zip(store.words(cells).values(), alone.words(cells).values(), strict=True):
         (a,), (b,) = load_words(one), load_words(other)
         torch.testing.assert_close(a.vectors, b.vectors, atol=1e-5, rtol=1e-4)
 
@@ -184,7 +184,7 @@ def test_figures_of_other_settings_are_not_mixed(reproduce):
     assert code == 1 and f"{folder} holds figures of other settings (settings.json lists them)" in said
 
 
-def test_of_each_concept_the_seeds_that_both_rows_have_are_compared(grid):
+def test_of_each_concept_the_seeds_that_both_rows_have_are_compared(store):
     from launch.reproduction.report import judge
 
     values = {("high", "cat", 0): 5.0, ("low", "cat", 0): 4.0, ("low", "cat", 1): 99.0}
@@ -194,7 +194,7 @@ def test_of_each_concept_the_seeds_that_both_rows_have_are_compared(grid):
     assert verdict.interval.mean == 1.0 and verdict.verdict == "reproduced"
 
 
-def test_intervals_of_rows_forget_what_concepts_differ_in(grid):
+def test_intervals_of_rows_forget_what_concepts_differ_in(store):
     from launch.reproduction.comparison import of_rows
 
     levels = {"cat": 0.1, "dog": 0.5, "owl": 0.9}
@@ -208,7 +208,7 @@ def test_intervals_of_rows_forget_what_concepts_differ_in(grid):
     assert all(i.high - i.low < 1e-9 for i in found.values())
 
 
-def test_a_missing_cell_shifts_no_row_and_widens_none(grid):
+def test_a_missing_cell_shifts_no_row_and_widens_none(store):
     from launch.reproduction.comparison import of_rows
 
     table = [
@@ -221,7 +221,7 @@ def test_a_missing_cell_shifts_no_row_and_widens_none(grid):
     assert all(i.high - i.low < 1e-9 for i in found.values())
 
 
-def test_the_interval_of_two_rows_is_that_of_half_their_differences(grid):
+def test_the_interval_of_two_rows_is_that_of_half_their_differences(store):
     from launch.reproduction.comparison import of_rows
     from textual_inversion.evaluation.claims import interval
 
@@ -243,7 +243,7 @@ def test_settings_that_nothing_would_read_are_refused(reproduce):
     assert not (folder / "settings.json").exists()
 
 
-def test_verdicts_of_a_figure_that_can_be_drawn_no_more_are_gone(grid, tmp_path):
+def test_verdicts_of_a_figure_that_can_be_drawn_no_more_are_gone(store, tmp_path):
     from launch.reproduction.report import forget_claims, write_claims
     from textual_inversion.evaluation.claims import NOT_TESTED, Verdict
 
@@ -264,14 +264,14 @@ def test_an_unknown_setup_gets_the_list_of_known_ones(run_script, monkeypatch):
     assert code != 0 and "fourwords" in said and "progressive" in said
 
 
-def test_an_unknown_setup_of_all_words_gets_that_list_too(grid):
+def test_an_unknown_setup_of_all_words_gets_that_list_too(store):
     with pytest.raises(ValueError, match=r"'setup/fourwords'.*progressive"):
-        grid.train_config(cell(learn=("setup=fourwords",)))
+        store.train_config(cell(learn=("setup=fourwords",)))
 
 
-def test_all_pictures_and_the_first_ones_are_compared_with_in_one_go(grid):
+def test_all_pictures_and_the_first_ones_are_compared_with_in_one_go(store):
     cells = [cell(learn=None, evaluate=("subject=image_only", f"first={first}")) for first in ("null", 5, 3)]
-    assert len({result["config"] for result in grid.results(cells).values()}) == 3
+    assert len({result["config"] for result in store.results(cells).values()}) == 3
 
 
 @pytest.mark.parametrize("setup", SETUPS)
@@ -283,8 +283,8 @@ def test_every_setup_takes_two_steps(run_script, tmp_path, setup):
 
 
 @pytest.mark.parametrize("subject", sorted(path.stem for path in (ROOT / "configs" / "subject").glob("*.yaml")))
-def test_every_subject_is_evaluated(grid, subject):
+def test_every_subject_is_evaluated(store, subject):
     steps = {"pivotal": ("subject.steps=2",), "bipartite": ("sampler=ddim", "sampler.steps=2")}.get(subject, ())
     asked = cell(learn=("setup=one",), evaluate=(f"subject={subject}", *steps))
-    (result,) = grid.results([asked]).values()
+    (result,) = store.results([asked]).values()
     assert -1 <= result["image_similarity"] <= 1 and result["protocol"]["samples"] == 2

@@ -38,7 +38,7 @@ def test_prompts_say_what_their_labels_ask_for_and_training_never_saw_it():
 def test_obedience_counts_only_what_was_asked():
     prompts = [score.Prompt("", {"class": "cat", "pattern": "striped"}), score.Prompt("", {"class": "dog"})]
     seen = {"class": ["cat", "cat"], "pattern": ["spotted", "spotted"]}
-    assert score.obeyed(prompts, seen) == {"class": 0.5, "pattern": 0.0}
+    assert score.obedience(prompts, seen) == {"class": 0.5, "pattern": 0.0}
     assert score.faults(prompts, seen) == ["spotted", "cat"]
     alone = [score.Prompt("", {"class": "cat", "companion": "mug"})]
     assert score.faults(alone, {"class": ["cat"], "companion": [""]}) == ["no companion"]
@@ -47,7 +47,7 @@ def test_obedience_counts_only_what_was_asked():
 def test_photos_count_alone():
     asked = [score.Prompt("", {"style": style, "pattern": "striped"}) for style in ("photo", "pencil", "photo")]
     seen = {"style": ["photo", "pencil", "oil"], "pattern": ["striped", "plain", "striped"]}
-    assert score.of_photos(asked, seen) == {"style": 0.5, "pattern": 1.0}
+    assert score.obedience_of_photos(asked, seen) == {"style": 0.5, "pattern": 1.0}
 
 
 @pytest.mark.integration

@@ -79,7 +79,7 @@ def at_most(found: Interval, margin: float) -> str:
     return REPRODUCED if found.high < margin else OPPOSITE if found.low > margin else NOT_REPRODUCED
 
 
-def judged(
+def decide(
     claim: str, statistic: str, one: Mapping[str, float], other: Mapping[str, float], test: Callable[[Interval], str]
 ) -> Verdict:
     """The verdict of `test` on the differences between `one` and `other` (concept -> number), of the concepts that both

@@ -29,7 +29,7 @@ class ResidualBlock(nn.Module):
         return x + self.layers(x)
 
 
-def softened(x: Tensor, blur: float, noise: float, generator: torch.Generator) -> Tensor:
+def soften(x: Tensor, blur: float, noise: float, generator: torch.Generator) -> Tensor:
     """Pictures [b, 3, H, W] in [-1, 1], half of them less sharp and less clean than renders are, as an autoencoder
     leaves them: blurred by up to `blur` (standard deviation, pixels), with noise of up to `noise`."""
     amount, strength, spared = torch.rand(3, len(x), generator=generator).to(x)
@@ -47,7 +47,7 @@ class AttributeClassifier(L.LightningModule):
     """Pictures x [b, 3, H, W] in [-1, 1] -> for each of `labels` (name -> its values) logits [b, values].
 
     A batch's "label_<name>" holds the truth; a value that is none of the label's says nothing about that picture.
-    In training pictures are `softened` by `blur` and `noise`.
+    In training pictures are `soften` by `blur` and `noise`.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class AttributeClassifier(L.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         rng = generator(self.seed, self.global_step)
         with torch.autocast(self.device.type, enabled=False):  # a kernel for each picture is slow in half precision
-            x = softened(batch["image"], self.blur, self.noise, rng)
+            x = soften(batch["image"], self.blur, self.noise, rng)
         losses = []
         for name, logits in self(x).items():
             truth = self.truth(batch, name)

@@ -17,7 +17,7 @@ from ..captions import SLOT
 from .classifier import AttributeClassifier
 from .evaluator import Evaluator
 from .metrics import image_similarity, published_text_similarity, similarity_among, text_similarity
-from .subjects import ImageOnly, Painter, Subject, without_word
+from .subjects import ImageOnly, Pipeline, Subject, without_word
 
 RESULT = "evaluation.json"
 VERSION = 1  # of the metrics' definitions
@@ -57,26 +57,26 @@ class Evaluation:
             )
 
     def to(self, device: str | torch.device) -> Self:
-        """Itself, with its judges on the device, ready to judge."""
-        for judge in filter(None, (self.evaluator, self.classifier)):
-            judge.to(device).eval().requires_grad_(False)
+        """Moves the evaluator and the classifier to the device, freezes them, and returns itself."""
+        for network in filter(None, (self.evaluator, self.classifier)):
+            network.to(device).eval().requires_grad_(False)
         return self
 
-    def protocol(self, painter: Painter, images: np.ndarray) -> dict[str, Any]:
+    def protocol(self, pipeline: Pipeline, images: np.ndarray) -> dict[str, Any]:
         """All that the numbers depend on but the subject, as JSON values; `images` are the training pictures."""
-        sampler = painter.sampler
+        sampler = pipeline.sampler
         return {
             "version": VERSION,
             "reconstruction": self.reconstruction,
             "samples": self.samples,
             "prompts": [{**asdict(prompt), "shows": dict(prompt.shows)} for prompt in self.prompts],
             "prompt_samples": self.prompt_samples,
-            "seed": painter.seed,
+            "seed": pipeline.seed,
             "sampler": f"{sampler.solve.__name__}, {sampler.steps} steps, {sampler.spacing.__name__}",
-            "guidance": painter.guidance,
+            "guidance": pipeline.guidance,
             "image_size": int(images.shape[1]),
             "references": len(images),
-            "model": weights_hash(painter.ldm),
+            "model": weights_hash(pipeline.ldm),
             "evaluator": weights_hash(self.evaluator),
             "classifier": weights_hash(self.classifier) if self.classifier else None,
         }
@@ -85,7 +85,7 @@ class Evaluation:
     def __call__(
         self,
         subject: Subject,
-        painter: Painter,
+        pipeline: Pipeline,
         images: np.ndarray,
         truth: Mapping[str, str] | None = None,
         progress: bool = True,
@@ -98,12 +98,12 @@ class Evaluation:
         among = similarity_among(references) if len(images) > 1 else None
         itself = isinstance(subject, ImageOnly)  # a training picture is not compared with itself
         each = len(images) if itself else self.prompt_samples
-        asked, at_once = [], max(1, painter.batch_size // each)
+        asked, at_once = [], max(1, pipeline.batch_size // each)
         with tqdm(total=len(self.prompts), desc="evaluating", unit="prompt", disable=not progress, leave=False) as bar:
             for start in range(0, len(self.prompts), at_once):
                 some = self.prompts[start : start + at_once]
                 painted = subject.paint([prompt.text for prompt in some], range(each)).split(each)
-                asked += [self._judged(prompt, images, truth) for prompt, images in zip(some, painted, strict=True)]
+                asked += [self._measure(prompt, images, truth) for prompt, images in zip(some, painted, strict=True)]
                 bar.update(len(some))
         return {
             "image_similarity": among if itself else image_similarity(self.embed(photos), references),
@@ -114,10 +114,10 @@ class Evaluation:
                 kind: means([row for row in asked if row["kind"] == kind]) for kind in {p.kind: 0 for p in self.prompts}
             },
             "prompts": asked,
-            "protocol": self.protocol(painter, images),
+            "protocol": self.protocol(pipeline, images),
         }
 
-    def _judged(self, prompt: Prompt, images: Tensor, truth: Mapping[str, str]) -> dict[str, Any]:
+    def _measure(self, prompt: Prompt, images: Tensor, truth: Mapping[str, str]) -> dict[str, Any]:
         samples = self.embed(images)
         (text,) = self.evaluator.embed_texts([without_word(prompt.text)]).cpu()
         return {

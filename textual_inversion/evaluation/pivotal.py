@@ -16,7 +16,7 @@ from ldm.training.progress import StepProgress
 
 from ..concept import Concept
 from ..learner import TextualInversion
-from .subjects import Material, Word
+from .subjects import SubjectInputs, Word
 
 
 class PivotalTuning(L.LightningModule):
@@ -70,21 +70,21 @@ def tune(
 class Pivotal(Word):
     """The word in a copy of the model whose UNet has learned the concept's pictures with it."""
 
-    def __init__(self, material: Material, steps: int, learning_rate: float, templates: Sequence[str]) -> None:
-        word, painter = material.learned(), material.painter
+    def __init__(self, inputs: SubjectInputs, steps: int, learning_rate: float, templates: Sequence[str]) -> None:
+        word, pipeline = inputs.require_word(), inputs.pipeline
         initializer = word.provenance.get("initializer")
         if initializer is None:
             raise ValueError(f"the file of {word.placeholder!r} does not say what it was learned from: learn it here.")
         concept = Concept(
             word.placeholder,
             initializer,
-            images=str(material.folder),
+            images=str(inputs.folder),
             templates=tuple(templates),
             learning_rate=learning_rate,
             num_vectors=len(word.vectors),
-            seed=painter.seed,
-            first=len(material.images),
+            seed=pipeline.seed,
+            first=len(inputs.images),
         )
         vectors = tuple(tuple(row) for row in word.vectors.tolist())
-        ldm = tune(painter.ldm, concept, vectors, material.images.shape[1], steps)
-        super().__init__(replace(material, painter=replace(painter, ldm=ldm)))
+        ldm = tune(pipeline.ldm, concept, vectors, inputs.images.shape[1], steps)
+        super().__init__(replace(inputs, pipeline=replace(pipeline, ldm=ldm)))

@@ -1,6 +1,6 @@
 """Who stands in for S* in a prompt: a learned word, or what the paper compares it with (Gal et al. 2022, section 5.1).
 
-Each factory takes the same `Material` and gives a subject; a config names the factory."""
+Each factory takes the same `SubjectInputs` and gives a subject; a config names the factory."""
 
 import json
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Painter:
+class Pipeline:
     """The frozen model with the settings that it is evaluated with."""
 
     ldm: LatentDiffusion
@@ -64,16 +64,16 @@ class Painter:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """What a subject may be made of: `painter`, the learned `word`, `folder` of its pictures, and these, uint8
+class SubjectInputs:
+    """What a subject may be made of: `pipeline`, the learned `word`, `folder` of its pictures, and these, uint8
     [m, H, W, 3]."""
 
-    painter: Painter
+    pipeline: Pipeline
     word: LearnedWord | None
     folder: Path
     images: np.ndarray
 
-    def learned(self) -> LearnedWord:
+    def require_word(self) -> LearnedWord:
         """The word. Raises ValueError if none is there."""
         if self.word is None:
             raise ValueError("there is no learned word to evaluate: give word=<run folder, or file of a word>.")
@@ -94,20 +94,20 @@ def without_word(template: str) -> str:
 class Word:
     """The learned word itself."""
 
-    def __init__(self, material: Material) -> None:
-        word = material.learned()
-        self.painter, self.placeholder = material.painter, word.placeholder
-        self.embeddings = manager_of(self.painter.ldm, [word])
+    def __init__(self, inputs: SubjectInputs) -> None:
+        word = inputs.require_word()
+        self.pipeline, self.placeholder = inputs.pipeline, word.placeholder
+        self.embeddings = manager_of(self.pipeline.ldm, [word])
 
     def paint(self, templates: Sequence[str], samples: range) -> Tensor:
-        return self.painter([fill(template, self.placeholder) for template in templates], samples, self.embeddings)
+        return self.pipeline([fill(template, self.placeholder) for template in templates], samples, self.embeddings)
 
 
 class Captions:
     """What a person says instead of S*: the lines of `file` in the concept's folder, in turn."""
 
-    def __init__(self, material: Material, file: str) -> None:
-        self.painter, path = material.painter, material.folder / file
+    def __init__(self, inputs: SubjectInputs, file: str) -> None:
+        self.pipeline, path = inputs.pipeline, inputs.folder / file
         if not path.is_file():
             raise ValueError(f"there are no captions at {path}: write what stands for S*, one phrase a line.")
         self.captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -117,24 +117,24 @@ class Captions:
     def paint(self, templates: Sequence[str], samples: range) -> Tensor:
         captions = [self.captions[i % len(self.captions)] for i in samples]
         prompts = [fill(template, caption) for template in templates for caption in captions]
-        return self.painter.each(prompts, [*samples] * len(templates))
+        return self.pipeline.each(prompts, [*samples] * len(templates))
 
 
 class PromptOnly:
     """The prompt without S*."""
 
-    def __init__(self, material: Material) -> None:
-        self.painter = material.painter
+    def __init__(self, inputs: SubjectInputs) -> None:
+        self.pipeline = inputs.pipeline
 
     def paint(self, templates: Sequence[str], samples: range) -> Tensor:
-        return self.painter([without_word(template) for template in templates], samples)
+        return self.pipeline([without_word(template) for template in templates], samples)
 
 
 class ImageOnly:
     """The training pictures, whatever the prompt. Their image similarity is that of different pictures."""
 
-    def __init__(self, material: Material) -> None:
-        self.images = to_tensor(material.images)
+    def __init__(self, inputs: SubjectInputs) -> None:
+        self.images = to_tensor(inputs.images)
 
     def paint(self, templates: Sequence[str], samples: range) -> Tensor:
         return self.images[[i % len(self.images) for _ in templates for i in samples]]
@@ -144,28 +144,28 @@ class Bipartite:
     """Bipartite inversion (Gal et al. 2022, appendix A): the noise from which DDIM paints a training picture as
     `source`, and with it another text. Raises ValueError for a painter whose sampler is another."""
 
-    def __init__(self, material: Material, source: str = "A photo of {}") -> None:
-        word, painter = material.learned(), material.painter
-        if painter.sampler.solve is not ddim:
+    def __init__(self, inputs: SubjectInputs, source: str = "A photo of {}") -> None:
+        word, pipeline = inputs.require_word(), inputs.pipeline
+        if pipeline.sampler.solve is not ddim:
             raise ValueError(
-                f"DDIM finds the noise, {painter.sampler.solve.__name__} cannot follow: give sampler=ddim."
+                f"DDIM finds the noise, {pipeline.sampler.solve.__name__} cannot follow: give sampler=ddim."
             )
-        self.painter, self.placeholder, ldm = painter, word.placeholder, painter.ldm
+        self.pipeline, self.placeholder, ldm = pipeline, word.placeholder, pipeline.ldm
         self.embeddings = manager_of(ldm, [word])
         c = self.embeddings.encode(ldm.cond_stage_model, [fill(source, word.placeholder)])
-        x = to_tensor(material.images).to(ldm.device)
+        x = to_tensor(inputs.images).to(ldm.device)
         eps = conditioned(ldm.eps, c.expand(len(x), -1, -1))
-        timesteps = painter.sampler.spacing(painter.sampler.steps, len(ldm.alpha_bar))
+        timesteps = pipeline.sampler.spacing(pipeline.sampler.steps, len(ldm.alpha_bar))
         self.z_T = ddim_invert(eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, timesteps)
 
     @torch.no_grad()
     def paint(self, templates: Sequence[str], samples: range) -> Tensor:
-        painter, ldm = self.painter, self.painter.ldm
+        pipeline, ldm = self.pipeline, self.pipeline.ldm
         prompts = [fill(template, self.placeholder) for template in templates for _ in samples]
         z_T = self.z_T[[i % len(self.z_T) for _ in templates for i in samples]]
         painted = []
-        for start in range(0, len(prompts), painter.batch_size):
-            some = slice(start, start + painter.batch_size)
+        for start in range(0, len(prompts), pipeline.batch_size):
+            some = slice(start, start + pipeline.batch_size)
             c = self.embeddings.encode(ldm.cond_stage_model, prompts[some])
-            painted.append(ldm.sample(c, z_T[some], painter.sampler, painter.guidance).clamp(-1.0, 1.0).cpu())
+            painted.append(ldm.sample(c, z_T[some], pipeline.sampler, pipeline.guidance).clamp(-1.0, 1.0).cpu())
         return torch.cat(painted)

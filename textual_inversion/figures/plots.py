@@ -42,15 +42,15 @@ def figure(width: float = 5.5, height: float = 4.0):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def save(drawn: Figure, path: Path) -> None:
+def save(fig: Figure, path: Path) -> None:
     """`path`.png and `path`.pdf, each whole or not at all."""
     for kind in ("png", "pdf"):
         with replacing(path.with_name(f"{path.name}.{kind}")) as partial:
             # Without a date the same numbers make the same file.
-            drawn.savefig(partial, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {})
+            fig.savefig(partial, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {})
 
 
-def scatter(
+def scatter_plot(
     path: Path,
     points: Mapping[str, tuple[Interval, Interval]],
     x_label: str,
@@ -60,8 +60,8 @@ def scatter(
     """Named points, each with its interval on both axes. With points that lie far `apart` there is a second panel, the
     others from near."""
     columns = -(-len(points) // NAMES_HIGH)
-    with figure((9.6 if apart else 6.6) + 1.8 * (columns - 1), 4.2) as drawn:
-        panels = np.atleast_1d(drawn.subplots(1, 2 if apart else 1))
+    with figure((9.6 if apart else 6.6) + 1.8 * (columns - 1), 4.2) as fig:
+        panels = np.atleast_1d(fig.subplots(1, 2 if apart else 1))
         for axes, left_out in zip(panels, ((), apart), strict=False):
             for i, (name, (x, y)) in enumerate(points.items()):
                 if name not in left_out:
@@ -72,16 +72,16 @@ def scatter(
                     )  # fmt: skip
             axes.set_xlabel(x_label)
             axes.set_ylabel(y_label)
-        drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", ncols=columns)
-        save(drawn, path)
+        fig.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", ncols=columns)
+        save(fig, path)
 
 
-def lines(
+def line_plot(
     path: Path, panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], x_label: str, log_x: bool = False
 ) -> None:
     """Panels side by side, y label -> name -> x -> interval."""
-    with figure(3.2 * len(panels) + 0.4, 3.2) as drawn:
-        row = np.atleast_1d(drawn.subplots(1, len(panels)))
+    with figure(3.2 * len(panels) + 0.4, 3.2) as fig:
+        row = np.atleast_1d(fig.subplots(1, len(panels)))
         for axes, (y_label, curves) in zip(row, panels.items(), strict=True):
             for i, (name, curve) in enumerate(curves.items()):
                 _curve(axes, name, curve, i)
@@ -94,7 +94,7 @@ def lines(
             axes.minorticks_off()
         if len(next(iter(panels.values()))) > 1:
             row[-1].legend()
-        save(drawn, path)
+        save(fig, path)
 
 
 def _short(x: float) -> str:
@@ -102,11 +102,11 @@ def _short(x: float) -> str:
     return min(f"{x:g}", np.format_float_scientific(x, trim="-", exp_digits=1), key=len)
 
 
-def bars(path: Path, groups: Mapping[str, Mapping[str, float]], y_label: str) -> None:
+def bar_plot(path: Path, groups: Mapping[str, Mapping[str, float]], y_label: str) -> None:
     """Groups (say before and after) of named shares, side by side."""
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
-    with figure(max(5.0, 0.45 * len(names) * len(groups)), 3.2) as drawn:
-        axes = drawn.subplots()
+    with figure(max(5.0, 0.45 * len(names) * len(groups)), 3.2) as fig:
+        axes = fig.subplots()
         width = 0.8 / len(groups)
         for i, (label, group) in enumerate(groups.items()):
             places = np.arange(len(names)) + (i - (len(groups) - 1) / 2) * width
@@ -116,7 +116,7 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, float]], y_label: str) ->
         axes.set_xticks(np.arange(len(names)), names, rotation=30, ha="right")
         axes.set_ylabel(y_label)
         axes.legend()
-        save(drawn, path)
+        save(fig, path)
 
 
 def _bars(i: Interval) -> list[list[float]] | None:

@@ -17,7 +17,7 @@ _LETTERS_PER_PIXEL = 0.16  # of the small font
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class PictureRow:
     """A line of the sheet: a title above pictures uint8 [n, H, W, 3], each with a caption below it if there are any."""
 
     title: str
@@ -25,7 +25,7 @@ class Row:
     captions: Sequence[str] = ()
 
 
-def contact_sheet(rows: Sequence[Row], side: int = 160) -> Image.Image:
+def contact_sheet(rows: Sequence[PictureRow], side: int = 160) -> Image.Image:
     """The rows on white, every picture brought to `side` pixels; long captions go on in a new line."""
     font, small = ImageFont.load_default(15), ImageFont.load_default(11)
     wrapped = [[textwrap.wrap(caption, int(side * _LETTERS_PER_PIXEL)) for caption in row.captions] for row in rows]
@@ -48,31 +48,31 @@ def contact_sheet(rows: Sequence[Row], side: int = 160) -> Image.Image:
     return sheet
 
 
-def save_sheet(path: Path, rows: Sequence[Row]) -> None:
+def save_sheet(path: Path, rows: Sequence[PictureRow]) -> None:
     """The sheet as a PNG, written whole or not at all."""
     with replacing(path) as partial:
         contact_sheet(rows).save(partial, format="PNG")
 
 
-def save_figure(path: Path, rows: Sequence[Row], side: float = 0.95) -> None:
+def save_figure(path: Path, rows: Sequence[PictureRow], side: float = 0.95) -> None:
     """The rows in the figures' style, as `path`.png and `path`.pdf; `side` in inches."""
     margin, title, line = 0.05, 0.2, 0.085
     wrapped = [[textwrap.fill(caption, int(24 * side)) for caption in row.captions] for row in rows]
     below = [max((1 + text.count("\n") for text in row if text), default=0) * line for row in wrapped]
     width = max(len(row.images) for row in rows) * (side + margin) + margin
     height = sum(title + side + text + margin for text in below)
-    with figure(width, height) as drawn:
-        drawn.set_layout_engine("none")
+    with figure(width, height) as fig:
+        fig.set_layout_engine("none")
         top = height
         for row, captions, text in zip(rows, wrapped, below, strict=True):
             bottom = top - title - side
-            drawn.text(margin / width, (bottom + side + 0.05) / height, row.title, fontsize=7, va="bottom")
+            fig.text(margin / width, (bottom + side + 0.05) / height, row.title, fontsize=7, va="bottom")
             for i, image in enumerate(row.images):
                 left = margin + i * (side + margin)
-                axes = drawn.add_axes((left / width, bottom / height, side / width, side / height))
+                axes = fig.add_axes((left / width, bottom / height, side / width, side / height))
                 axes.imshow(image, interpolation="nearest")
                 axes.axis("off")
                 if captions:
-                    drawn.text(left / width, (bottom - 0.02) / height, captions[i], fontsize=5, va="top")
+                    fig.text(left / width, (bottom - 0.02) / height, captions[i], fontsize=5, va="top")
             top = bottom - text - margin
-        save(drawn, path)
+        save(fig, path)

@@ -13,9 +13,9 @@ from textual_inversion.evaluation.claims import (
     REPRODUCED,
     alike,
     at_most,
+    decide,
     greater,
     interval,
-    judged,
 )
 
 CONCEPTS = ("bear", "cat", "dog", "owl", "robot")
@@ -38,7 +38,7 @@ ZERO = numbers(0.0, 0.0, 0.0, 0.0, 0.0)
     ],
 )
 def test_more_is_reproduced_where_the_whole_interval_is_above_zero(more, verdict):
-    found = judged("more is more", "difference", more, ZERO, greater)
+    found = decide("more is more", "difference", more, ZERO, greater)
     assert found.verdict == verdict and found.units == 5
     assert found.interval.mean == pytest.approx(np.mean(list(more.values())))
 
@@ -46,8 +46,8 @@ def test_more_is_reproduced_where_the_whole_interval_is_above_zero(more, verdict
 def test_differences_are_paired_so_a_spread_between_concepts_does_not_hide_them():
     less = numbers(0.1, 0.5, 0.9, 0.3, 0.7)
     more = {concept: value + 0.01 for concept, value in less.items()}
-    assert judged("", "", more, less, greater).verdict == REPRODUCED
-    assert judged("", "", less, more, greater).verdict == OPPOSITE
+    assert decide("", "", more, less, greater).verdict == REPRODUCED
+    assert decide("", "", less, more, greater).verdict == OPPOSITE
 
 
 @pytest.mark.parametrize(
@@ -61,22 +61,22 @@ def test_differences_are_paired_so_a_spread_between_concepts_does_not_hide_them(
     ],
 )
 def test_alike_is_within_the_margin_on_both_sides_at_most_on_one(one, margin, two_sided, one_sided):
-    assert judged("", "", one, ZERO, partial(alike, margin=margin)).verdict == two_sided
-    assert judged("", "", one, ZERO, partial(at_most, margin=margin)).verdict == one_sided
+    assert decide("", "", one, ZERO, partial(alike, margin=margin)).verdict == two_sided
+    assert decide("", "", one, ZERO, partial(at_most, margin=margin)).verdict == one_sided
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_of_too_few_concepts_nothing_is_tested(count):
     one = dict(list(numbers(0.5, 0.5, 0.5).items())[:count])
-    found = judged("", "", one, ZERO, greater)
+    found = decide("", "", one, ZERO, greater)
     assert (found.verdict, found.units, found.interval) == (NOT_TESTED, count, None)
 
 
 def test_only_concepts_that_both_have_count_in_any_order():
     more, less = numbers(0.1, 0.2, 0.3, 0.4), {"robot": 9.0, "owl": 0.1, "dog": 0.1, "cat": 0.1}
-    found = judged("", "", more, less, greater)
+    found = decide("", "", more, less, greater)
     assert found.units == 3 and found.interval.mean == pytest.approx(0.2)
-    assert judged("", "", dict(reversed(more.items())), less, greater) == found
+    assert decide("", "", dict(reversed(more.items())), less, greater) == found
 
 
 def test_the_interval_by_hand():
@@ -95,11 +95,11 @@ def test_the_interval_holds_the_truth_in_95_of_100_draws(n):
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_numbers_that_are_none_are_refused(bad):
     with pytest.raises(ValueError, match="needs finite numbers"):
-        judged("", "", numbers(0.1, bad, 0.2), ZERO, greater)
+        decide("", "", numbers(0.1, bad, 0.2), ZERO, greater)
     with pytest.raises(ValueError, match="needs finite numbers"):
         interval([])
 
 
 def test_a_verdict_reads_as_claim_statistic_interval_and_outcome():
-    said = str(judged("words beat captions", "image similarity", numbers(0.1, 0.1, 0.1), ZERO, greater))
+    said = str(decide("words beat captions", "image similarity", numbers(0.1, 0.1, 0.1), ZERO, greater))
     assert said == "words beat captions | image similarity: +0.100 [+0.100, +0.100] | reproduced"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ldm.keyed_random import generator
-from textual_inversion.evaluation.classifier import AttributeClassifier, softened
+from textual_inversion.evaluation.classifier import AttributeClassifier, soften
 
 LABELS = {"color": ("red", "blue"), "pattern": ("plain", "striped")}
 TRUTH = {"label_color": ["red", "blue", "red", "blue"], "label_pattern": ["plain", "striped", "", ""]}
@@ -55,7 +55,7 @@ def test_accuracy_counts_the_pictures_with_a_label_only(classifier, pictures):
 
 def test_softening_spares_half_keeps_the_mean_and_is_drawn_by_the_generator_alone():
     x = torch.rand(40, 3, 16, 16, generator=generator(1)) * 2 - 1
-    soft, again = (softened(x, 1.5, 0.0, generator(2)) for _ in range(2))
+    soft, again = (soften(x, 1.5, 0.0, generator(2)) for _ in range(2))
     assert torch.equal(soft, again)
     spared = (soft == x).flatten(1).all(dim=1)
     assert 8 <= int(spared.sum()) <= 32
@@ -63,7 +63,7 @@ def test_softening_spares_half_keeps_the_mean_and_is_drawn_by_the_generator_alon
     assert blurred.var() < 0.7 * x.var()
     torch.testing.assert_close(blurred.mean(), x[~spared].mean(), atol=0.02, rtol=0.0)
     flat = torch.full((4, 3, 16, 16), 0.3)
-    torch.testing.assert_close(softened(flat, 1.5, 0.0, generator(3)), flat)
+    torch.testing.assert_close(soften(flat, 1.5, 0.0, generator(3)), flat)
 
 
 def test_features_are_one_vector_a_picture(classifier, pictures):

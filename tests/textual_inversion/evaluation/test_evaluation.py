@@ -21,7 +21,7 @@ from textual_inversion.evaluation.metrics import (
     similarity_among,
     text_similarity,
 )
-from textual_inversion.evaluation.subjects import ImageOnly, Material, Painter, Word
+from textual_inversion.evaluation.subjects import ImageOnly, Pipeline, SubjectInputs, Word
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord
 
@@ -50,19 +50,19 @@ def evaluation(classifier):
 
 
 @pytest.fixture
-def material(tiny_ldm, photos):
+def inputs(tiny_ldm, photos):
     word = LearnedWord("S*", torch.randn(1, 16, generator=torch.Generator().manual_seed(3)))
-    painter = Painter(tiny_ldm, Sampler(2), guidance=2.0)
-    return Material(painter, word, photos, load_pictures(photos, 16).images)
+    pipeline = Pipeline(tiny_ldm, Sampler(2), guidance=2.0)
+    return SubjectInputs(pipeline, word, photos, load_pictures(photos, 16).images)
 
 
 @pytest.fixture
-def evaluate(evaluation, material):
-    """The result of the word, with changes to the painter and to the evaluation."""
+def evaluate(evaluation, inputs):
+    """The result of the word, with changes to the pipeline and to the evaluation."""
 
-    def run(painter=None, **changes):
-        changed = replace(material, painter=replace(material.painter, **painter or {}))
-        return replace(evaluation, **changes)(Word(changed), changed.painter, material.images, TRUTH, progress=False)
+    def run(pipeline=None, **changes):
+        changed = replace(inputs, pipeline=replace(inputs.pipeline, **pipeline or {}))
+        return replace(evaluation, **changes)(Word(changed), changed.pipeline, inputs.images, TRUTH, progress=False)
 
     return run
 
@@ -98,8 +98,8 @@ def test_numbers_do_not_depend_on_how_many_are_painted_at_once(evaluate):
         assert flat(evaluate({"batch_size": batch_size})) == pytest.approx(whole, abs=1e-5)
 
 
-def test_devices_that_share_the_samples_paint_what_one_paints(material):
-    subject, prompt = Word(material), PROMPTS[0].text
+def test_devices_that_share_the_samples_paint_what_one_paints(inputs):
+    subject, prompt = Word(inputs), PROMPTS[0].text
     shares = [subject.paint([prompt], share) for share in (range(0, 3), range(3, 4), range(4, 6))]
     torch.testing.assert_close(torch.cat(shares), subject.paint([prompt], range(6)), atol=1e-5, rtol=0)
 
@@ -115,11 +115,11 @@ def test_the_same_protocol_gives_the_same_numbers_and_another_seed_others(evalua
 
 
 @torch.no_grad()
-def test_numbers_are_the_metrics_of_what_the_subject_paints(evaluation, material):
+def test_numbers_are_the_metrics_of_what_the_subject_paints(evaluation, inputs):
     images = colourful(6)
-    result = evaluation(Showing(images), material.painter, material.images)
+    result = evaluation(Showing(images), inputs.pipeline, inputs.images)
     clip = evaluation.evaluator
-    samples, references = clip.embed_images(images), clip.embed_images(to_tensor(material.images))
+    samples, references = clip.embed_images(images), clip.embed_images(to_tensor(inputs.images))
     (text,) = clip.embed_texts(["a photo of on the beach"])
     assert result["image_similarity"] == pytest.approx(image_similarity(samples, references), abs=1e-5)
     assert result["image_only"] == pytest.approx(similarity_among(references), abs=1e-5)
@@ -132,33 +132,31 @@ def test_numbers_are_the_metrics_of_what_the_subject_paints(evaluation, material
     assert kinds["style"]["text_similarity"] == result["prompts"][2]["text_similarity"]
 
 
-def test_of_a_single_training_picture_there_is_no_similarity_among_them(evaluation, material):
-    one = material.images[:1]
-    result = evaluation(ImageOnly(replace(material, images=one)), material.painter, one)
+def test_of_a_single_training_picture_there_is_no_similarity_among_them(evaluation, inputs):
+    one = inputs.images[:1]
+    result = evaluation(ImageOnly(replace(inputs, images=one)), inputs.pipeline, one)
     assert result["image_only"] is None and "image_only" not in summary(result)
     assert result["image_similarity"] is None and "image_similarity" not in summary(result)
 
 
-def test_training_pictures_are_not_compared_with_themselves(evaluation, material):
-    result = evaluation(ImageOnly(material), material.painter, material.images)
+def test_training_pictures_are_not_compared_with_themselves(evaluation, inputs):
+    result = evaluation(ImageOnly(inputs), inputs.pipeline, inputs.images)
     assert result["image_similarity"] == result["image_only"] < 0.999
 
 
 @torch.no_grad()
-def test_all_training_pictures_are_compared_with_a_prompt(evaluation, material):
-    result = replace(evaluation, prompt_samples=1)(ImageOnly(material), material.painter, material.images)
+def test_all_training_pictures_are_compared_with_a_prompt(evaluation, inputs):
+    result = replace(evaluation, prompt_samples=1)(ImageOnly(inputs), inputs.pipeline, inputs.images)
     clip = evaluation.evaluator
     (text,) = clip.embed_texts(["a photo of on the beach"])
-    every = text_similarity(clip.embed_images(to_tensor(material.images)), text)
+    every = text_similarity(clip.embed_images(to_tensor(inputs.images)), text)
     assert result["prompts"][1]["text_similarity"] == pytest.approx(every, abs=1e-5)
 
 
-def test_shown_kept_and_identity_are_the_classifiers_shares(evaluation, material, classifier):
+def test_shown_kept_and_identity_are_the_classifiers_shares(evaluation, inputs, classifier):
     images = colourful(24)
     seen = classifier.names(images)
-    result = replace(evaluation, samples=24, prompt_samples=16)(
-        Showing(images), material.painter, material.images, TRUTH
-    )
+    result = replace(evaluation, samples=24, prompt_samples=16)(Showing(images), inputs.pipeline, inputs.images, TRUTH)
     assert result["identity"] == {name: seen[name].count(value) / 24 for name, value in TRUTH.items()}
     moon, beach, oil = result["prompts"]
     assert moon["shown"] == {"place": seen["place"][:16].count("moon") / 16}
@@ -177,12 +175,12 @@ def test_without_a_classifier_nothing_is_said_of_what_the_pictures_show(evaluate
     assert set(summary(result)) == {"image_similarity", "image_only", "text_similarity", "text_similarity_published"}
 
 
-def test_a_label_that_the_classifier_does_not_know_is_an_error(evaluation, evaluate, material):
+def test_a_label_that_the_classifier_does_not_know_is_an_error(evaluation, evaluate, inputs):
     asks = [Prompt("a photo of {} in the rain", "background", {"weather": "rain"})]
     with pytest.raises(ValueError, match="knows nothing of weather: it tells class, color, place"):
         evaluate(prompts=asks)
     with pytest.raises(ValueError, match="knows nothing of size"):
-        evaluation(ImageOnly(material), material.painter, material.images, {"size": "huge"})
+        evaluation(ImageOnly(inputs), inputs.pipeline, inputs.images, {"size": "huge"})
 
 
 def test_a_result_survives_json(evaluate):
@@ -191,7 +189,7 @@ def test_a_result_survives_json(evaluate):
 
 
 @pytest.mark.parametrize(
-    ("what", "painter", "changes"),
+    ("what", "pipeline", "changes"),
     [
         ("seed", {"seed": 1}, {}),
         ("guidance", {"guidance": 5.0}, {}),
@@ -203,15 +201,15 @@ def test_a_result_survives_json(evaluate):
         ("classifier", {}, {"classifier": None}),
     ],
 )
-def test_results_of_unlike_protocols_are_not_compared_and_the_difference_is_named(evaluate, what, painter, changes):
-    one, other = evaluate(), evaluate(painter, **changes)
+def test_results_of_unlike_protocols_are_not_compared_and_the_difference_is_named(evaluate, what, pipeline, changes):
+    one, other = evaluate(), evaluate(pipeline, **changes)
     require_same_protocol({"this": one, "that": copy.deepcopy(one)})
     with pytest.raises(ValueError, match=f"^this and other cannot be compared: .* with another {what}\\.$"):
         require_same_protocol({"this": one, "that": one, "other": other})
 
 
-def test_the_batch_size_and_the_subject_are_no_part_of_the_protocol(evaluate, evaluation, material):
-    images = evaluation(ImageOnly(material), material.painter, material.images)
+def test_the_batch_size_and_the_subject_are_no_part_of_the_protocol(evaluate, evaluation, inputs):
+    images = evaluation(ImageOnly(inputs), inputs.pipeline, inputs.images)
     require_same_protocol({"word": evaluate({"batch_size": 1}), "images": images, "again": evaluate()})
 
 

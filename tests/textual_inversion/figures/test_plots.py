@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from textual_inversion.evaluation.claims import Interval
-from textual_inversion.figures.plots import COLORS, MARKERS, bars, figure, lines, save, scatter
-from textual_inversion.figures.sheets import Row, save_figure
+from textual_inversion.figures.plots import COLORS, MARKERS, bar_plot, figure, line_plot, save, scatter_plot
+from textual_inversion.figures.sheets import PictureRow, save_figure
 
 NEAR = Interval(0.5, 0.4, 0.6)
 OPEN = Interval(0.3, -math.inf, math.inf)  # of too few concepts
@@ -19,16 +19,26 @@ def pictures(n: int) -> np.ndarray:
 
 
 DRAWN = {
-    "scatter": lambda path: scatter(path, {"one": (NEAR, NEAR), "few": (OPEN, NEAR)}, "editability", "reconstruction"),
-    "scatter_of_many": lambda path: scatter(path, {str(i): (NEAR, Interval(i, i, i)) for i in range(20)}, "x", "y"),
-    "scatter_and_from_near": lambda path: scatter(path, {"a": (NEAR, NEAR), "b": (NEAR, NEAR)}, "x", "y", apart=["b"]),
-    "lines": lambda path: lines(
+    "scatter": lambda path: scatter_plot(
+        path, {"one": (NEAR, NEAR), "few": (OPEN, NEAR)}, "editability", "reconstruction"
+    ),
+    "scatter_of_many": lambda path: scatter_plot(
+        path, {str(i): (NEAR, Interval(i, i, i)) for i in range(20)}, "x", "y"
+    ),
+    "scatter_and_from_near": lambda path: scatter_plot(
+        path, {"a": (NEAR, NEAR), "b": (NEAR, NEAR)}, "x", "y", apart=["b"]
+    ),
+    "lines": lambda path: line_plot(
         path, {"loss": {"a": {1: NEAR, 5: OPEN}, "b": {5: NEAR}}, "text": {"a": {1: NEAR}}}, "n"
     ),
-    "lines_over_decades": lambda path: lines(path, {"text": {"rate": {1e-4: NEAR, 1e-2: NEAR}}}, "rate", log_x=True),
-    "bars": lambda path: bars(path, {"before": {"pale": 0.9, "dark": 0.1}, "after": {"tan": 0.5}}, "share"),
-    "bars_of_many": lambda path: bars(path, {str(i): {"pale": i / 9} for i in range(9)}, "share"),
-    "sheet": lambda path: save_figure(path, [Row("some", pictures(3), ["a", "b", "c"]), Row("one", pictures(1))]),
+    "lines_over_decades": lambda path: line_plot(
+        path, {"text": {"rate": {1e-4: NEAR, 1e-2: NEAR}}}, "rate", log_x=True
+    ),
+    "bars": lambda path: bar_plot(path, {"before": {"pale": 0.9, "dark": 0.1}, "after": {"tan": 0.5}}, "share"),
+    "bars_of_many": lambda path: bar_plot(path, {str(i): {"pale": i / 9} for i in range(9)}, "share"),
+    "sheet": lambda path: save_figure(
+        path, [PictureRow("some", pictures(3), ["a", "b", "c"]), PictureRow("one", pictures(1))]
+    ),
 }
 
 
@@ -49,19 +59,19 @@ def test_a_figure_is_a_png_with_something_in_it_and_a_pdf_and_nothing_else(draw,
 
 def test_the_same_numbers_make_the_same_files_and_other_numbers_others(tmp_path):
     for name, share in (("a", 0.5), ("b", 0.5), ("c", 0.6)):
-        bars(tmp_path / name, {"before": {"pale": share}}, "share")
+        bar_plot(tmp_path / name, {"before": {"pale": share}}, "share")
     for kind in ("png", "pdf"):
         first, second, third = ((tmp_path / f"{name}.{kind}").read_bytes() for name in "abc")
         assert first == second != third
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_earlier_one(tmp_path):
-    DRAWN["bars"](tmp_path / "drawn")
-    before = (tmp_path / "drawn.png").read_bytes()
-    with figure() as drawn, pytest.raises(ValueError):
-        drawn.text(0.5, 0.5, r"$\nonsense{$")
-        save(drawn, tmp_path / "drawn")
-    assert (tmp_path / "drawn.png").read_bytes() == before
+    DRAWN["bars"](tmp_path / "fig")
+    before = (tmp_path / "fig.png").read_bytes()
+    with figure() as fig, pytest.raises(ValueError):
+        fig.text(0.5, 0.5, r"$\nonsense{$")
+        save(fig, tmp_path / "fig")
+    assert (tmp_path / "fig.png").read_bytes() == before
 
 
 def test_names_are_told_apart_without_colour():
