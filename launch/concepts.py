@@ -21,7 +21,8 @@ from toyland.captions import describe, words
 from toyland.dataset import truth
 from toyland.names import concept_toy
 from toyland.render import render
-from toyland.sampling import sample_scene, sample_style, sample_toy
+from toyland.sampling import sample_scene
+from toyland.toys import sample_style, sample_toy
 
 from . import PROJECT
 

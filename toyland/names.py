@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from .attributes import CLASSES, HAIRS, PARTS, PATTERNS, PROPORTIONS, SKINS, STYLES, Style, Toy
-from .sampling import DOCTOR_LOOK, lab, sample_style, sample_toy
+from .toys import DOCTOR_LOOK, lab, sample_style, sample_toy
 
 # Every first syllable with every second one: 16 x 15 names.
 _FIRST = "Mo Zu Pi Ka Lu Bi No To Fi Ra Se Do Ge Wi Hu Va".split()

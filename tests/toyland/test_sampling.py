@@ -7,16 +7,8 @@ import pytest
 
 from toyland.attributes import BACKGROUNDS, CLASSES, COLORS, COMPANIONS, PARTS, STYLES, WEARERS, Style
 from toyland.names import CONCEPT_DISTANCE, NAME_OF, PAINTER_OF, PAINTERS, TOYS, TOYS_OF, concept_toy, distance
-from toyland.sampling import (
-    DOCTOR_LOOK,
-    is_held_out,
-    lab,
-    nearest_color_name,
-    sample_camera,
-    sample_color,
-    sample_scene,
-    sample_toy,
-)
+from toyland.sampling import is_held_out, sample_camera, sample_scene
+from toyland.toys import DOCTOR_LOOK, lab, nearest_color_name, sample_color, sample_toy
 
 
 def rng(seed=0):
