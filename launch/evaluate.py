@@ -103,7 +103,7 @@ def evaluate(config: DictConfig) -> None:
     folder = Path(config.paths.run)
     beside = others([config.against] if isinstance(config.against, str) else list(config.against))
     ldm, evaluation = build(config)
-    word = None if config.word is None else the_word(Path(config.word), ldm.cond_stage_model.width)
+    word = None if config.word is None else the_word(Path(config.word), ldm.text_encoder.width)
     inputs = gather_inputs(config, ldm, word)
     if beside:  # before anything is painted; to know the protocol takes a hash of all weights
         require_same_protocol({"this": {"protocol": evaluation.protocol(inputs.pipeline, inputs.images)}, **beside})

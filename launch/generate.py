@@ -9,7 +9,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
 from ldm.images import save_png, to_uint8
-from ldm.weights.fingerprint import weights_hash
 from textual_inversion.figures.sheets import PictureRow, save_sheet
 from textual_inversion.generation import generate, manager_of, require_placeholders
 from textual_inversion.words.file import load_words
@@ -26,7 +25,7 @@ def paint(config: DictConfig) -> None:
     """The command: paints every prompt of the config and leaves the pictures and a sheet in the run folder."""
     paths, prompts = as_list(config.word), as_list(config.prompt)
     ldm = instantiate(config.module.ldm, _convert_="all")
-    width, fingerprint = ldm.cond_stage_model.width, weights_hash(ldm.cond_stage_model)
+    width, fingerprint = ldm.text_encoder.width, ldm.fingerprint
     ldm = ldm.freeze(instantiate(config.module.frozen_dtype)).to("cuda" if torch.cuda.is_available() else "cpu")
     words = [word for path in paths for word in load_words(Path(path), width, fingerprint)]
     embeddings = manager_of(ldm, words)

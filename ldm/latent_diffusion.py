@@ -9,13 +9,14 @@ import pytorch_lightning as L
 import torch
 from torch import Tensor, nn
 
-from .conditioning import cross_attention
+from .conditioning import Conditioner, TextEncoder, cross_attention
 from .keyed_random import generator
 from .modules.autoencoder import AutoencoderKL, DiagonalGaussian
 from .modules.unet import UNet
 from .sampling import Sampler, guided
 from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
 from .training.optimization import constant, with_schedule
+from .weights.fingerprint import weights_hash
 
 
 @contextmanager
@@ -31,9 +32,10 @@ def placed(module: L.LightningModule, device: torch.device) -> Iterator[None]:
 
 class LatentDiffusion(L.LightningModule):
     """A frozen first stage, and a UNet and a text encoder that train together; in the place of the text encoder may be
-    another encoder of conditions, and `conditioning` says how its c reaches the UNet.
+    any other `Conditioner`, and `conditioning` says how its c reaches the UNet.
 
-    `scale_factor` brings latents to about unit variance. The other arguments matter for training only:
+    `scale_factor` brings latents to about unit variance. `name` is that of the constructor in `models`, empty for a
+    model that has none. The other arguments matter for training only:
     `caption_dropout` is the share of captions (classes, masks) replaced by nothing, which guidance needs;
     `min_snr_gamma` weighs the loss over t (None: all alike, as the paper)."""
 
@@ -43,7 +45,7 @@ class LatentDiffusion(L.LightningModule):
         self,
         unet: UNet,
         first_stage: AutoencoderKL,
-        text_encoder: Any,
+        text_encoder: Conditioner,
         conditioning: Callable[..., Tensor] = cross_attention,
         scale_factor: float = 0.18215,
         timesteps: int = 1000,
@@ -54,11 +56,14 @@ class LatentDiffusion(L.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
         schedule: Callable[[int], float] = constant,
         seed: int = 0,
+        name: str = "",
     ) -> None:
         super().__init__()
+        self.name, self._fingerprint = name, ""
         self.model = nn.ModuleDict({"diffusion_model": unet})
         self.first_stage_model = first_stage.eval().requires_grad_(False)
-        self.cond_stage_model, self.conditioning = text_encoder, conditioning
+        self.cond_stage_model: Conditioner = text_encoder  # the published checkpoint's name for it
+        self.conditioning = conditioning
         self.scale_factor = scale_factor
         for name, table in schedule_buffers(scaled_linear_betas(timesteps, linear_start, linear_end)).items():
             self.register_buffer(name, table)
@@ -69,9 +74,24 @@ class LatentDiffusion(L.LightningModule):
     def unet(self) -> UNet:
         return cast(UNet, self.model["diffusion_model"])
 
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """The encoder of texts. Raises ValueError for a model that is told something else."""
+        if not hasattr(self.cond_stage_model, "tokenize"):
+            raise ValueError(f"the model is told a {self.cond_stage_model.condition_key}, and has no encoder of texts.")
+        return cast(TextEncoder, self.cond_stage_model)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the text encoder's weights as they were before `freeze` rounded them: learned words are at home in
+        these."""
+        return self._fingerprint or weights_hash(cast(nn.Module, self.cond_stage_model))
+
     def freeze(self, dtype: torch.dtype = torch.float32) -> Self:
         """Freezes the model in place for inference and inversion; returns itself. No gradients, channels last, UNet and
         text encoder in `dtype`. The autoencoder stays in float32: it overflows in half precision, and runs seldom."""
+        if dtype != torch.float32:
+            self._fingerprint = self.fingerprint
         for network in (self.unet, self.cond_stage_model):
             network.to(dtype)
         return self.eval().requires_grad_(False).to(memory_format=torch.channels_last)

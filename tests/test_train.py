@@ -61,7 +61,7 @@ def test_the_run_folder_holds_the_word_and_how_it_came_about(finished):
     }  # fmt: skip
     config = OmegaConf.load(run / "config.yaml")
     assert config == OmegaConf.create(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-    (word,) = load_words(run, config.module.ldm.module.text_encoder.width)
+    (word,) = load_words(run, width=16)
     facts = {"initializer": "owl", "steps": config.trainer.max_steps, "seed": config.seed, "model": config.name}
     assert word.placeholder == "<cat-toy>" and facts.items() <= word.provenance.items()
     rows = metrics(run)

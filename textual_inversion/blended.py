@@ -39,8 +39,8 @@ def edit(
     if pipeline.sampler.solve is not ddim:
         raise ValueError(f"edits are blended in steps of DDIM, not of {pipeline.sampler.solve.__name__}: sampler=ddim.")
     x = to_tensor(image[None]).to(ldm.device)
-    c = embeddings.encode(ldm.cond_stage_model, prompts)
-    eps = guided(ldm.eps, c, ldm.cond_stage_model([ldm.cond_stage_model.unconditional]), pipeline.guidance)
+    c = embeddings.encode(ldm.text_encoder, prompts)
+    eps = guided(ldm.eps, c, ldm.text_encoder([ldm.text_encoder.unconditional]), pipeline.guidance)
     z_init = ldm.encode_first_stage(x).mean.expand(len(prompts), -1, -1, -1)
     under = torch.from_numpy(mask)[None, None].float().to(ldm.device)
     small = F.adaptive_max_pool2d(under, z_init.shape[-2:])  # what is masked in part is repainted

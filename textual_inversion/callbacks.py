@@ -15,7 +15,6 @@ from PIL import Image
 from ldm.files import write_json
 from ldm.images import save_png, to_uint8
 from ldm.sampling import Sampler
-from ldm.weights.fingerprint import weights_hash
 
 from .captions import fill
 from .evaluation.evaluation import RESULT, Evaluation
@@ -35,11 +34,6 @@ class SaveWords(L.Callback):
 
     def __init__(self, folder: str, model: str) -> None:
         self.path, self.model = Path(folder) / FILE_NAME, model
-        self.fingerprint = ""
-
-    def setup(self, trainer: L.Trainer, pl_module: TextualInversion, stage: str) -> None:
-        """Before the learner's own, which may round the weights."""
-        self.fingerprint = weights_hash(pl_module.ldm.cond_stage_model)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         self._save(trainer, pl_module)
@@ -55,7 +49,7 @@ class SaveWords(L.Callback):
                 LearnedWord(
                     concept.placeholder,
                     pl_module.learned(concept, steps),
-                    provenance(concept, steps=steps, model=self.model, fingerprint=self.fingerprint)
+                    provenance(concept, steps=steps, model=self.model, fingerprint=pl_module.ldm.fingerprint)
                     | {"nearest_words": pl_module.nearest_words(concept.placeholder), **settings},
                 )
                 for concept in pl_module.concepts

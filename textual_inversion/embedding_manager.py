@@ -8,12 +8,13 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
-from ldm.modules.text import UNKNOWN, BERTTextEncoder, WordPiece
+from ldm.conditioning import TextEncoder, Tokenizer
+from ldm.modules.text import UNKNOWN
 
 log = logging.getLogger(__name__)
 
 
-def initial_vectors(text: BERTTextEncoder, initializer: str, num_vectors: int) -> Tensor:
+def initial_vectors(text: TextEncoder, initializer: str, num_vectors: int) -> Tensor:
     """The embedding of a coarse word, [num_vectors, width], all rows alike; of a word that the vocabulary holds in
     several pieces, their mean. Raises ValueError for a word that it can only spell letter by letter."""
     tokenizer = text.tokenizer
@@ -41,7 +42,7 @@ class EmbeddingManager(nn.Module):
     under ids of its own that follow the vocabulary's.
     """
 
-    def __init__(self, tokenizer: WordPiece, words: Mapping[str, Tensor]) -> None:
+    def __init__(self, tokenizer: Tokenizer, words: Mapping[str, Tensor]) -> None:
         """`words`: placeholder -> its vectors [k, width]; they become float32 parameters."""
         super().__init__()
         self.tokenizer = tokenizer
@@ -85,7 +86,7 @@ class EmbeddingManager(nn.Module):
         frozen = table(ids.where(own < 0, self.tokenizer.pad_id))
         return torch.where((own >= 0)[..., None], rows[own.clamp(min=0)].to(frozen.dtype), frozen)
 
-    def encode(self, text: BERTTextEncoder, prompts: Sequence[str]) -> Tensor:
+    def encode(self, text: TextEncoder, prompts: Sequence[str]) -> Tensor:
         """Prompts -> c [n, max_length, width] through the frozen encoder `text`."""
         return text.encode(self.embed(self.tokenize(prompts).to(text.device), text.embed))
 

@@ -16,7 +16,7 @@ from .words.file import LearnedWord
 def manager_of(ldm: LatentDiffusion, words: Sequence[LearnedWord]) -> EmbeddingManager:
     """The learned words, ready to be put into prompts for `ldm`."""
     vectors = {word.placeholder: word.vectors for word in words}
-    return EmbeddingManager(ldm.cond_stage_model.tokenizer, vectors).to(ldm.device)
+    return EmbeddingManager(ldm.text_encoder.tokenizer, vectors).to(ldm.device)
 
 
 def require_placeholders(prompts: Sequence[str], embeddings: EmbeddingManager) -> None:
@@ -48,7 +48,7 @@ def generate(
     Each starts from the noise of (seed, its number), so it does not depend on `batch_size`; `indices` are the numbers,
     0, 1, ... if None.
     """
-    text = ldm.cond_stage_model
+    text = ldm.text_encoder
     indices = range(len(prompts)) if indices is None else indices
     pictures = []
     for start in tqdm(range(0, len(prompts), batch_size), desc="painting", unit="batch", disable=not progress):

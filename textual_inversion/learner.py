@@ -59,7 +59,7 @@ class TextualInversion(L.LightningModule):
         self.objective: Objective = CompiledLosses() if compiled else sample_losses
         self.concepts = tuple(concepts)
         self.batch_size, self.weight_decay, self.validation_draws = batch_size, weight_decay, validation_draws
-        text = ldm.cond_stage_model
+        text = ldm.text_encoder
         placeholders = [concept.placeholder for concept in self.concepts]
         if len(set(placeholders)) < len(placeholders):
             raise ValueError(f"two concepts share a placeholder: {placeholders}")
@@ -158,7 +158,7 @@ class TextualInversion(L.LightningModule):
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids [b, n] -> embeddings [b, n, width] with v* in their places."""
-        return self.embeddings.embed(ids, self.ldm.cond_stage_model.embed)
+        return self.embeddings.embed(ids, self.ldm.text_encoder.embed)
 
     def per_concept(self, per_sample: Tensor) -> Tensor:
         """Losses [b] of a batch of `draw` -> means [len(concepts)]."""
@@ -224,7 +224,7 @@ class TextualInversion(L.LightningModule):
 
     def nearest_words(self, placeholder: str, count: int = 5) -> list[str]:
         """The words of the vocabulary whose embeddings have the largest cosine with the placeholder's first vector."""
-        text = self.ldm.cond_stage_model
+        text = self.ldm.text_encoder
         table = text.embed(torch.arange(text.vocab_size, device=self.device)).float()
         v_star = self._vectors(placeholder)[0]
         order = F.cosine_similarity(table, v_star[None].to(table)).argsort(descending=True).tolist()

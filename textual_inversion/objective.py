@@ -18,7 +18,7 @@ Objective = Callable[..., Tensor]  # (ldm, rows [b, n, width], z_0, t, eps) -> l
 
 def sample_losses(ldm: LatentDiffusion, rows: Tensor, z_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
     """eq. 2 for each sample [b], from its embedded caption, rows [b, n, width]."""
-    return ldm.losses(z_0, ldm.cond_stage_model.encode(rows), t, eps)
+    return ldm.losses(z_0, ldm.text_encoder.encode(rows), t, eps)
 
 
 def bends(objective: Objective, ldm: LatentDiffusion, rows: Tensor, *sample: Tensor) -> float:

@@ -28,14 +28,13 @@ def widen(vocabulary: Path, count: int, path: Path) -> Path:
 def build_random(node: DictConfig, vocabulary: Path, device: str, seed: int = 0) -> LatentDiffusion:
     """The frozen model that `node` describes, its weights drawn on `device`; it reads the words of `vocabulary`."""
     with torch.device(device):
-        ldm: LatentDiffusion = instantiate(node, _convert_="all")
+        ldm: LatentDiffusion = instantiate(node, vocabulary=vocabulary, _convert_="all")
     rng = torch.Generator(device).manual_seed(seed)
     with torch.no_grad():
         for name, value in ldm.named_parameters():
             value.normal_(std=_std(value), generator=rng)
             if _is_gain(name, value):
                 value.add_(1.0)
-    ldm.cond_stage_model.vocabulary = vocabulary
     return ldm.eval().requires_grad_(False)
 
 
@@ -71,7 +70,7 @@ def errors_against_original(build: Callable[[], LatentDiffusion], golden: Path) 
     z = torch.from_numpy(rng.standard_normal((1, 4, 32, 32), dtype=np.float32)).to(ldm.device)
     ids = torch.from_numpy(rng.integers(0, 30522, (1, 77))).to(ldm.device)
     x = torch.from_numpy(rng.uniform(-1, 1, (1, 3, 256, 256)).astype(np.float32)).to(ldm.device)
-    text, first_stage = ldm.cond_stage_model, ldm.first_stage_model
+    text, first_stage = ldm.text_encoder, ldm.first_stage_model
     c = text.encode(text.embed(ids))
     moments = first_stage.quant_conv(first_stage.encoder(x))
     ours = {

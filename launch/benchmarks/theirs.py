@@ -4,13 +4,14 @@ example, its pipeline."""
 import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.modules.text import BERTTextEncoder
 from ldm.weights.diffusers_layout import diffusers_parts
 from ldm.weights.diffusers_pipeline import autoencoder_config, bert_config, scheduler_config, unet_config
 
@@ -29,7 +30,7 @@ def parts(ldm: LatentDiffusion, picture_side: int) -> SimpleNamespace:
             "vqvae": AutoencoderKL.from_config(
                 autoencoder_config(ldm.first_stage_model, picture_side, ldm.scale_factor)
             ),
-            "bert": LDMBertModel(LDMBertConfig(**_without_names(bert_config(ldm.cond_stage_model)))),
+            "bert": LDMBertModel(LDMBertConfig(**_without_names(bert_config(cast(BERTTextEncoder, ldm.text_encoder))))),
         }
     for name, weights in diffusers_parts(ldm.state_dict()).items():
         made[name].load_state_dict(weights, strict=False)
@@ -87,7 +88,7 @@ def pipeline(
 
     def tokenizer(texts: list[str], **_: Any) -> SimpleNamespace:
         """The pipeline asks for 77 tokens; this model reads fewer."""
-        return SimpleNamespace(input_ids=ldm.cond_stage_model.tokenize(texts))
+        return SimpleNamespace(input_ids=ldm.text_encoder.tokenize(texts))
 
     model = parts(ldm, picture_side)
     decode = model.vqvae.decode

@@ -184,7 +184,7 @@ class Bench:
 
         @torch.no_grad()
         def paint() -> None:
-            text = ldm.cond_stage_model
+            text = ldm.text_encoder
             eps: Any = guided(ldm.eps, text([PROMPT] * pictures), text([""]), self.scale.guidance)
             if z_T.is_cuda:
                 eps = CudaGraph(eps, z_T, t)
@@ -226,7 +226,9 @@ def true_scale(
 ) -> dict[str, Row]:
     """Everything, in the order of its worth. results.json in `folder` grows as it goes."""
     described = OmegaConf.create(scale)
-    words = widen(Path(vocabulary), described.module.ldm.module.text_encoder.vocab_size, folder / "vocab.txt")
+    with torch.device("meta"):
+        size = instantiate(described.module.ldm.module).text_encoder.vocab_size
+    words = widen(Path(vocabulary), size, folder / "vocab.txt")
     bench = Bench(described, words, instantiate(concept, _convert_="all"), steps)
     results, cuda = Results(folder / "results.json", minutes), torch.cuda.is_available()
     results.measure("machine", _machine)

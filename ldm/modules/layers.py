@@ -1,10 +1,13 @@
 """Small layers shared by the autoencoder and the UNet (Rombach et al. 2022, appendix E)."""
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def group_norm(channels: int, groups: int = 32, eps: float = 1e-6) -> nn.GroupNorm:
@@ -20,10 +23,10 @@ def zero_init(module: nn.Module) -> nn.Module:
     return module
 
 
-def nonzero_init(module: nn.Module) -> nn.Module:
+def nonzero_init(module: Network) -> Network:
     """Draw what starts at zero in `module`, so that before any training its output depends on all of its input."""
     for parameter in module.parameters():
-        if not parameter.any():
+        if not parameter.is_meta and not parameter.any():
             nn.init.normal_(parameter, std=0.2)
     return module
 

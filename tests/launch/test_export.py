@@ -6,7 +6,7 @@ TINY = ["scale=toyland", "debug=tiny"]
 
 
 def test_a_model_becomes_a_folder_once(run_script, tmp_path):
-    arguments = [*TINY, "module.ldm.module.text_encoder.max_length=77", f"folder={tmp_path / 'new'}"]
+    arguments = [*TINY, "+module.ldm.module.max_length=77", f"folder={tmp_path / 'new'}"]
     code, said = run_script("export", *arguments, f"hydra.run.dir={tmp_path / 'run'}")
     assert code == 0, said
     index = json.loads((tmp_path / "new" / "model_index.json").read_text())

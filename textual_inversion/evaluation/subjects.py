@@ -152,7 +152,7 @@ class Bipartite:
             )
         self.pipeline, self.placeholder, ldm = pipeline, word.placeholder, pipeline.ldm
         self.embeddings = manager_of(ldm, [word])
-        c = self.embeddings.encode(ldm.cond_stage_model, [fill(source, word.placeholder)])
+        c = self.embeddings.encode(ldm.text_encoder, [fill(source, word.placeholder)])
         x = to_tensor(inputs.images).to(ldm.device)
         eps = conditioned(ldm.eps, c.expand(len(x), -1, -1))
         timesteps = pipeline.sampler.spacing(pipeline.sampler.steps, len(ldm.alpha_bar))
@@ -166,6 +166,6 @@ class Bipartite:
         painted = []
         for start in range(0, len(prompts), pipeline.batch_size):
             some = slice(start, start + pipeline.batch_size)
-            c = self.embeddings.encode(ldm.cond_stage_model, prompts[some])
+            c = self.embeddings.encode(ldm.text_encoder, prompts[some])
             painted.append(ldm.sample(c, z_T[some], pipeline.sampler, pipeline.guidance).clamp(-1.0, 1.0).cpu())
         return torch.cat(painted)

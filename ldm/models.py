@@ -1,0 +1,127 @@
+"""The published and the shipped models by name. Their sizes stand here and nowhere else: the configs target these
+functions. All models come untrained; `ldm.weights.checkpoint.pretrained` loads weights into them."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import torch
+
+from .latent_diffusion import LatentDiffusion
+from .modules.autoencoder import AutoencoderKL
+from .modules.clip_text import CLIPTextEncoder
+from .modules.layers import nonzero_init
+from .modules.text import BERTTextEncoder
+from .modules.unet import UNet
+
+
+class Training(TypedDict, total=False):
+    """The arguments of `LatentDiffusion` that matter for its training only."""
+
+    caption_dropout: float
+    min_snr_gamma: float | None
+    optimizer: Callable[..., torch.optim.Optimizer]
+    schedule: Callable[[int], float]
+    seed: int
+
+
+# Pictures 256x256x3 <-> latents 32x32x4 (or 512 <-> 64): the first stage of the 1.4B model and of Stable Diffusion 1.
+kl_f8 = partial(AutoencoderKL, channels=128, channel_mult=(1, 2, 4, 4), num_res_blocks=2, z_channels=4, embed_dim=4)
+
+# Pictures 128x128x3 <-> latents 16x16x8. Groups of at least four channels, as in the published width.
+toyland_first_stage = partial(
+    AutoencoderKL, channels=16, channel_mult=(1, 2, 4, 8), num_res_blocks=1, z_channels=8, embed_dim=8, groups=4
+)
+
+
+def _published_unet(context_dim: int, sample_size: int) -> UNet:
+    return UNet(
+        in_channels=4,
+        out_channels=4,
+        model_channels=320,
+        channel_mult=(1, 2, 4, 4),
+        num_res_blocks=2,
+        attention_levels=(0, 1, 2),
+        num_heads=8,
+        context_dim=context_dim,
+        sample_size=sample_size,
+    )
+
+
+def ldm_1p4b(vocabulary: str | Path) -> LatentDiffusion:
+    """The text-to-image model of Rombach et al. (2022), which the paper inverts: 256x256 pictures. `vocabulary` is the
+    vocab.txt of bert-base-uncased."""
+    return LatentDiffusion(
+        first_stage=kl_f8(),
+        unet=_published_unet(context_dim=1280, sample_size=32),
+        text_encoder=BERTTextEncoder(vocabulary, vocab_size=30522, width=1280, depth=32, max_length=77),
+        scale_factor=0.18215,
+        name="ldm_1p4b",
+    )
+
+
+def stable_diffusion_v1(vocabulary: str | Path) -> LatentDiffusion:
+    """Stable Diffusion 1.x: 512x512 pictures, CLIP ViT-L/14 reads the text. `vocabulary` is the folder of its
+    tokenizer."""
+    return LatentDiffusion(
+        first_stage=kl_f8(),
+        unet=_published_unet(context_dim=768, sample_size=64),
+        text_encoder=CLIPTextEncoder(vocabulary),
+        scale_factor=0.18215,
+        name="stable_diffusion_v1",
+    )
+
+
+def toyland(
+    vocabulary: str | Path, first_stage: AutoencoderKL | None = None, **training: Unpack[Training]
+) -> LatentDiffusion:
+    """The small model that the project ships: 128x128 pictures of Toyland. `vocabulary` is assets/toyland/vocab.txt,
+    `first_stage` a trained `toyland_first_stage` (None: an untrained one, for weights of the whole model)."""
+    return LatentDiffusion(
+        first_stage=first_stage or toyland_first_stage(),
+        unet=UNet(
+            in_channels=8,
+            out_channels=8,
+            model_channels=64,
+            channel_mult=(1, 2, 4),
+            num_res_blocks=1,
+            attention_levels=(1, 2),
+            num_heads=4,
+            context_dim=256,
+            sample_size=16,
+            groups=16,
+        ),
+        text_encoder=BERTTextEncoder(
+            vocabulary, vocab_size=510, width=256, depth=3, heads=4, dim_head=64, max_length=36
+        ),
+        scale_factor=0.882,  # 1 / standard deviation of the training latents (ldm.training.latents.unit_scale)
+        name="toyland",
+        **training,
+    )
+
+
+def tiny(vocabulary: str | Path, max_length: int = 36) -> LatentDiffusion:
+    """The shape of `toyland` in small, 16x16 pictures and 8x8x4 latents, for tests: no weights are published."""
+    return LatentDiffusion(
+        first_stage=AutoencoderKL(channels=8, channel_mult=(1, 2), num_res_blocks=1, groups=4),
+        unet=nonzero_init(  # an untrained UNet answers zero and does not hear the text
+            UNet(
+                in_channels=4,
+                out_channels=4,
+                model_channels=16,
+                channel_mult=(1, 2),
+                num_res_blocks=1,
+                attention_levels=(1,),
+                num_heads=2,
+                context_dim=16,
+                sample_size=8,
+                groups=4,
+            )
+        ),
+        text_encoder=BERTTextEncoder(
+            vocabulary, vocab_size=510, width=16, depth=1, heads=2, dim_head=8, max_length=max_length
+        ),
+        scale_factor=1.0,
+        name="tiny",
+    )
