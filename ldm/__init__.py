@@ -1,5 +1,5 @@
-"""The latent diffusion model of Rombach et al. (CVPR 2022) under the names of its published checkpoint."""
+"""The latent diffusion model of Rombach et al. (CVPR 2022), with the parameter names of its published checkpoint."""
 
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]  # holds assets/, which ships with the code, and models/, downloaded
+PROJECT = Path(__file__).resolve().parents[1]  # contains assets/ (part of the repository) and models/ (downloads)

@@ -1,6 +1,6 @@
-"""What a latent diffusion model can be told (Rombach et al. 2022, section 3.3): a text, a class or a mask, and the two
-ways in which that reaches the UNet. `Conditioner` and `TextEncoder` say what an encoder must offer; the text encoders
-themselves are in `modules`."""
+"""Conditioning of a latent diffusion model (Rombach et al. 2022, section 3.3) on texts, classes or masks, and the two
+ways a condition c enters the UNet: cross-attention and concatenation. `Conditioner` and `TextEncoder` are the
+interfaces of condition encoders; the text encoders are in `modules`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,9 +15,10 @@ Unet = Callable[..., Tensor]
 
 
 class Conditioner(Protocol):
-    """A module that turns values of one kind (texts, classes, masks) into c, which the UNet reads.
+    """A module that encodes values of one kind (texts, classes, masks) as the condition c of the UNet.
 
-    `condition_key` is the name of its values in a batch; guidance and dropout need the `unconditional` value."""
+    `condition_key` names these values in a batch. `unconditional` is the value for "no condition", which
+    classifier-free guidance and caption dropout use."""
 
     @property
     def condition_key(self) -> str: ...
@@ -27,7 +28,8 @@ class Conditioner(Protocol):
     def device(self) -> torch.device: ...
 
     def __call__(self, values: Sequence[Any], /) -> Tensor:
-        """b values -> c: a sequence [b, m, d] for `cross_attention`, or a map [b, k, h, w] for `concatenation`."""
+        """Encode b values to c: a sequence [b, m, d] for `cross_attention`, or a map [b, k, h, w] for
+        `concatenation`."""
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
@@ -36,8 +38,8 @@ class Conditioner(Protocol):
 
 
 class Tokenizer(Protocol):
-    """Splits a text into pieces of a vocabulary. `words` are the pieces by id, `max_length` is the length that every
-    text is framed to."""
+    """Splits texts into pieces of a vocabulary. `words` lists the pieces by id; `max_length` is the number of ids per
+    text after `frame`."""
 
     max_length: int
     vocab_size: int
@@ -45,30 +47,30 @@ class Tokenizer(Protocol):
     words: list[str]
 
     def pieces(self, text: str) -> list[int]:
-        """Ids of the pieces of `text`, without those that mark its start and end."""
+        """Return the token ids of `text`, without start and end tokens."""
         ...
 
     def frame(self, pieces: Sequence[int]) -> list[int]:
-        """Start, pieces, end, cut or padded to `max_length`."""
+        """Add start and end tokens to `pieces`, truncated or padded to `max_length`."""
         ...
 
     def word(self, index: int) -> str:
-        """The piece with that id, without the marks of the tokenizer."""
+        """Return the piece with id `index`, without the tokenizer's own marks."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes the files that transformers loads the tokenizer from."""
+        """Write the files from which transformers loads the tokenizer."""
         ...
 
     def __call__(self, texts: Iterable[str], /) -> Tensor:
-        """n texts -> ids [n, max_length]."""
+        """Tokenize n texts to ids [n, max_length]."""
         ...
 
 
 class TextEncoder(Conditioner, Protocol):
-    """A conditioner of texts in three public steps, tokenize -> embed -> encode, so that learned words can be put
-    between the first two and the third. `width` is the size of a token's embedding, `max_length` the number of tokens
-    of a text, `vocab_size` the number of rows of the token table."""
+    """A conditioner for texts in three public steps, tokenize -> embed -> encode, so that learned embeddings can be
+    inserted before the third. `width` is the size of a token embedding, `max_length` the number of tokens per text,
+    `vocab_size` the number of token embeddings."""
 
     width: int
     vocab_size: int
@@ -78,31 +80,31 @@ class TextEncoder(Conditioner, Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     def tokenize(self, texts: Iterable[str], /) -> Tensor:
-        """b texts -> ids [b, max_length]."""
+        """Tokenize b texts to ids [b, max_length]."""
         ...
 
     def embed(self, ids: Tensor, /) -> Tensor:
-        """ids [b, n] -> rows of the token table [b, n, width], before positions."""
+        """Look up the token embeddings [b, n, width] of ids [b, n], without position embeddings."""
         ...
 
     def encode(self, embeddings: Tensor, /) -> Tensor:
-        """Token embeddings [b, n, width] -> c [b, n, width]."""
+        """Encode token embeddings [b, n, width] to c [b, n, width]."""
         ...
 
 
 def cross_attention(unet: Unet, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
-    """eps(z_t, t, c): every place looks at the sequence c [b, m, d]."""
+    """Return eps(z_t, t, c): every position attends to the sequence c [b, m, d]."""
     return unet(z_t, t, c)
 
 
 def concatenation(unet: Unet, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
-    """eps((z_t, c), t): the map c [b, k, h, w] is k more channels of the noisy latents."""
+    """Return eps((z_t, c), t): the map c [b, k, h, w] is appended to the noisy latents as k more channels."""
     return unet(torch.cat([z_t, c.to(z_t.dtype)], dim=1), t)
 
 
 class ClassEncoder(L.LightningModule):
-    """Class names -> c [b, 1, width], one learned vector each, as the published ImageNet model has them; its last row
-    stands for no class."""
+    """Class names -> c [b, 1, width], one learned vector per class, as in the published ImageNet model. The last row of
+    the table means "no class"."""
 
     condition_key, unconditional = "class", ""
 
@@ -115,13 +117,13 @@ class ClassEncoder(L.LightningModule):
         rows = {name: row for row, name in enumerate((*self.names, self.unconditional))}
         unknown = [value for value in values if value not in rows]
         if unknown:
-            raise ValueError(f"{unknown[0]!r} is no class of this model; it knows {', '.join(self.names)}.")
+            raise ValueError(f"this model has no class {unknown[0]!r}; its classes are {', '.join(self.names)}.")
         return self.embedding(torch.tensor([rows[value] for value in values], device=self.device))[:, None]
 
 
 class MaskEncoder(L.LightningModule):
-    """Segmentation masks, boolean [H, W] arrays -> c [b, 1, size, size]: 1 inside, -1 outside, in between at the edge,
-    and 0 everywhere for None. It has nothing to learn."""
+    """Segmentation masks, boolean [H, W] arrays -> c [b, 1, size, size]: 1 inside, -1 outside, in between at the edge.
+    None becomes 0 everywhere. The encoder has no parameters."""
 
     condition_key, unconditional = "mask", None
 

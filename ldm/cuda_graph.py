@@ -1,5 +1,5 @@
-"""CUDA graphs: the kernels of a function are recorded once and launched together. At batch 4 a step of the 1.4B model
-is thousands of kernels, and launching each of them takes the CPU longer than running it takes the GPU."""
+"""CUDA graphs: record the kernels of a function once and launch them together. At batch 4, one step of the 1.4B model
+is thousands of kernels, and the CPU takes longer to launch each kernel than the GPU takes to run it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-WARM_UP = 3  # calls before the recording, in which libraries choose their kernels and take their workspaces
+WARM_UP = 3  # calls before the recording: libraries choose their kernels and allocate their workspaces in them
 
 
 class CudaGraph:
-    """`function(*inputs)`, recorded for inputs of these shapes and replayed on others of the same shapes.
+    """`function(*inputs)`, recorded for the shapes of `inputs` and replayed on other inputs of the same shapes.
 
-    `function` takes tensors on the current CUDA device and returns a tensor or several; it must not wait for the GPU
-    and not draw random numbers. The next call overwrites what the last one returned."""
+    `function` takes tensors on the current CUDA device and returns one or several tensors. It must neither synchronise
+    with the GPU nor draw random numbers. Each call overwrites the tensors that the previous call returned."""
 
     def __init__(self, function: Callable[..., Any], *inputs: Tensor) -> None:
         self.inputs = [x.detach().clone() for x in inputs]

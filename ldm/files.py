@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then put into it."""
+"""Atomic file writes: write to a temporary file in the same folder, then rename it."""
 
 import json
 import os
@@ -10,9 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Gives a path to write to, beside `path`; what was written there takes the place of `path` at the end, unless an
-    error ends the block. Folders that are missing are made. What a killed process left behind is removed by the next
-    one that writes the same file on that machine."""
+    """Yield a temporary path in the folder of `path`; rename it to `path` at the end of the block.
+
+    If the block raises, `path` stays as it was. Missing folders are created. Temporary files that a killed process left
+    behind are removed by the next process that writes the same file on the same machine."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     stem = f".{path.name}.{socket.gethostname()}-"
@@ -28,7 +29,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def put_in_place(partial: Path, path: Path) -> None:
-    """Renames a finished file or folder so that a power cut leaves the old one or the new one, whole."""
+    """Rename a finished file or folder to `path`. After a power cut, either the old or the new one is there, whole."""
     for written in (partial, *partial.rglob("*")) if partial.is_dir() else (partial,):
         sync(written)
     partial.replace(path)
@@ -36,10 +37,10 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Returns when the file, or the folder's list of files, is on the disk."""
+    """Flush a file, or the list of files of a folder, to the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some file systems cannot sync folders
+        with suppress(OSError):  # some file systems cannot fsync folders
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Pictures in and out of tensors: uint8 [n, H, W, 3] RGB on one side, [n, 3, H, W] in [-1, 1] on the other."""
+"""Convert between uint8 RGB images [n, H, W, 3] and float tensors [n, 3, H, W] in [-1, 1]; tile and save images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,23 +12,23 @@ from .files import replacing
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
-    """uint8 [n, H, W, 3] -> [n, 3, H, W] in [-1, 1]."""
+    """Convert uint8 [n, H, W, 3] to float32 [n, 3, H, W] in [-1, 1]."""
     return torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def to_uint8(x: Tensor) -> np.ndarray:
-    """[n, 3, H, W] in [-1, 1] -> uint8 [n, H, W, 3], clipped."""
+    """Convert [n, 3, H, W] in [-1, 1] to uint8 [n, H, W, 3]. Values outside of the range are clipped."""
     return ((x.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def tile(rows: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
-    """Rows of pictures, each uint8 [n, H, W, 3], on one white sheet; a short row ends in white."""
+    """Tile rows of images, each uint8 [n, H, W, 3], into one image [.., .., 3]. Short rows are padded with white."""
     width = max(len(row) for row in rows)
     framed = [np.pad(row, ((0, width - len(row)), (0, gap), (0, gap), (0, 0)), constant_values=255) for row in rows]
     return np.concatenate([np.concatenate(list(row), axis=1) for row in framed], axis=0)
 
 
 def save_png(path: str | Path, image: np.ndarray, optimize: bool = False) -> None:
-    """Writes uint8 [H, W, 3] RGB."""
+    """Write uint8 [H, W, 3] RGB as a PNG file."""
     with replacing(path) as partial:
         Image.fromarray(image).save(partial, format="PNG", optimize=optimize)

@@ -1,5 +1,5 @@
-"""Latent diffusion (Rombach et al. 2022, eq. 2): the UNet and the text encoder learn to denoise the autoencoder's
-latents. The state dict has exactly the names of the published text-to-image checkpoint."""
+"""Latent diffusion (Rombach et al. 2022, eq. 2): the UNet and the text encoder learn to denoise the latents of the
+autoencoder. The state dict has the same names as the published text-to-image checkpoint."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from .weights.fingerprint import weights_hash
 
 @contextmanager
 def placed(module: L.LightningModule, device: torch.device) -> Iterator[None]:
-    """`module` on `device` for a while; then back where it waits, if that is somewhere else."""
+    """Move `module` to `device` for the block, then back to the device it was on."""
     home = module.device
     module.to(device)
     try:
@@ -31,13 +31,13 @@ def placed(module: L.LightningModule, device: torch.device) -> Iterator[None]:
 
 
 class LatentDiffusion(L.LightningModule):
-    """A frozen first stage, and a UNet and a text encoder that train together; in the place of the text encoder may be
-    any other `Conditioner`, and `conditioning` says how its c reaches the UNet.
+    """A frozen first stage, and a UNet and a text encoder that are trained together. Any other `Conditioner` can
+    replace the text encoder; `conditioning` defines how its c enters the UNet.
 
-    `scale_factor` brings latents to about unit variance. `name` is that of the constructor in `models`, empty for a
-    model that has none. The other arguments matter for training only:
-    `caption_dropout` is the share of captions (classes, masks) replaced by nothing, which guidance needs;
-    `min_snr_gamma` weighs the loss over t (None: all alike, as the paper)."""
+    `scale_factor` scales the latents to about unit variance. `name` is the name of the constructor in `models`, or
+    empty. The other arguments are for training only: `caption_dropout` is the fraction of captions (classes, masks)
+    that are replaced by the unconditional value, which classifier-free guidance requires; `min_snr_gamma` weights the
+    loss over t (None: uniform weights, as in the paper)."""
 
     alphas_cumprod: Tensor
 
@@ -62,7 +62,7 @@ class LatentDiffusion(L.LightningModule):
         self.name, self._fingerprint = name, ""
         self.model = nn.ModuleDict({"diffusion_model": unet})
         self.first_stage_model = first_stage.eval().requires_grad_(False)
-        self.cond_stage_model: Conditioner = text_encoder  # the published checkpoint's name for it
+        self.cond_stage_model: Conditioner = text_encoder  # the name in the published checkpoint
         self.conditioning = conditioning
         self.scale_factor = scale_factor
         for name, table in schedule_buffers(scaled_linear_betas(timesteps, linear_start, linear_end)).items():
@@ -76,20 +76,24 @@ class LatentDiffusion(L.LightningModule):
 
     @property
     def text_encoder(self) -> TextEncoder:
-        """The encoder of texts. Raises ValueError for a model that is told something else."""
+        """The text encoder. Raises ValueError if the model is conditioned on something else."""
         if not hasattr(self.cond_stage_model, "tokenize"):
-            raise ValueError(f"the model is told a {self.cond_stage_model.condition_key}, and has no encoder of texts.")
+            raise ValueError(
+                f"the model has no text encoder: it is conditioned on a {self.cond_stage_model.condition_key}."
+            )
         return cast(TextEncoder, self.cond_stage_model)
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the text encoder's weights as they were before `freeze` rounded them: learned words are at home in
-        these."""
+        """A hash of the text encoder's weights before `freeze` rounded them. It identifies the encoder that a learned
+        word belongs to."""
         return self._fingerprint or weights_hash(cast(nn.Module, self.cond_stage_model))
 
     def freeze(self, dtype: torch.dtype = torch.float32) -> Self:
-        """Freezes the model in place for inference and inversion; returns itself. No gradients, channels last, UNet and
-        text encoder in `dtype`. The autoencoder stays in float32: it overflows in half precision, and runs seldom."""
+        """Freeze the model in place for inference and inversion; returns self.
+
+        Gradients are off, the memory format is channels last, and the UNet and the text encoder are in `dtype`. The
+        autoencoder stays in float32: it overflows in half precision, and it runs rarely."""
         if dtype != torch.float32:
             self._fingerprint = self.fingerprint
         for network in (self.unet, self.cond_stage_model):
@@ -97,17 +101,18 @@ class LatentDiffusion(L.LightningModule):
         return self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def eps(self, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        """The predicted noise, float32 like z_t [b, c, h, w]; t [b]. The UNet computes in its own precision."""
+        """Return the predicted noise in float32, shaped like z_t [b, c, h, w]; t [b]. The UNet computes in its own
+        dtype."""
         return self.conditioning(self.unet, z_t.to(self.unet.dtype), t, c.to(self.unet.dtype)).float()
 
     @property
     def alpha_bar(self) -> Tensor:
-        """The schedule alpha_bar_t [timesteps]."""
+        """The noise schedule alpha_bar_t [timesteps]."""
         return self.alphas_cumprod
 
     @torch.no_grad()
     def encode_first_stage(self, x: Tensor) -> DiagonalGaussian:
-        """x [b, 3, H, W] in [-1, 1] -> posterior over scaled latents z_0 [b, c, h, w]."""
+        """Encode images x [b, 3, H, W] in [-1, 1] to the posterior over scaled latents z_0 [b, c, h, w]."""
         with placed(self.first_stage_model, x.device):
             posterior = self.first_stage_model.encode(x)
         log_scale = torch.tensor(self.scale_factor).log()
@@ -115,25 +120,27 @@ class LatentDiffusion(L.LightningModule):
 
     @torch.no_grad()
     def decode_first_stage(self, z: Tensor) -> Tensor:
-        """z_0 [b, c, h, w] -> x [b, 3, H, W], about [-1, 1]."""
+        """Decode z_0 [b, c, h, w] to images x [b, 3, H, W], about [-1, 1]."""
         with placed(self.first_stage_model, z.device):
             return self.first_stage_model.decode(z / self.scale_factor)
 
     @torch.no_grad()
     def sample(self, c: Tensor, z_T: Tensor, sampler: Sampler, guidance: float) -> Tensor:
-        """Texts c [n, m, d] and noise z_T [n, c, h, w] -> pictures [n, 3, H, W], about [-1, 1], by guided sampling."""
+        """Sample images [n, 3, H, W], about [-1, 1], from encoded texts c [n, m, d] and noise z_T [n, c, h, w] with
+        classifier-free guidance."""
         eps = guided(self.eps, c, self.cond_stage_model([self.cond_stage_model.unconditional]), guidance)
         return self.decode_first_stage(sampler(eps, z_T, self.alpha_bar))
 
     def noise(self, seed: int, indices: Iterable[int]) -> Tensor:
-        """z_T [n, c, h, w] of pictures number `indices`: each from (seed, index) alone, whatever it is batched with."""
+        """Return the starting noise z_T [n, c, h, w] of the images `indices`. Each depends only on (seed, index), not
+        on the rest of the batch."""
         shape = (self.unet.out_channels, self.unet.sample_size, self.unet.sample_size)
         draws = [torch.randn(shape, generator=generator(seed, index)) for index in indices]
         return torch.stack(draws).to(self.device)
 
     def losses(self, z_0: Tensor, c: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """eq. 2 for each sample: mean squared error of the predicted noise [b]; z_0 and eps [b, ...], c [b, m, d], t
-        [b]."""
+        """Return eq. 2 for each sample, the mean squared error of the predicted noise [b]; z_0 and eps [b, c, h, w],
+        c [b, m, d], t [b]."""
         z_t = q_sample(z_0, eps, self.alpha_bar[t])
         return (eps - self.eps(z_t, t, c)).square().mean(dim=(1, 2, 3))
 
@@ -149,7 +156,7 @@ class LatentDiffusion(L.LightningModule):
         return (weight * losses).mean()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Logs the loss with the right conditions, and how much larger it is with those of other pictures."""
+        """Log the loss with the right conditions, and by how much it grows with the conditions of other images."""
         z_0, t, eps = self._noised(batch, generator(self.seed, batch_idx))
         conditions: Sequence[Any] = batch[self.cond_stage_model.condition_key]
         right = self.losses(z_0, self.cond_stage_model(conditions), t, eps).mean()
@@ -157,8 +164,8 @@ class LatentDiffusion(L.LightningModule):
         self.log_dict({"val/loss": right, "val/text_gap": wrong - right}, prog_bar=True, batch_size=len(conditions))
 
     def _noised(self, batch: dict[str, Any], rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """z_0 drawn from the batch's first-stage posteriors {"mean", "std"} [b, c, h, w], uniform t [b], eps like
-        z_0."""
+        """Draw z_0 from the first-stage posteriors in the batch ("mean" and "std", both [b, c, h, w]), t [b] uniformly,
+        and eps, shaped like z_0."""
         mean, std = batch["mean"], batch["std"]
         noise, eps = torch.randn(2, *mean.shape, generator=rng).to(mean.device)
         t = torch.randint(len(self.alpha_bar), (len(mean),), generator=rng).to(mean.device)

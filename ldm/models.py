@@ -1,5 +1,5 @@
-"""The published and the shipped models by name. Their sizes stand here and nowhere else: the configs target these
-functions. All models come untrained; `ldm.weights.checkpoint.pretrained` loads weights into them."""
+"""Constructors of the published and the shipped models. Their sizes are defined here and nowhere else: the configs
+target these functions. All models are untrained; `ldm.weights.checkpoint.pretrained` loads weights into them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,7 @@ from .modules.unet import UNet
 
 
 class Training(TypedDict, total=False):
-    """The arguments of `LatentDiffusion` that matter for its training only."""
+    """The arguments of `LatentDiffusion` that are for training only."""
 
     caption_dropout: float
     min_snr_gamma: float | None
@@ -26,10 +26,10 @@ class Training(TypedDict, total=False):
     seed: int
 
 
-# Pictures 256x256x3 <-> latents 32x32x4 (or 512 <-> 64): the first stage of the 1.4B model and of Stable Diffusion 1.
+# Images 256x256x3 <-> latents 32x32x4 (or 512 <-> 64): the first stage of the 1.4B model and of Stable Diffusion 1.
 kl_f8 = partial(AutoencoderKL, channels=128, channel_mult=(1, 2, 4, 4), num_res_blocks=2, z_channels=4, embed_dim=4)
 
-# Pictures 128x128x3 <-> latents 16x16x8. Groups of at least four channels, as in the published width.
+# Images 128x128x3 <-> latents 16x16x8. Every normalisation group has at least four channels, as in kl_f8.
 toyland_first_stage = partial(
     AutoencoderKL, channels=16, channel_mult=(1, 2, 4, 8), num_res_blocks=1, z_channels=8, embed_dim=8, groups=4
 )
@@ -50,8 +50,8 @@ def _published_unet(context_dim: int, sample_size: int) -> UNet:
 
 
 def ldm_1p4b(vocabulary: str | Path) -> LatentDiffusion:
-    """The text-to-image model of Rombach et al. (2022), which the paper inverts: 256x256 pictures. `vocabulary` is the
-    vocab.txt of bert-base-uncased."""
+    """Build the text-to-image model of Rombach et al. (2022), for 256x256 images. The textual inversion paper uses this
+    model. `vocabulary` is the vocab.txt of bert-base-uncased."""
     return LatentDiffusion(
         first_stage=kl_f8(),
         unet=_published_unet(context_dim=1280, sample_size=32),
@@ -62,8 +62,8 @@ def ldm_1p4b(vocabulary: str | Path) -> LatentDiffusion:
 
 
 def stable_diffusion_v1(vocabulary: str | Path) -> LatentDiffusion:
-    """Stable Diffusion 1.x: 512x512 pictures, CLIP ViT-L/14 reads the text. `vocabulary` is the folder of its
-    tokenizer."""
+    """Build Stable Diffusion 1.x, for 512x512 images, with the text encoder of CLIP ViT-L/14. `vocabulary` is the
+    folder of its tokenizer."""
     return LatentDiffusion(
         first_stage=kl_f8(),
         unet=_published_unet(context_dim=768, sample_size=64),
@@ -76,8 +76,9 @@ def stable_diffusion_v1(vocabulary: str | Path) -> LatentDiffusion:
 def toyland(
     vocabulary: str | Path, first_stage: AutoencoderKL | None = None, **training: Unpack[Training]
 ) -> LatentDiffusion:
-    """The small model that the project ships: 128x128 pictures of Toyland. `vocabulary` is assets/toyland/vocab.txt,
-    `first_stage` a trained `toyland_first_stage` (None: an untrained one, for weights of the whole model)."""
+    """Build the small model that the project ships, for 128x128 Toyland images. `vocabulary` is
+    assets/toyland/vocab.txt. `first_stage` is a trained `toyland_first_stage`; None builds an untrained one, for
+    loading the weights of the whole model."""
     return LatentDiffusion(
         first_stage=first_stage or toyland_first_stage(),
         unet=UNet(
@@ -102,10 +103,10 @@ def toyland(
 
 
 def tiny(vocabulary: str | Path, max_length: int = 36) -> LatentDiffusion:
-    """The shape of `toyland` in small, 16x16 pictures and 8x8x4 latents, for tests: no weights are published."""
+    """Build a miniature of `toyland` for tests, with 16x16 images and 8x8x4 latents. It has no published weights."""
     return LatentDiffusion(
         first_stage=AutoencoderKL(channels=8, channel_mult=(1, 2), num_res_blocks=1, groups=4),
-        unet=nonzero_init(  # an untrained UNet answers zero and does not hear the text
+        unet=nonzero_init(  # an untrained UNet would return zero and ignore the text
             UNet(
                 in_channels=4,
                 out_channels=4,

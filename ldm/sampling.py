@@ -1,5 +1,5 @@
-"""Samplers as functions over a denoiser eps(z_t, t): DDIM (Song et al. 2021), PLMS (Liu et al. 2022), DPM-Solver++ (Lu
-et al. 2022), ancestral (Ho et al. 2020), and classifier-free guidance as a wrapper."""
+"""Samplers as functions of a denoiser eps(z_t, t): DDIM (Song et al. 2021), PLMS (Liu et al. 2022), DPM-Solver++ (Lu
+et al. 2022) and ancestral sampling (Ho et al. 2020). Classifier-free guidance wraps the denoiser."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,18 @@ from torch import Tensor
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t [b, c, h, w], t [b]) -> eps [b, c, h, w]
 Callback = Callable[[int, Tensor, Tensor], None]  # (steps done, z_t, predicted z_0)
-Noise = Callable[[int], Tensor]  # steps done -> fresh noise like z_T
+Noise = Callable[[int], Tensor]  # steps done -> fresh noise, shaped like z_T
 
 
 def conditioned(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor) -> Denoiser:
-    """eps(z_t, t, c) with the text c [b, m, d] fixed."""
+    """Return the denoiser eps(z_t, t, c) with fixed text c [b, m, d]."""
     return lambda z_t, t: unet(z_t, t, c)
 
 
 def guided(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor, uncond: Tensor, scale: float) -> Denoiser:
-    """Classifier-free guidance (Ho & Salimans 2022): eps_u + scale (eps_c - eps_u), both in one batch.
-    c [b, m, d] is the text, `uncond` [1, m, d] the empty text; a scale of 1 is plain conditioning and costs half."""
+    """Return a denoiser with classifier-free guidance (Ho & Salimans 2022): eps_u + scale (eps_c - eps_u), both
+    computed in one batch. c [b, m, d] is the text, `uncond` [1, m, d] the empty text. A scale of 1 is plain
+    conditioning, at half the cost."""
     if scale == 1.0:
         return conditioned(unet, c)
     both = torch.cat([uncond.expand_as(c), c])
@@ -32,48 +33,52 @@ def guided(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor, uncond: 
 
 
 def ddim_timesteps(steps: int, total: int) -> list[int]:
-    """Evenly spaced over the `total` training timesteps, ascending from 1, exactly `steps` of them; where `steps`
-    divides `total` they are those of `published_timesteps`."""
+    """Return exactly `steps` of the `total` training timesteps, evenly spaced and ascending from 1. If `steps` divides
+    `total`, they equal `published_timesteps`."""
     if not 1 <= steps <= total:
         raise ValueError(f"{steps} sampling steps: choose 1 to {total}")
     return [min(i * total // steps + 1, total - 1) for i in range(steps)]
 
 
 def published_timesteps(steps: int, total: int) -> list[int]:
-    """Those of the published code, which rounds the spacing down: it takes more steps than asked where `steps` does not
-    divide `total`, and ends beyond the schedule (ValueError here) for some counts, such as 3 or 300 of 1000."""
+    """Return the timesteps of the published code, which rounds the spacing down. If `steps` does not divide `total`,
+    there are more than `steps` of them. For some counts, such as 3 or 300 of 1000, they run past the end of the
+    schedule; this raises ValueError."""
     timesteps = [t + 1 for t in range(0, total, total // steps)]
     if timesteps[-1] >= total:
-        raise ValueError(f"{steps} sampling steps of {total} end beyond the schedule, at {timesteps[-1]}")
+        raise ValueError(f"{steps} sampling steps of {total} run past the end of the schedule, to {timesteps[-1]}")
     return timesteps
 
 
 def quadratic_timesteps(steps: int, total: int) -> list[int]:
-    """Denser towards the picture, as in the published code: squares up to 0.8 `total`; the first two coincide."""
+    """Return the quadratic spacing of the published code, denser at small t: squares up to 0.8 `total`. The first two
+    timesteps coincide."""
     return [int(i) + 1 for i in torch.linspace(0, (0.8 * total) ** 0.5, steps, dtype=torch.float64).square()]
 
 
 def trailing_timesteps(steps: int, total: int) -> list[int]:
-    """Evenly spaced and ending at the last timestep, where z_T is nothing but noise: for few steps."""
+    """Return evenly spaced timesteps that end at the last one, where z_T is pure noise. Useful with few steps."""
     if not 1 <= steps < total:
         raise ValueError(f"{steps} sampling steps: choose 1 to {total - 1}")
     return [round(i * (total - 1) / steps) for i in range(1, steps + 1)]
 
 
 def ddim_sigma(a: Tensor, a_prev: Tensor, eta: float) -> Tensor:
-    """Standard deviation of the fresh noise in a step (Song et al. 2021, eq. 16); eta = 0 adds none, 1 is ancestral."""
+    """Return the standard deviation of the noise added in a step (Song et al. 2021, eq. 16). eta = 0 adds none; eta = 1
+    is ancestral sampling."""
     return eta * ((1.0 - a_prev) / (1.0 - a) * (1.0 - a / a_prev)).sqrt()
 
 
 def ddim_step(z: Tensor, e: Tensor, a: Tensor, a_prev: Tensor, sigma: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
-    """Song et al. 2021, eq. 12, but for the fresh noise: z_t and its eps -> z_{t-1}, and the predicted z_0."""
+    """Take one DDIM step (Song et al. 2021, eq. 12) without the random noise: from z_t and its eps, return z_{t-1} and
+    the predicted z_0."""
     z_0 = (z - (1.0 - a).sqrt() * e) / a.sqrt()
     return a_prev.sqrt() * z_0 + (1.0 - a_prev - sigma**2).sqrt() * e, z_0
 
 
 def falling(timesteps: Sequence[int], alpha_bar: Tensor) -> list[tuple[int, Tensor, Tensor]]:
-    """(t, alpha_bar_t, alpha_bar of the next t) of every step. As published, the last step ends at alpha_bar_0 rather
-    than at 1."""
+    """Return (t, alpha_bar_t, alpha_bar at the next t) for every step, from the noisiest. As in the published code, the
+    last step ends at alpha_bar_0, not at 1."""
     ends = [0, *timesteps[:-1]]
     return [(t, alpha_bar[t], alpha_bar[end]) for t, end in zip(reversed(timesteps), reversed(ends), strict=True)]
 
@@ -88,12 +93,12 @@ def ddim(
     noise: Noise | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
-    """DDIM: noise z_T [b, c, h, w] -> z_0, one evaluation of eps for each of the ascending `timesteps`.
+    """DDIM: denoise z_T [b, c, h, w] to z_0 with one evaluation of eps for each of the ascending `timesteps`.
 
-    alpha_bar [T] is the schedule's. eta = 0 is deterministic; more adds `noise` in every step. A noised picture goes on
-    from its own timestep when given the timesteps up to there."""
+    alpha_bar [T] is the noise schedule. eta = 0 is deterministic; a larger eta adds `noise` in every step. To start
+    from a partly noised image, pass only the timesteps up to its own."""
     if eta and noise is None:
-        raise ValueError(f"eta = {eta} adds noise in every step: give `noise`")
+        raise ValueError(f"eta = {eta} adds noise in every step: pass `noise`")
     z = z_T
     for done, (t, a, a_prev) in enumerate(falling(timesteps, alpha_bar), start=1):
         sigma = ddim_sigma(a, a_prev, eta)
@@ -107,9 +112,9 @@ def ddim(
 
 @torch.no_grad()
 def ddim_invert(eps: Denoiser, z_0: Tensor, alpha_bar: Tensor, timesteps: Sequence[int]) -> Tensor:
-    """DDIM backwards (Song et al. 2021, section 4.3; Dhariwal & Nichol 2021, appendix F): the noise z_T from which
-    `ddim` with the same eps and timesteps paints z_0 [b, c, h, w] again. Each step takes eps before it for that after
-    it, so the finer the steps, the closer."""
+    """DDIM inversion (Song et al. 2021, section 4.3; Dhariwal & Nichol 2021, appendix F): return the noise z_T from
+    which `ddim`, with the same eps and timesteps, reproduces z_0 [b, c, h, w]. Each step approximates the eps at its
+    end by the eps at its start, so more steps reproduce z_0 more closely."""
     z = z_0
     for t, a, a_prev in reversed(falling(timesteps, alpha_bar)):
         z, _ = ddim_step(z, eps(z, torch.full((len(z),), t, device=z.device)), a_prev, a)
@@ -120,13 +125,13 @@ def ddim_invert(eps: Denoiser, z_0: Tensor, alpha_bar: Tensor, timesteps: Sequen
 def plms(
     eps: Denoiser, z_T: Tensor, alpha_bar: Tensor, timesteps: Sequence[int], callback: Callback | None = None
 ) -> Tensor:
-    """Pseudo linear multistep (Liu et al. 2022, eq. 12): DDIM steps along a combination of the last four eps, so one
-    evaluation a step, and two for the first."""
+    """Pseudo linear multistep (Liu et al. 2022, eq. 12): DDIM steps along a linear combination of the last four eps.
+    Each step evaluates eps once, the first one twice."""
     z, past = z_T, []
     steps = falling(timesteps, alpha_bar)
     for done, (t, a, a_prev) in enumerate(steps, start=1):
         e = eps(z, torch.full((len(z),), t, device=z.device))
-        if not past:  # Heun's: the mean of eps here and after a first try
+        if not past:  # Heun's method: the mean of eps here and after a trial step
             t_next = steps[min(done, len(steps) - 1)][0]
             ahead, _ = ddim_step(z, e, a, a_prev)
             slope = (e + eps(ahead, torch.full((len(z),), t_next, device=z.device))) / 2.0
@@ -147,8 +152,8 @@ def plms(
 def dpm_solver(
     eps: Denoiser, z_T: Tensor, alpha_bar: Tensor, timesteps: Sequence[int], callback: Callback | None = None
 ) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order in the predicted z_0 at one evaluation a step. Its
-    first step is DDIM's, and its last one, too, which few steps need."""
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order in the predicted z_0, with one evaluation of eps per
+    step. The first and the last step are DDIM steps; the last one needs this when there are few steps."""
     z, before = z_T, None
     for done, (t, a, a_prev) in enumerate(falling(timesteps, alpha_bar), start=1):
         z_0 = (z - (1.0 - a).sqrt() * eps(z, torch.full((len(z),), t, device=z.device))) / a.sqrt()
@@ -173,8 +178,8 @@ def ancestral(
     start: int | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Draws z_{t-1} ~ p(z_{t-1} | z_t) for every t from `start` - 1 (None: the last) to 0 (Ho et al. 2020, algorithm
-    2); `tables` are `schedule_buffers`."""
+    """Draw z_{t-1} ~ p(z_{t-1} | z_t) for every t from `start` - 1 (None: the last timestep) down to 0 (Ho et al. 2020,
+    algorithm 2). `tables` is the result of `schedule_buffers`."""
     z = z_T
     for done, t in enumerate(reversed(range(start or len(tables["betas"]))), start=1):
         e = eps(z, torch.full((len(z),), t, device=z.device))
@@ -189,12 +194,12 @@ def ancestral(
 
 @dataclass(frozen=True)
 class Sampler:
-    """A deterministic solver (`ddim`, `plms`, `dpm_solver`), the number of its steps, and how they are spaced."""
+    """A deterministic solver (`ddim`, `plms`, `dpm_solver`), its number of steps, and their spacing."""
 
     steps: int
     solve: Callable[..., Tensor] = ddim
     spacing: Callable[[int, int], list[int]] = ddim_timesteps
 
     def __call__(self, eps: Denoiser, z_T: Tensor, alpha_bar: Tensor) -> Tensor:
-        """z_T [b, c, h, w] -> z_0."""
+        """Denoise z_T [b, c, h, w] to z_0."""
         return self.solve(eps, z_T, alpha_bar, self.spacing(self.steps, len(alpha_bar)))

@@ -1,4 +1,4 @@
-"""The forward diffusion process (Ho et al. 2020, eq. 4 and 7) with the buffers and names of the published
+"""The forward diffusion process (Ho et al. 2020, eq. 4 and 7). Buffers and their names are those of the published
 checkpoint."""
 
 import numpy as np
@@ -7,25 +7,28 @@ from torch import Tensor
 
 
 def scaled_linear_betas(steps: int, start: float, end: float) -> np.ndarray:
-    """beta_t, linear in its square root from `start` to `end`: float64 [steps]. The published code calls it
-    "linear"."""
+    """Return beta_t from `start` to `end`, linear in its square root: float64 [steps]. The published code calls this
+    schedule "linear"."""
     return np.linspace(start**0.5, end**0.5, steps, dtype=np.float64) ** 2
 
 
 def linear_betas(steps: int, start: float, end: float) -> np.ndarray:
-    """beta_t, evenly spaced: float64 [steps]. The published code calls it "sqrt_linear", and its square root "sqrt"."""
+    """Return beta_t, evenly spaced: float64 [steps]. The published code calls this schedule "sqrt_linear", and its
+    square root "sqrt"."""
     return np.linspace(start, end, steps, dtype=np.float64)
 
 
 def cosine_betas(steps: int, offset: float = 0.008) -> np.ndarray:
-    """Nichol & Dhariwal (2021), eq. 17: alpha_bar_t falls as a squared cosine, beta_t <= 0.999; float64 [steps]."""
+    """Return beta_t such that alpha_bar_t falls as a squared cosine (Nichol & Dhariwal 2021, eq. 17); beta_t <= 0.999.
+    float64 [steps]."""
     alpha_bar = np.cos((np.arange(steps + 1) / steps + offset) / (1.0 + offset) * np.pi / 2.0) ** 2
     return np.clip(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.0, 0.999)
 
 
 def schedule_buffers(betas: np.ndarray, v_posterior: float = 0.0) -> dict[str, Tensor]:
-    """The twelve tables of the published checkpoint, computed in float64, kept in float32: name -> [steps].
-    `v_posterior` moves the variance of ancestral steps from its lower bound (0) to its upper one, beta_t (1)."""
+    """Return the twelve tables of the published checkpoint, name -> [steps], computed in float64 and stored in float32.
+    `v_posterior` interpolates the variance of ancestral steps from its lower bound (0) to its upper bound, beta_t (1).
+    """
     alphas = 1.0 - betas
     alpha_bar = np.cumprod(alphas)
     alpha_bar_prev = np.append(1.0, alpha_bar[:-1])
@@ -50,20 +53,21 @@ def schedule_buffers(betas: np.ndarray, v_posterior: float = 0.0) -> dict[str, T
 
 
 def q_sample(z_0: Tensor, eps: Tensor, alpha_bar_t: Tensor) -> Tensor:
-    """z_t = sqrt(alpha_bar_t) z_0 + sqrt(1 - alpha_bar_t) eps; z_0 and eps [b, c, h, w], alpha_bar_t [b]."""
+    """Return z_t = sqrt(alpha_bar_t) z_0 + sqrt(1 - alpha_bar_t) eps; z_0 and eps [b, c, h, w], alpha_bar_t [b]."""
     alpha_bar_t = alpha_bar_t[:, None, None, None]
     return alpha_bar_t.sqrt() * z_0 + (1.0 - alpha_bar_t).sqrt() * eps
 
 
 def min_snr_weight(alpha_bar_t: Tensor, gamma: float) -> Tensor:
-    """Weight of the eps-loss at t, min(SNR, gamma) / SNR with SNR = alpha_bar / (1 - alpha_bar) (Hang et al. 2023)."""
+    """Return the weight of the eps-loss at t, min(SNR, gamma) / SNR with SNR = alpha_bar / (1 - alpha_bar) (Hang et al.
+    2023)."""
     snr = alpha_bar_t / (1.0 - alpha_bar_t)
     return snr.clamp(max=gamma) / snr
 
 
 def elbo_weights(buffers: dict[str, Tensor]) -> Tensor:
-    """Weight of the eps-loss at t in the variational bound (Ho et al. 2020, eq. 12), [steps]; t = 0, where it is
-    infinite, takes that of t = 1."""
+    """Return the weight of the eps-loss at t in the variational bound (Ho et al. 2020, eq. 12), [steps]. At t = 0 the
+    weight is infinite; it is replaced by the weight at t = 1."""
     betas, variance = buffers["betas"], buffers["posterior_variance"]
     weights = betas.square() / (2.0 * variance * (1.0 - betas) * (1.0 - buffers["alphas_cumprod"]))
     return torch.cat([weights[1:2], weights[1:]])

@@ -1,5 +1,5 @@
-"""Attention of the UNet: self-attention over positions, cross-attention to the text (Rombach et al. 2022, section
-3.3)."""
+"""Attention layers of the UNet: self-attention over positions and cross-attention to the text (Rombach et al. 2022,
+section 3.3)."""
 
 import torch
 import torch.nn.functional as F
@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from .layers import GEGLU, group_norm, zero_init
 
-# Up to here the plain formula beats the fused kernel on CPUs, by half in a training step of the Toyland UNet.
+# On CPUs, the plain formula is faster than the fused kernel up to this many positions: a training step of the Toyland
+# UNet takes half the time.
 FEW_POSITIONS = 256
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v with `heads` heads; q [b, n, heads * d], k and v [b, m, heads * d] -> [b, n, heads *
-    d]. Where `mask` [b, m] is False, nobody looks."""
+    """Return softmax(q k^T / sqrt(d)) v with `heads` heads: q [b, n, heads * d], k and v [b, m, heads * d] -> [b, n,
+    heads * d]. Keys where `mask` [b, m] is False are ignored."""
     q, k, v = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k, v))
     seen = None if mask is None else mask[:, None, None, :]
     if q.device.type == "cpu" and q.shape[2] <= FEW_POSITIONS:
@@ -26,8 +27,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = No
 
 
 class Attention(nn.Module):
-    """Multi-head attention from x [b, n, dim] to context [b, m, context_dim], or to x itself without one. -> [b, n,
-    dim]"""
+    """Multi-head attention from x [b, n, dim] to context [b, m, context_dim] -> [b, n, dim]. Without a context, x
+    attends to itself."""
 
     def __init__(self, dim: int, heads: int, dim_head: int, context_dim: int | None = None) -> None:
         super().__init__()
@@ -44,11 +45,11 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """GEGLU and a projection back, four times as wide inside. [.., dim] -> [.., dim]."""
+    """GEGLU and a linear projection, with 4 * dim hidden units. [.., dim] -> [.., dim]."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        # The middle place belongs to the published model's dropout, which has no parameters.
+        # The published model has dropout, without parameters, at index 1: the Identity keeps the parameter names.
         self.net = nn.Sequential(GEGLU(dim, 4 * dim), nn.Identity(), nn.Linear(4 * dim, dim))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,8 +57,8 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm self-attention, cross-attention, feed-forward, each with a residual. x [b, n, dim], context [b, m, d];
-    without a context both attend to x itself."""
+    """Pre-norm self-attention, cross-attention and feed-forward, each with a residual. x [b, n, dim], context
+    [b, m, d]. Without a context, both attention layers are self-attention."""
 
     def __init__(self, dim: int, heads: int, dim_head: int, context_dim: int) -> None:
         super().__init__()
@@ -97,9 +98,9 @@ class SpatialTransformer(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention over the positions of a feature map, of the UNets that read no text: one projection makes q, k and
-    v. Its channels are grouped by head first, then into q, k and v ("legacy", of all published weights), or the other
-    way round (`qkv_first`). [b, c, h, w]."""
+    """Self-attention over the positions of a feature map [b, c, h, w], for UNets without text. One projection computes
+    q, k and v. Its channels are split by head first, then into q, k and v (called "legacy" in the published code, and
+    used by all published weights); with `qkv_first`, into q, k and v first."""
 
     def __init__(self, channels: int, heads: int, qkv_first: bool = False, groups: int = 32) -> None:
         super().__init__()

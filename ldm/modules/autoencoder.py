@@ -1,5 +1,5 @@
-"""The first stage: a convolutional autoencoder from pictures to latents, KL-regularised (Rombach et al. 2022, section
-3.1). Names and shapes of the parameters are those of the published kl-f8 model."""
+"""The first stage: a KL-regularised convolutional autoencoder between images and latents (Rombach et al. 2022, section
+3.1). Parameter names and shapes are those of the published kl-f8 model."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -27,8 +27,8 @@ class DiagonalGaussian:
 
     @classmethod
     def from_moments(cls, moments: Tensor) -> "DiagonalGaussian":
-        """Split moments [b, 2c, h, w] into float32; the log variance is clamped to [-30, 20] as in the published
-        code."""
+        """Split moments [b, 2c, h, w] into mean and log variance, in float32. The log variance is clamped to [-30, 20],
+        as in the published code."""
         mean, logvar = moments.float().chunk(2, dim=1)
         return cls(mean, logvar.clamp(-30.0, 20.0))
 
@@ -37,25 +37,27 @@ class DiagonalGaussian:
         return torch.exp(0.5 * self.logvar)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """z = mean + std * eps [b, c, h, w] in float32; eps is drawn on the CPU, alike for every device."""
+        """Return z = mean + std * eps [b, c, h, w] in float32. eps is drawn on the CPU, so it is the same on every
+        device."""
         return self.at(torch.randn(self.mean.shape, generator=generator).to(self.mean.device))
 
     def at(self, eps: Tensor) -> Tensor:
-        """z = mean + std * eps."""
+        """Return z = mean + std * eps."""
         return self.mean + self.std * eps
 
     def nll(self, z: Tensor) -> Tensor:
-        """-log q(z) per picture [b], in nats."""
+        """Return -log q(z) per image [b], in nats."""
         scaled = (z - self.mean).square() / self.logvar.exp()
         return 0.5 * (math.log(2.0 * math.pi) + self.logvar + scaled).sum(dim=(1, 2, 3))
 
     def kl(self) -> Tensor:
-        """KL(q || N(0, 1)) per picture [b], summed over its latent numbers, in nats."""
+        """Return KL(q || N(0, 1)) per image [b], summed over the latent elements, in nats."""
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1.0 - self.logvar).sum(dim=(1, 2, 3))
 
 
 class ResnetBlock(nn.Module):
-    """GroupNorm, SiLU, conv, twice, with a residual; 1x1 shortcut where the width changes. [b, c, h, w]."""
+    """GroupNorm, SiLU, convolution, twice, with a residual. The shortcut is a 1x1 convolution if the number of channels
+    changes. [b, c, h, w]."""
 
     def __init__(self, in_channels: int, out_channels: int, groups: int = 32) -> None:
         super().__init__()
@@ -91,7 +93,7 @@ class AttnBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halve the side: zero padding on the right and bottom only, then a strided 3x3 convolution."""
+    """Halve the side: pad with zeros on the right and at the bottom only, then apply a strided 3x3 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -102,7 +104,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double the side: nearest neighbour, then a 3x3 convolution."""
+    """Double the side: nearest-neighbour upsampling, then a 3x3 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -123,8 +125,8 @@ def _middle(channels: int, groups: int) -> nn.ModuleDict:
 
 
 class _Level(nn.Module):
-    """One resolution: res blocks of the given widths (input first), each followed by attention if asked for; then the
-    way to the next resolution, if there is one."""
+    """One resolution: residual blocks of the given widths (the input width first), each followed by attention if
+    `attention` is True, then the down- or upsampling to the next resolution, if one is set."""
 
     def __init__(self, widths: Sequence[int], attention: bool, groups: int) -> None:
         super().__init__()
@@ -146,7 +148,7 @@ class _Level(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Pictures [b, in_channels, H, W] -> features [b, out_channels, H / f, W / f], f = 2 ** (levels - 1)."""
+    """Images [b, in_channels, H, W] -> features [b, out_channels, H / f, W / f], f = 2 ** (levels - 1)."""
 
     def __init__(
         self,
@@ -181,8 +183,8 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [b, in_channels, h, w] -> pictures [b, out_channels, h * f, w * f]; one res block a level more than the
-    encoder, levels numbered from the finest as in the checkpoint."""
+    """Latents [b, in_channels, h, w] -> images [b, out_channels, h * f, w * f]. Each level has one residual block more
+    than in the encoder. Level 0 is the finest, as in the checkpoint."""
 
     def __init__(
         self,
@@ -218,10 +220,11 @@ class Decoder(nn.Module):
 
 
 class AutoencoderKL(L.LightningModule):
-    """Pictures x [b, 3, H, W] in [-1, 1] <-> latents z [b, embed_dim, H / f, W / f]; f = 2 ** (len(channel_mult) - 1).
+    """Images x [b, 3, H, W] in [-1, 1] <-> latents z [b, embed_dim, H / f, W / f]; f = 2 ** (len(channel_mult) - 1).
 
-    `groups` is that of every GroupNorm. `loss`, `optimizer` and `schedule` are needed for training only and leave no
-    trace in the parameter names of a model built without them. With `fixed_latents` the decoder alone learns."""
+    `groups` is the number of groups of every GroupNorm. `loss`, `optimizer` and `schedule` are for training only; a
+    model that is built without them has the published parameter names. With `fixed_latents`, only the decoder is
+    trained."""
 
     def __init__(
         self,
@@ -254,13 +257,16 @@ class AutoencoderKL(L.LightningModule):
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
-        """x [b, 3, H, W] in [-1, 1] -> posterior over z; H and W are multiples of `downsampling`."""
+        """Encode x [b, 3, H, W] in [-1, 1] to the posterior over z. Raise ValueError unless H and W are multiples of
+        `downsampling`."""
         if x.shape[-1] % self.downsampling or x.shape[-2] % self.downsampling:
-            raise ValueError(f"picture of {tuple(x.shape[-2:])} pixels: sides must be multiples of {self.downsampling}")
+            raise ValueError(
+                f"image of {tuple(x.shape[-2:])} pixels: both sides must be multiples of {self.downsampling}"
+            )
         return DiagonalGaussian.from_moments(self.quant_conv(self.encoder(x)))
 
     def decode(self, z: Tensor) -> Tensor:
-        """z [b, embed_dim, h, w] -> x [b, 3, H, W], about [-1, 1], not clipped."""
+        """Decode z [b, embed_dim, h, w] to x [b, 3, H, W], about [-1, 1], not clipped."""
         return self.decoder(self.post_quant_conv(z))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -272,7 +278,7 @@ class AutoencoderKL(L.LightningModule):
         return losses["loss"]
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """PSNR of the reconstruction from the posterior mean, and the latents' standard deviation."""
+        """Log the PSNR of the reconstruction from the posterior mean, and the standard deviation of the latents."""
         z = self.encode(batch["image"]).mean
         metrics = {"val/psnr": psnr(self.decode(z), batch["image"]).mean(), "val/latent_std": z.std()}
         self.log_dict(metrics, prog_bar=True, batch_size=len(z))
@@ -282,6 +288,7 @@ class AutoencoderKL(L.LightningModule):
 
 
 def psnr(reconstruction: Tensor, x: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio [b] in dB of pictures [b, 3, H, W] in [-1, 1]; the reconstruction is clipped."""
+    """Return the peak signal-to-noise ratio [b] in dB of images [b, 3, H, W] in [-1, 1]. The reconstruction is clipped
+    to that range."""
     mse = (reconstruction.float().clamp(-1.0, 1.0) - x).square().mean(dim=(1, 2, 3))
     return 10.0 * torch.log10(4.0 / mse)

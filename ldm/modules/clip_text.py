@@ -1,5 +1,6 @@
-"""The text encoder of Stable Diffusion 1: the transformer of CLIP ViT-L/14 (Radford et al. 2021), in the same three
-public steps as the BERT-style one: tokenize, embed, encode. Names and shapes of the parameters are the published."""
+"""The text encoder of Stable Diffusion 1: the transformer of CLIP ViT-L/14 (Radford et al. 2021), with the same three
+public steps as the BERT-style encoder: tokenize, embed, encode. Parameter names and shapes are those of the published
+checkpoint."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,14 +15,14 @@ from transformers import CLIPTokenizer
 
 
 class BytePairs:
-    """Lower-casing byte pairs of CLIP: text -> <|startoftext|> pieces <|endoftext|>, padded with <|endoftext|> to
-    `max_length`. `folder` holds vocab.json and merges.txt."""
+    """The lower-casing byte-pair tokenizer of CLIP: text -> <|startoftext|> pieces <|endoftext|>, padded with
+    <|endoftext|> to `max_length`. `folder` holds vocab.json and merges.txt."""
 
     def __init__(self, folder: str | Path, max_length: int) -> None:
         folder = Path(folder)
         for name in ("vocab.json", "merges.txt"):
             if not (folder / name).is_file():
-                raise ValueError(f"no {name} in {folder}: CLIP's tokenizer needs vocab.json and merges.txt there.")
+                raise ValueError(f"no {name} in {folder}: CLIP's tokenizer needs both vocab.json and merges.txt.")
         self._tokenizer = CLIPTokenizer.from_pretrained(str(folder), model_max_length=max_length)
         self.max_length, self.vocab_size = max_length, len(self._tokenizer)
         self.start_id: int = self._tokenizer.bos_token_id
@@ -30,29 +31,29 @@ class BytePairs:
         self.words: list[str] = self._tokenizer.convert_ids_to_tokens(range(self.vocab_size))
 
     def save(self, folder: Path) -> None:
-        """The files that transformers loads this tokenizer from."""
+        """Write the files from which transformers loads this tokenizer."""
         self._tokenizer.save_pretrained(str(folder))
 
     def pieces(self, text: str) -> list[int]:
-        """Ids of the pieces of `text`, without start and end."""
+        """Return the token ids of `text`, without start and end."""
         return self._tokenizer.encode(text, add_special_tokens=False)
 
     def word(self, index: int) -> str:
-        """The piece with that id; one that ends a word without the mark "</w>"."""
+        """Return the piece with id `index`, without the end-of-word mark "</w>"."""
         return self.words[index].removesuffix("</w>")
 
     def frame(self, pieces: Sequence[int]) -> list[int]:
-        """Start, pieces, end, cut or padded to `max_length`."""
+        """Add start and end tokens to `pieces`, truncated or padded to `max_length`."""
         ids = [self.start_id, *pieces[: self.max_length - 2], self.end_id]
         return ids + [self.pad_id] * (self.max_length - len(ids))
 
     def __call__(self, texts: Iterable[str]) -> Tensor:
-        """n texts -> ids [n, max_length]; the empty text is the unconditional prompt."""
+        """Tokenize n texts to ids [n, max_length]. The empty text is the unconditional prompt."""
         return torch.tensor([self.frame(self.pieces(text)) for text in texts])
 
 
 class _SelfAttention(nn.Module):
-    """Multi-head attention to what stands before, itself included. [b, n, width]"""
+    """Causal multi-head self-attention. [b, n, width]"""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class _SelfAttention(nn.Module):
 
 
 class _MLP(nn.Module):
-    """Two layers around x * sigmoid(1.702 x), CLIP's approximation of the GELU."""
+    """Two linear layers with x * sigmoid(1.702 x) between them, CLIP's approximation of GELU."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -94,10 +95,10 @@ class _Layer(nn.Module):
 
 
 class CLIPTextEncoder(L.LightningModule):
-    """Texts -> c [b, max_length, width]: the last hidden states, all positions, after the final normalisation.
+    """Texts -> c [b, max_length, width]: the last hidden states at all positions, after the final LayerNorm.
 
-    `inner` is the width inside the feed-forward layers. `vocabulary` is the folder of the tokenizer's files; it is
-    opened by the first use of `tokenizer`, so a model can be built, counted and loaded without it."""
+    `inner` is the hidden width of the feed-forward layers. `vocabulary` is the folder with the tokenizer's files. It is
+    read when `tokenizer` is first used, so a model can be built and its weights loaded without it."""
 
     condition_key, unconditional = "caption", ""
 
@@ -137,25 +138,26 @@ class CLIPTextEncoder(L.LightningModule):
             tokenizer = BytePairs(self.vocabulary, self.max_length)
             if tokenizer.vocab_size != self.vocab_size:
                 raise ValueError(
-                    f"{self.vocabulary} has {tokenizer.vocab_size} pieces, the model's table {self.vocab_size}."
+                    f"{self.vocabulary} has {tokenizer.vocab_size} pieces, but the model has {self.vocab_size} "
+                    f"embeddings."
                 )
             self._tokenizer = tokenizer
         return self._tokenizer
 
     def tokenize(self, texts: Iterable[str]) -> Tensor:
-        """b texts -> ids [b, max_length]."""
+        """Tokenize b texts to ids [b, max_length]."""
         return self.tokenizer(texts)
 
     def embed(self, ids: Tensor) -> Tensor:
-        """ids [b, n] -> rows of the token table [b, n, width], before positions."""
+        """Look up the token embeddings [b, n, width] of ids [b, n], without position embeddings."""
         return self._part("embeddings")["token_embedding"](ids)
 
     def positions(self, n: int) -> Tensor:
-        """Embeddings of the first n positions [n, width], which `encode` adds."""
+        """Return the embeddings of the first n positions [n, width], which `encode` adds."""
         return self._part("embeddings")["position_embedding"].weight[:n]
 
     def encode(self, embeddings: Tensor) -> Tensor:
-        """Token embeddings [b, n, width] -> c [b, n, width]."""
+        """Encode token embeddings [b, n, width] to c [b, n, width]."""
         h = embeddings + self.positions(embeddings.shape[1])
         for layer in self._part("encoder")["layers"]:
             h = layer(h)

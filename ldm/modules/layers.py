@@ -1,4 +1,4 @@
-"""Small layers shared by the autoencoder and the UNet (Rombach et al. 2022, appendix E)."""
+"""Small layers that the autoencoder and the UNet share (Rombach et al. 2022, appendix E)."""
 
 import math
 from typing import TypeVar
@@ -11,20 +11,22 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def group_norm(channels: int, groups: int = 32, eps: float = 1e-6) -> nn.GroupNorm:
-    """GroupNorm, 32 groups in the published models. Narrow models want fewer: a group of one channel forgets how bright
-    its picture was."""
+    """Return a GroupNorm; the published models have 32 groups. Narrow models need fewer: a group of a single channel
+    loses the brightness of the image."""
     return nn.GroupNorm(groups, channels, eps=eps)
 
 
 def zero_init(module: nn.Module) -> nn.Module:
-    """Start `module` at zero, so that a residual branch begins as the identity."""
+    """Set all parameters of `module` to zero in place, so that a residual branch starts as the identity. Returns
+    `module`."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
 
 
 def nonzero_init(module: Network) -> Network:
-    """Draw what starts at zero in `module`, so that before any training its output depends on all of its input."""
+    """Fill the zero-initialised parameters of `module` with random values in place, so that an untrained module depends
+    on all of its inputs. Returns `module`."""
     for parameter in module.parameters():
         if not parameter.is_meta and not parameter.any():
             nn.init.normal_(parameter, std=0.2)
@@ -32,9 +34,9 @@ def nonzero_init(module: Network) -> Network:
 
 
 def timestep_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
-    """Sinusoidal embedding of timesteps: t [b] -> [b, dim], the cosines first, then the sines (float32)."""
+    """Return the sinusoidal embedding of timesteps t [b]: float32 [b, dim], cosines first, then sines."""
     half = dim // 2
-    # In this order, in which the published model was trained: its last digits matter at t near 1000.
+    # The order of operations is that of the published code: near t = 1000, rounding errors matter.
     exponents = -math.log(max_period) * torch.arange(half, dtype=torch.float32, device=t.device) / half
     frequencies = torch.exp(exponents)
     angles = t.float()[:, None] * frequencies
@@ -43,7 +45,7 @@ def timestep_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Ten
 
 
 class GEGLU(nn.Module):
-    """Gated feed-forward input: value * gelu(gate), with the exact GELU. [.., dim] -> [.., inner]."""
+    """Gated linear unit: value * gelu(gate), with the exact GELU. [.., dim] -> [.., inner]."""
 
     def __init__(self, dim: int, inner: int) -> None:
         super().__init__()

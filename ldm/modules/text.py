@@ -1,5 +1,5 @@
-"""The text side of the model in three public steps, tokenize -> embed -> encode, so that a learned word can be put
-between the first two and the third. The encoder is the BERT-style transformer that was trained with the 1.4B model."""
+"""The text encoder in three public steps, tokenize -> embed -> encode, so that learned embeddings can be inserted
+before the third. The encoder is the BERT-style transformer that was trained together with the 1.4B model."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,13 +15,15 @@ UNKNOWN = "[UNK]"
 
 
 class WordPiece:
-    """Lower-casing WordPiece of bert-base-uncased: text -> [CLS] pieces [SEP], cut or padded with 0 to `max_length`.
-    There is no attention mask: the published model attends to the padding, too."""
+    """The lower-casing WordPiece tokenizer of bert-base-uncased: text -> [CLS] pieces [SEP], truncated or padded with
+    [PAD] to `max_length`. There is no attention mask: the published model also attends to the padding."""
 
     def __init__(self, vocabulary: str | Path, max_length: int) -> None:
         path = Path(vocabulary)
         if not path.is_file():
-            raise ValueError(f"no vocabulary at {path}: it should hold one word piece a line, [PAD] first.")
+            raise ValueError(
+                f"no vocabulary at {path}: expected a text file with one word piece per line, [PAD] first."
+            )
         words = path.read_text(encoding="utf-8").splitlines()
         self.max_length = max_length
         self._tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(words)}, do_lower_case=True)
@@ -31,30 +33,30 @@ class WordPiece:
         )
 
     def save(self, folder: Path) -> None:
-        """The files that transformers loads this tokenizer from."""
+        """Write the files from which transformers loads this tokenizer."""
         self._tokenizer.save_pretrained(str(folder))
 
     def pieces(self, text: str) -> list[int]:
-        """Ids of the word pieces of `text`, without [CLS] and [SEP]."""
+        """Return the token ids of `text`, without [CLS] and [SEP]."""
         return self._tokenizer.encode(text, add_special_tokens=False)
 
     def word(self, index: int) -> str:
-        """The word piece with that id."""
+        """Return the word piece with id `index`."""
         return self.words[index]
 
     def frame(self, pieces: Sequence[int]) -> list[int]:
-        """[CLS] pieces [SEP], cut or padded to `max_length`."""
+        """Add [CLS] and [SEP] to `pieces`, truncated or padded to `max_length`."""
         ids = [self.cls_id, *pieces[: self.max_length - 2], self.sep_id]
         return ids + [self.pad_id] * (self.max_length - len(ids))
 
     def __call__(self, texts: Iterable[str]) -> Tensor:
-        """n texts -> ids [n, max_length]; the empty text is the unconditional prompt."""
+        """Tokenize n texts to ids [n, max_length]. The empty text is the unconditional prompt."""
         return torch.tensor([self.frame(self.pieces(text)) for text in texts])
 
 
 def whole_words(texts: Iterable[str]) -> list[str]:
-    """The vocabulary of a small world: special tokens, every symbol of `texts` as a beginning and as a continuation, so
-    that any text can be spelt, and every word as one piece."""
+    """Return a vocabulary for `texts`: the special tokens, every symbol at the start and inside of a word (so that any
+    text of these symbols can be tokenized), and every word as one piece."""
     words: set[str] = set()
     splitter = BertTokenizer(vocab={UNKNOWN: 0}).backend_tokenizer
     for text in texts:
@@ -89,7 +91,7 @@ class _FeedForward(nn.Module):
 
 
 class _Residual(nn.ModuleList):
-    """(LayerNorm, block): x + block(norm(x))."""
+    """A list (LayerNorm, block) that computes x + block(norm(x))."""
 
     def forward(self, x: Tensor) -> Tensor:
         norm, block = self
@@ -97,7 +99,7 @@ class _Residual(nn.ModuleList):
 
 
 class _Layers(nn.Module):
-    """Attention and feed-forward in turn, each (LayerNorm, block) with a residual."""
+    """Alternating attention and feed-forward blocks, each with a LayerNorm before it and a residual."""
 
     def __init__(self, dim: int, depth: int, heads: int, dim_head: int) -> None:
         super().__init__()
@@ -111,7 +113,7 @@ class _Layers(nn.Module):
 
 
 class _Positions(nn.Module):
-    """One learned vector a position."""
+    """Learned position embeddings: one vector per position."""
 
     def __init__(self, max_length: int, dim: int) -> None:
         super().__init__()
@@ -122,11 +124,11 @@ class _Positions(nn.Module):
 
 
 class BERTTextEncoder(L.LightningModule):
-    """Texts -> c [b, max_length, width]: pre-norm transformer with learned positions, 8 heads of 64 as published.
+    """Texts -> c [b, max_length, width]: a pre-norm transformer with learned positions and, as published, 8 heads of 64
+    channels.
 
-    `vocabulary` is the file of word pieces; it is opened by the first use of `tokenizer`, so a model can be built,
-    counted and loaded without it.
-    """
+    `vocabulary` is the file of word pieces. It is read when `tokenizer` is first used, so a model can be built and its
+    weights loaded without it."""
 
     condition_key, unconditional = "caption", ""
 
@@ -149,11 +151,11 @@ class BERTTextEncoder(L.LightningModule):
                 "pos_emb": pos_emb,
                 "attn_layers": _Layers(width, depth, heads, dim_head),
                 "norm": nn.LayerNorm(width),
-                "to_logits": nn.Linear(width, vocab_size),  # in the checkpoint; no use after pre-training
+                "to_logits": nn.Linear(width, vocab_size),  # in the checkpoint, but unused after pre-training
             }
         )
-        # Not the 0.02 of language models: beside the layers' outputs such words all look alike, and a denoiser's weak
-        # gradient does not part them again ("cat" and "dog" then change c by a few percent).
+        # Language models use 0.02. Such small embeddings are drowned out by the outputs of the layers, and the weak
+        # gradient of a denoiser does not separate them again: "cat" and "dog" then change c by only a few percent.
         nn.init.normal_(token_emb.weight, std=1.0)
         nn.init.normal_(pos_emb.emb.weight, std=0.3)
         self._tokenizer: WordPiece | None = None
@@ -164,21 +166,22 @@ class BERTTextEncoder(L.LightningModule):
             tokenizer = WordPiece(self.vocabulary, self.max_length)
             if tokenizer.vocab_size != self.vocab_size:
                 raise ValueError(
-                    f"{self.vocabulary} has {tokenizer.vocab_size} word pieces, the model's table {self.vocab_size}."
+                    f"{self.vocabulary} has {tokenizer.vocab_size} word pieces, but the model has {self.vocab_size} "
+                    f"embeddings."
                 )
             self._tokenizer = tokenizer
         return self._tokenizer
 
     def tokenize(self, texts: Iterable[str]) -> Tensor:
-        """b texts -> ids [b, max_length]."""
+        """Tokenize b texts to ids [b, max_length]."""
         return self.tokenizer(texts)
 
     def embed(self, ids: Tensor) -> Tensor:
-        """ids [b, n] -> rows of the token table [b, n, width], before positions."""
+        """Look up the token embeddings [b, n, width] of ids [b, n], without position embeddings."""
         return self.transformer["token_emb"](ids)
 
     def encode(self, embeddings: Tensor) -> Tensor:
-        """Token embeddings [b, n, width] -> c [b, n, width]."""
+        """Encode token embeddings [b, n, width] to c [b, n, width]."""
         positions = self.transformer["pos_emb"](embeddings.shape[1])
         return self.transformer["norm"](self.transformer["attn_layers"](embeddings + positions))
 

@@ -1,5 +1,5 @@
 """The denoiser eps_theta(z_t, t, c): a UNet with cross-attention to the text (Rombach et al. 2022, section 3.2).
-Names and shapes of the parameters are those of the published text-to-image model."""
+Parameter names and shapes are those of the published text-to-image model."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -14,7 +14,7 @@ from .unet_blocks import Average, Downsample, Nearest, ResBlock, Upsample
 
 
 class Stage(nn.ModuleList):
-    """Layers run one after another, each given what it takes: features, and time embedding or text."""
+    """Layers in sequence. Residual blocks also get the time embedding, and transformers the text."""
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor | None) -> Tensor:
         for layer in self:
@@ -30,13 +30,14 @@ class Stage(nn.ModuleList):
 class UNet(L.LightningModule):
     """z_t [b, in_channels, h, w], t [b] in 0..999, text c [b, m, context_dim] -> eps [b, out_channels, h, w].
 
-    `sample_size` is the side of the latents that the model was trained on; it takes others, too. `attention_levels` are
-    the levels (0 is the finest) that have transformers; the middle always has one. A level's channels are shared by
-    `num_heads` heads, or by as many as have `head_channels` each. `groups` is that of every GroupNorm.
+    `sample_size` is the side of the latents in training; other sides also work. `attention_levels` are the levels (0 is
+    the finest) with attention; the middle block always has it. Each attention layer has `num_heads` heads, or as many
+    heads of `head_channels` channels as fit its width. `groups` is the number of groups of every GroupNorm.
 
-    Without `context_dim` the UNet reads no text: its attention is AttentionBlocks. With `num_classes` it takes a class
-    y [b], whose embedding joins that of the time. `scale_shift`: see ResBlock; `resblock_updown`: residual blocks go
-    between the resolutions instead of convolutions, or nothing that is learned does (`conv_resample` False)."""
+    Without `context_dim` the UNet takes no text, and its attention layers are AttentionBlocks. With `num_classes` it
+    takes a class y [b], whose embedding is added to the time embedding. For `scale_shift` see ResBlock. Resolutions
+    change by residual blocks if `resblock_updown` is True, else by convolutions, or without parameters if
+    `conv_resample` is False."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class UNet(L.LightningModule):
     ) -> None:
         super().__init__()
         if (num_heads is None) == (head_channels is None):
-            raise ValueError(f"give num_heads or head_channels, not {num_heads} and {head_channels}")
+            raise ValueError(f"pass either num_heads or head_channels, not {num_heads} and {head_channels}")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.model_channels, self.sample_size = model_channels, sample_size
         embed_dim = 4 * model_channels

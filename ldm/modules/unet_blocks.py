@@ -1,4 +1,4 @@
-"""What the levels of the UNet are made of: residual blocks that know the time, and ways between resolutions."""
+"""Building blocks of the UNet: residual blocks with a time embedding, downsampling and upsampling."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,10 +7,11 @@ from .layers import group_norm, zero_init
 
 
 class ResBlock(nn.Module):
-    """Two convolutions around the time embedding, with a residual. x [b, c, h, w], emb [b, e].
+    """Two convolutions with a time embedding between them, and a residual. x [b, c, h, w], emb [b, e].
 
-    The embedding is added between them; with `scale_shift` it scales and shifts the second normalisation instead.
-    `resample` goes to another resolution on the way, after the first normalisation."""
+    The embedding is added between the convolutions; with `scale_shift` it scales and shifts the output of the second
+    normalisation instead. `resample` changes the resolution of both branches, in the main one before the first
+    convolution."""
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class ResBlock(nn.Module):
         self.out_layers = nn.Sequential(
             group_norm(out_channels, groups, eps=1e-5),
             nn.SiLU(),
-            nn.Identity(),  # the place of the published model's dropout
+            nn.Identity(),  # dropout in the published model; keeps the parameter names
             zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
         )
         same = in_channels == out_channels
@@ -61,7 +62,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double the side: nearest neighbour, then a 3x3 convolution."""
+    """Double the side: nearest-neighbour upsampling, then a 3x3 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -72,14 +73,14 @@ class Upsample(nn.Module):
 
 
 class Average(nn.Module):
-    """Halve the side: the mean of 2x2 places."""
+    """Halve the side: the mean of each 2x2 block."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 2)
 
 
 class Nearest(nn.Module):
-    """Double the side: every place four times."""
+    """Double the side: nearest-neighbour upsampling."""
 
     def forward(self, x: Tensor) -> Tensor:
         return nearest(x)

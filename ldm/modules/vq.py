@@ -1,5 +1,5 @@
 """The first stage with a codebook instead of the KL term (van den Oord et al. 2017; Rombach et al. 2022, section 3.1).
-Names and shapes of the parameters are those of the published vq-f4 model."""
+Parameter names and shapes are those of the published vq-f4 model."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,10 +14,11 @@ from .autoencoder import Decoder, DiagonalGaussian, Encoder, psnr
 
 
 class Codebook(nn.Module):
-    """`size` vectors of `dim` numbers; every place of a latent takes the nearest.
+    """Vector quantisation with `size` entries of `dim` numbers: each position of a latent is replaced by the nearest
+    entry.
 
-    `commitment` is beta of the paper. As in the published code (its default, "legacy") it weighs the term that moves
-    the codebook, and not the one that moves the encoder."""
+    `commitment` is beta in the paper. As in the published code (with its default, `legacy=True`), it weights the term
+    that moves the codebook, not the term that moves the encoder."""
 
     def __init__(self, size: int, dim: int, commitment: float = 0.25) -> None:
         super().__init__()
@@ -26,28 +27,28 @@ class Codebook(nn.Module):
         nn.init.uniform_(self.embedding.weight, -1.0 / size, 1.0 / size)
 
     def nearest(self, z: Tensor) -> Tensor:
-        """z [b, dim, h, w] -> indices [b, h, w]."""
+        """Return the indices [b, h, w] of the entries nearest to z [b, dim, h, w]."""
         flat, table = rearrange(z, "b d h w -> (b h w) d"), self.embedding.weight
         distance = flat.square().sum(1, keepdim=True) + table.square().sum(1) - 2.0 * flat @ table.T
         return distance.argmin(dim=1).view(len(z), *z.shape[2:])
 
     def entries(self, indices: Tensor) -> Tensor:
-        """indices [b, h, w] -> [b, dim, h, w]."""
+        """Look up the entries [b, dim, h, w] of indices [b, h, w]."""
         return rearrange(self.embedding(indices), "b h w d -> b d h w")
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """z [b, dim, h, w] -> its nearest entries, through which the gradient passes as if they were z; and the loss
-        that brings both together."""
+        """Return the entries nearest to z [b, dim, h, w], with a straight-through gradient, and the loss that pulls z
+        and the entries together."""
         z_q = self.entries(self.nearest(z))
         loss = (z_q.detach() - z).square().mean() + self.commitment * (z_q - z.detach()).square().mean()
         return z + (z_q - z).detach(), loss
 
 
 class VQModel(L.LightningModule):
-    """Pictures x [b, 3, H, W] in [-1, 1] <-> latents z [b, embed_dim, H / f, W / f]; f = 2 ** (len(channel_mult) - 1).
+    """Images x [b, 3, H, W] in [-1, 1] <-> latents z [b, embed_dim, H / f, W / f]; f = 2 ** (len(channel_mult) - 1).
 
-    To a diffusion model it is what AutoencoderKL is: `encode` gives latents before the codebook (as a posterior without
-    spread), `decode` quantises first. `reconstruction_loss`(x, x_hat) -> scalar, `optimizer` and `schedule` are needed
+    A diffusion model uses it like AutoencoderKL: `encode` returns latents before quantisation (as a posterior with zero
+    variance), and `decode` quantises first. `reconstruction_loss`(x, x_hat) -> scalar, `optimizer` and `schedule` are
     for training only."""
 
     def __init__(
@@ -74,16 +75,16 @@ class VQModel(L.LightningModule):
         self.reconstruction_loss, self.optimizer, self.schedule = reconstruction_loss, optimizer, schedule
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
-        """x [b, 3, H, W] in [-1, 1] -> z before the codebook, certain."""
+        """Encode x [b, 3, H, W] in [-1, 1] to z before quantisation, as a posterior with zero variance."""
         z = self.quant_conv(self.encoder(x)).float()
         return DiagonalGaussian(z, torch.full_like(z, -torch.inf))
 
     def decode(self, z: Tensor) -> Tensor:
-        """z [b, embed_dim, h, w], on the codebook or not -> x [b, 3, H, W], about [-1, 1], not clipped."""
+        """Quantise z [b, embed_dim, h, w] and decode it to x [b, 3, H, W], about [-1, 1], not clipped."""
         return self.decode_entries(self.quantize(z)[0])
 
     def decode_entries(self, z_q: Tensor) -> Tensor:
-        """`decode` without the codebook."""
+        """Decode z_q [b, embed_dim, h, w] without quantising it."""
         return self.decoder(self.post_quant_conv(z_q))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -95,7 +96,7 @@ class VQModel(L.LightningModule):
         return reconstruction + codebook_loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """PSNR of the reconstruction."""
+        """Log the PSNR of the reconstruction."""
         x = batch["image"]
         self.log("val/psnr", psnr(self.decode(self.encode(x).mean), x).mean(), prog_bar=True, batch_size=len(x))
 

@@ -39,7 +39,7 @@ def test_each_class_is_a_vector_and_nothing_is_another():
 
 
 def test_an_unknown_class_is_named():
-    with pytest.raises(ValueError, match="'horse' is no class of this model; it knows cat, dog, owl"):
+    with pytest.raises(ValueError, match="no class 'horse'; its classes are cat, dog, owl"):
         ClassEncoder(NAMES, 16)(["cat", "horse"])
 
 

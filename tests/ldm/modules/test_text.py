@@ -133,5 +133,5 @@ def test_a_vocabulary_of_another_size_is_an_error_with_both_sizes(tmp_path):
     path = tmp_path / "vocab.txt"
     path.write_text("\n".join(PIECES))
     encoder = BERTTextEncoder(path, vocab_size=99, width=8, depth=1, max_length=8, heads=1, dim_head=8)
-    with pytest.raises(ValueError, match="12 word pieces, the model's table 99"):
+    with pytest.raises(ValueError, match="12 word pieces, but the model has 99 embeddings"):
         encoder(["a cat"])
