@@ -34,11 +34,11 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     def guarded(config: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         if not jobs.in_sweep():
-            with one_sentence(folder):
+            with report_mistakes(folder):
                 require_weights(config)
                 main(config)
             return
-        with sweep_stopped(), jobs.track_job(folder, jobs.own_overrides()), said_in_log():
+        with sweep_stopped(), jobs.track_job(folder, jobs.own_overrides()), log_mistakes():
             require_weights(config)
             main(config)
 
@@ -55,7 +55,7 @@ def mistake(error: Exception) -> str | None:
 
 
 @contextmanager
-def one_sentence(*runs: Path) -> Iterator[None]:
+def report_mistakes(*runs: Path) -> Iterator[None]:
     """What `command` does about a mistake or Ctrl-C; `runs` are the folders to take away."""
     try:
         yield
@@ -113,7 +113,7 @@ def sweep_stopped() -> Iterator[None]:
 
 
 @contextmanager
-def said_in_log() -> Iterator[None]:
+def log_mistakes() -> Iterator[None]:
     """What `command` does in a sweep: the job's log holds the sentence or the traceback, the launcher hears of it."""
     try:
         yield

@@ -12,7 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from . import jobs
-from .command import said_in_log, sweep_stopped
+from .command import log_mistakes, sweep_stopped
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class PackedLauncher(Launcher):
         resolved = [job.return_value for job in returns]
         words = [" ".join(filter_overrides(overrides)) for overrides in job_overrides]
         says = [f"#{Path(config.paths.run).name}: {said}" for config, said in zip(resolved, words, strict=True)]
-        with suppress(jobs.JobFailed), said_in_log():
+        with suppress(jobs.JobFailed), log_mistakes():
             for members, ldm in packs.group(resolved, self.max_size):
                 if len(members) == 1:
                     (i,) = members
@@ -57,7 +57,7 @@ class PackedLauncher(Launcher):
             for own, config in zip(resolved, configs, strict=True):
                 overrides = list(filter_overrides(config.hydra.overrides.task))
                 stack.enter_context(jobs.track_job(Path(own.paths.run), overrides))
-            with said_in_log():
+            with log_mistakes():
                 packs.fit(resolved, ldm)
 
     def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:

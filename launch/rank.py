@@ -10,7 +10,7 @@ from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from .command import one_sentence
+from .command import report_mistakes
 from .jobs import rank
 from .processes import end_with_parent
 from .training import fit
@@ -24,7 +24,7 @@ def main(path: Path) -> None:
     if rank() == 0:
         logging.getLogger().addHandler(logging.FileHandler(path.with_name("train.log"), encoding="utf-8"))
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    with one_sentence():
+    with report_mistakes():
         fit(config)
 
 
