@@ -27,10 +27,10 @@ FORMATS = ("ours", "official", "a1111", "diffusers")
 
 
 def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) -> None:
-    """Writes `words` in a format of `FORMATS`. Raises ValueError if the file is there already, or if the format holds
+    """Writes `words` in a format of `FORMATS`. Raises ValueError if the file already exists, or if the format holds
     one word only."""
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} is there already: choose another name, or add --overwrite")
+        raise ValueError(f"{path} already exists: choose another name, or add --overwrite")
     if form == "ours":
         save_words(path, words)
     elif form == "official":
@@ -133,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(name, **options)
         if writes:
             command.add_argument("--format", choices=FORMATS, default="ours", help="of the file that is written")
-            command.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
+            command.add_argument("--overwrite", action="store_true", help="replace a file that already exists")
         command.set_defaults(run=function)
 
     file = ("file", {"type": Path, "help": "a file of learned words, or a run folder"})

@@ -28,7 +28,7 @@ def from_hub(repository: str, files: list[str], folder: Path) -> Path:
     """The files of a hub repository in `folder`: checked, resumed, with progress, by huggingface_hub. Raises ValueError
     that says what to do by hand if the hub cannot be reached."""
     if all(any(folder.glob(pattern)) for pattern in files):
-        log.info("%s is there already", folder)
+        log.info("%s already exists", folder)
         return folder
     try:
         snapshot_download(repository, allow_patterns=files, local_dir=folder)
@@ -79,7 +79,7 @@ def fetch(config: DictConfig) -> None:
         tokenizer = choice.tokenizer
         from_hub(tokenizer.repository, list(tokenizer.files), models / tokenizer.folder)
     if choice.config and target.is_file():
-        log.info("%s is there already", target)
+        log.info("%s already exists", target)
         return
     require_space(folder, int(choice.bytes) * (2 if choice.config else 1))
     if config.source == "original" and choice.original:

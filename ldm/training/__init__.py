@@ -1,1 +1,1 @@
-"""Training the model: data, losses, schedules of learning rates, callbacks, checkpoints."""
+"""Training: data, losses, learning-rate schedules, callbacks, checkpoints."""

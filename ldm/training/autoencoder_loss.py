@@ -1,4 +1,4 @@
-"""Training objective of the autoencoder (Rombach et al. 2022, section 3.1 and appendix G)."""
+"""The training objective of the autoencoder (Rombach et al. 2022, section 3.1 and appendix G)."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,14 +11,15 @@ from ..modules.autoencoder import DiagonalGaussian
 
 
 def image_gradients(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences between horizontal and between vertical neighbours of [b, c, h, w]."""
+    """Return the differences between horizontal and between vertical neighbours of x [b, c, h, w]."""
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
 class PerceptualDistance(nn.Module):
-    """Distance of pictures as a frozen network sees them (Zhang et al. 2018, without learned weights): of the feature
-    maps that `maps(network)` takes from a picture, brought to unit length at each place, the mean squared difference.
-    """
+    """Distance between images in the features of a frozen network (Zhang et al. 2018, without learned weights).
+
+    `maps(network, x)` returns the feature maps of x. They are normalised to unit length at each position; the distance
+    is their squared difference, averaged over positions and over maps."""
 
     def __init__(self, network: nn.Module, maps: Callable[[nn.Module, Tensor], Sequence[Tensor]]) -> None:
         super().__init__()
@@ -28,15 +29,15 @@ class PerceptualDistance(nn.Module):
         return super().train(False)
 
     def forward(self, x: Tensor, x_hat: Tensor) -> Tensor:
-        """[b, 3, h, w] in [-1, 1], both -> scalar."""
+        """Return the distance between x and x_hat, both [b, 3, h, w] in [-1, 1], as a scalar."""
         seen = zip(self.maps(self.network, x), self.maps(self.network, x_hat), strict=True)
         distances = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(dim=1).mean() for a, b in seen]
         return torch.stack(distances).mean()
 
 
 class PatchDiscriminator(nn.Module):
-    """Tells pictures from reconstructions, patch by patch (Isola et al. 2017): x [b, 3, h, w] in [-1, 1] -> scores
-    [b, 1, h / 2**levels, w / 2**levels], positive for a picture."""
+    """Classifies patches as real or reconstructed (Isola et al. 2017): x [b, 3, h, w] in [-1, 1] -> logits
+    [b, 1, h / 2**levels, w / 2**levels], positive for real images."""
 
     def __init__(self, channels: int = 32, levels: int = 3) -> None:
         super().__init__()
@@ -51,21 +52,20 @@ class PatchDiscriminator(nn.Module):
         return self.layers(x)
 
     def loss(self, x: Tensor, x_hat: Tensor) -> Tensor:
-        """The hinge loss that it learns from; the reconstruction learns nothing from it."""
+        """Return the hinge loss of the discriminator. No gradient reaches x_hat."""
         return 0.5 * (F.relu(1.0 - self(x)) + F.relu(1.0 + self(x_hat.detach()))).mean()
 
     def doubt(self, x_hat: Tensor) -> Tensor:
-        """What the reconstruction learns from, and the discriminator does not: how little it is taken for a picture."""
+        """Return the adversarial loss of the reconstruction. No gradient reaches the discriminator's parameters."""
         fixed = {name: value.detach() for name, value in self.named_parameters()}
         return -functional_call(self, fixed, (x_hat,)).mean()
 
 
 class AutoencoderLoss(nn.Module):
-    """L1 of pixels and of image gradients (edges stay sharp), plus a light pull of the posterior to N(0, 1); where they
-    are given, a `perceptual` distance and a patch `discriminator`, which learns beside the autoencoder.
+    """L1 loss on pixels and on image gradients (which keeps edges sharp), plus a weak KL term towards N(0, 1).
+    Optionally adds a `perceptual` distance and a patch `discriminator`, which is trained together with the autoencoder.
 
-    `kl_weight` multiplies the mean KL of one latent number in nats, the other terms are means over pixels in [-1, 1].
-    """
+    `kl_weight` multiplies the mean KL per latent element in nats; the other terms are means over pixels in [-1, 1]."""
 
     def __init__(
         self,
@@ -82,7 +82,8 @@ class AutoencoderLoss(nn.Module):
         self.discriminator, self.adversarial_weight = discriminator, adversarial_weight
 
     def forward(self, x: Tensor, x_hat: Tensor, posterior: DiagonalGaussian) -> dict[str, Tensor]:
-        """Pictures and reconstructions [b, 3, h, w] in [-1, 1] -> named scalars; "loss" is their weighted sum."""
+        """Return named scalars for images x and reconstructions x_hat [b, 3, h, w] in [-1, 1]; "loss" is the weighted
+        sum of the others."""
         l1 = (x - x_hat).abs().mean()
         (dx, dy), (dx_hat, dy_hat) = image_gradients(x), image_gradients(x_hat)
         edges = (dx - dx_hat).abs().mean() + (dy - dy_hat).abs().mean()
@@ -97,6 +98,6 @@ class AutoencoderLoss(nn.Module):
                 "adversarial": self.discriminator.doubt(x_hat),
                 "discriminator": self.discriminator.loss(x, x_hat),
             }
-            # one optimiser is enough: neither term's gradient reaches what the other one trains
+            # One optimiser is enough: the gradient of each term reaches only the parameters that the term trains.
             loss = loss + self.adversarial_weight * terms["adversarial"] + terms["discriminator"]
         return {"loss": loss, **terms}

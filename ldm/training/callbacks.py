@@ -1,4 +1,4 @@
-"""What one looks at while the models train: pictures, a growing table of metrics, the averaged weights as a file."""
+"""Callbacks that write images, metrics and the averaged weights during training."""
 
 import csv
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..weights.checkpoint import DROPPED, require_only_shards, write_weights
 
 
 class ReconstructionGrid(L.Callback):
-    """At every validation, a sheet of pictures above their reconstructions: `folder`/reconstructions-<step>.png."""
+    """At every validation, writes images above their reconstructions: `folder`/reconstructions-<step>.png."""
 
     def __init__(self, folder: str, count: int = 12) -> None:
         self.folder, self.count = Path(folder), count
@@ -31,7 +31,7 @@ class ReconstructionGrid(L.Callback):
 
 
 class SampleGrid(L.Callback):
-    """At every validation, one picture a prompt from the same noise each time: `folder`/samples-<step>.png."""
+    """At every validation, writes one image per prompt, from the same noise each time: `folder`/samples-<step>.png."""
 
     def __init__(
         self, folder: str, prompts: list[str], steps: int = 25, guidance: float = 4.0, columns: int = 6
@@ -48,8 +48,8 @@ class SampleGrid(L.Callback):
 
 
 class Weights(L.Callback):
-    """At the end of every validation, the module's weights (averaged, where EMA runs before this callback) in
-    `folder`; without what only its training needs."""
+    """At the end of every validation, writes the weights of the module to `folder`, without those that only its
+    training needs (`DROPPED`). They are averaged weights if EMA runs before this callback."""
 
     def __init__(self, folder: str) -> None:
         require_only_shards(folder)
@@ -62,15 +62,15 @@ class Weights(L.Callback):
 
 
 class MetricsTable(L.Callback):
-    """Logged metrics as rows of `path`, a CSV that grows on resume: every `every` steps and at each validation.
-    Rows past the resumed step, written by the interrupted run, are dropped, so each step appears once."""
+    """Writes logged metrics as rows of the CSV file `path`, every `every` steps and at each validation. A resumed run
+    appends to the file and first drops rows past the step it resumes from, so each step appears once."""
 
     def __init__(self, path: str, every: int = 50) -> None:
         self.path, self.every = Path(path), every
         self.rows: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Not on_fit_start: Lightning restores the step only after that."""
+        """Read the rows of the interrupted run. In on_fit_start, Lightning has not restored the step yet."""
         if trainer.global_step and self.path.exists():
             with self.path.open(newline="") as file:
                 rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]

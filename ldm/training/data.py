@@ -1,4 +1,4 @@
-"""Captioned pictures as an endless stream of training batches; batch number k is a pure function of (seed, k)."""
+"""Captioned images as an endless stream of training batches. Batch k is a pure function of (seed, k)."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,13 +17,13 @@ Batch = dict[str, Any]
 
 
 class CaptionedImages(Protocol):
-    """Where training pictures come from: `images` uint8 [n, H, W, 3]; captions may differ from draw to draw."""
+    """A source of training images: `images` uint8 [n, H, W, 3]. The caption of an image may depend on `draw`."""
 
     @property
     def images(self) -> np.ndarray: ...
 
     @property
-    def identity(self) -> dict: ...  # equal for equal pictures, JSON-able
+    def identity(self) -> dict: ...  # JSON-serialisable; equal for equal images
 
     def prepare(self) -> None: ...
 
@@ -32,13 +32,13 @@ class CaptionedImages(Protocol):
 
 @runtime_checkable
 class Labelled(Protocol):
-    """Pictures of which something is known for certain: names of labels -> their values."""
+    """Images with ground-truth labels: label name -> value."""
 
     def labels(self, index: int) -> dict[str, str]: ...
 
 
 class Masked(Protocol):
-    """Pictures of which it is known where the figure is: boolean [H, W]."""
+    """Images with a ground-truth mask of the figure: boolean [H, W]."""
 
     def mask(self, index: int) -> np.ndarray: ...
 
@@ -49,13 +49,13 @@ def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def epoch_indices(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Indices [batch_size] of batch `step`: consecutive pieces of one permutation of n per epoch."""
+    """Return the indices [batch_size] of batch `step`: a consecutive slice of the epoch's permutation of n."""
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     return np.array([_permutation(n, seed, position // n)[position % n] for position in positions.tolist()])
 
 
 class BatchStream(IterableDataset):
-    """batch_at(start), batch_at(start + 1), ... for ever, shared out among the loader's workers in order."""
+    """Yields batch_at(start), batch_at(start + 1), ... without end. Workers of the loader take turns, in order."""
 
     def __init__(self, batch_at: Callable[[int], Any], start: int) -> None:
         self.batch_at, self.start = batch_at, start
@@ -67,7 +67,7 @@ class BatchStream(IterableDataset):
 
 
 class FixedBatches(Dataset):
-    """A few batches that are the same at every pass."""
+    """A list of batches that is the same in every epoch."""
 
     def __init__(self, batches: Sequence[Any]) -> None:
         self.batches = batches
@@ -80,8 +80,8 @@ class FixedBatches(Dataset):
 
 
 class CaptionedData(L.LightningDataModule):
-    """An endless stream of training batches from `train`, which goes on where a resumed training stopped; the first
-    `val_size` of `val` test."""
+    """An endless stream of training batches from `train`, which continues at the step of a resumed run. Validation uses
+    the first `val_size` images of `val`."""
 
     def __init__(
         self,
@@ -102,15 +102,17 @@ class CaptionedData(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         if self.val_size > len(self.val.images):
-            raise ValueError(f"data.val_size is {self.val_size}, but there are {len(self.val.images)} such pictures.")
+            raise ValueError(
+                f"data.val_size is {self.val_size}, but there are {len(self.val.images)} validation images."
+            )
 
     def _indices(self, step: int) -> np.ndarray:
-        """Which pictures make batch number `step`."""
+        """Return the indices of the images in batch `step`."""
         return epoch_indices(len(self.train.images), self.batch_size, self.seed, step)
 
     @abstractmethod
     def train_batch(self, step: int) -> Batch:
-        """Batch number `step`, whatever was drawn before."""
+        """Return batch `step`; it does not depend on the batches drawn before."""
 
     def train_dataloader(self) -> DataLoader:
         start = self.trainer.global_step if self.trainer is not None else 0
@@ -120,8 +122,7 @@ class CaptionedData(L.LightningDataModule):
 class PictureData(CaptionedData):
     """Batches {"image" [b, 3, s, s] in [-1, 1], "caption" list of b}.
 
-    `crop` cuts a random square of that side (to train convolutional models on parts of pictures); None cuts nothing.
-    """
+    `crop` is the side of a random square crop, to train convolutional models on parts of images; None does not crop."""
 
     def __init__(
         self,
@@ -154,8 +155,9 @@ class PictureData(CaptionedData):
 
 
 class ContrastiveData(PictureData):
-    """Batches of `PictureData`, every second one of pictures that have the labels `alike` in common (fewer than
-    batch_size if there are no more): what tells them apart is what is left to learn (hard negatives)."""
+    """Batches of `PictureData` with hard negatives: in every second batch, all images have the same values of the
+    labels `alike`, so the model must use the remaining differences. Such a batch is smaller than `batch_size` if there
+    are not enough such images."""
 
     def __init__(self, *args: Any, alike: Sequence[str], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -163,7 +165,7 @@ class ContrastiveData(PictureData):
 
     @cached_property
     def _group_of(self) -> list[np.ndarray]:
-        """For each picture all that are alike."""
+        """For each image, the indices of all images with the same values of the labels `alike`."""
         known = _labels(self.train, range(len(self.train.images)))
         keys = list(zip(*(known[f"label_{name}"] for name in self.alike), strict=True))
         groups: dict[tuple[str, ...], list[int]] = {}
@@ -194,8 +196,8 @@ class LabelledData(CaptionedData):
 
 
 def val_batches(source: CaptionedImages, size: int, batch_size: int = 32) -> Sequence[Batch]:
-    """The first `size` pictures of `source` with their first captions, in batches. Batches of `Labelled` pictures hold
-    each label, too: "label_<name>", a list of b."""
+    """Return the first `size` images of `source` with their first captions, in batches. If `source` is `Labelled`, the
+    batches also hold each label: "label_<name>", a list of b."""
     return [_val_batch(source, range(i, min(i + batch_size, size))) for i in range(0, size, batch_size)]
 
 
@@ -207,6 +209,6 @@ def _val_batch(source: CaptionedImages, indices: range) -> Batch:
 
 def _labels(source: CaptionedImages, indices: Iterable[int]) -> Batch:
     if not isinstance(source, Labelled):
-        raise ValueError(f"nothing is known of the pictures of {type(source).__name__}: it has no labels().")
+        raise ValueError(f"the images of {type(source).__name__} have no labels: it has no method labels().")
     known = [source.labels(i) for i in indices]
     return {f"label_{name}": [labels[name] for labels in known] for name in known[0]}

@@ -10,10 +10,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 class EMA(L.Callback):
     """Keeps an average of the trainable parameters: average += (1 - decay_n) * (weight - average) after optimiser step
-    n, decay_n = min(decay, (1 + n) / (10 + n)). Validation and exports see the average; training does not.
+    n, decay_n = min(decay, (1 + n) / (10 + n)). Validation and exports use the average; training does not.
 
-    Its state is part of the checkpoint, so resuming continues the same average.
-    """
+    The average is saved in the checkpoint, so a resumed run continues it."""
 
     def __init__(self, decay: float = 0.9999) -> None:
         self.decay = decay
@@ -21,7 +20,7 @@ class EMA(L.Callback):
         self._training_weights: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not self.average:  # else a checkpoint has brought it
+        if not self.average:  # otherwise it was restored from a checkpoint
             self.average = {n: p.detach().clone() for n, p in pl_module.named_parameters() if p.requires_grad}
         self.average = {name: value.to(pl_module.device) for name, value in self.average.items()}
 
@@ -34,7 +33,7 @@ class EMA(L.Callback):
         average(list(self.average.values()), [weights[name] for name in self.average], n)
 
     def decay_at(self, n: int) -> float:
-        """That of optimiser step n, 1-based."""
+        """Return the decay of optimiser step n (counted from 1)."""
         return min(self.decay, (1 + n) / (10 + n))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -1,4 +1,5 @@
-"""Training data of the diffusion model: every picture's posterior moments, computed once by the frozen first stage."""
+"""Training data of the diffusion model: the posterior moments of every image, which the frozen first stage computes
+once."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -19,33 +20,34 @@ from .data import Batch, CaptionedData, CaptionedImages, FixedBatches, Labelled,
 
 @torch.no_grad()
 def moments(first_stage: AutoencoderKL, images: np.ndarray) -> np.ndarray:
-    """uint8 [n, H, W, 3] -> posterior mean and standard deviation, float16 [n, 2, c, h, w], unscaled."""
-    # Channels last: twice as fast on CPUs, too, where nothing runs backwards.
+    """Return the posterior mean and standard deviation, float16 [n, 2, c, h, w], unscaled, of images uint8
+    [n, H, W, 3]."""
+    # Without a backward pass, channels last is twice as fast, also on CPUs.
     posterior = first_stage.encode(to_tensor(images).to(first_stage.device, memory_format=torch.channels_last))
     return torch.stack([posterior.mean, posterior.std], dim=1).half().cpu().numpy()
 
 
-Conditions = dict[str, list[Any]]  # the encoder's condition_key -> one value a picture
+Conditions = dict[str, list[Any]]  # condition_key of the encoder -> one value per image
 
 
 def captions(source: CaptionedImages, indices: Iterable[int], draw: int) -> Conditions:
-    """What people say of the pictures."""
+    """Return the captions of the images."""
     return {"caption": [source.caption(i, draw) for i in indices]}
 
 
 def classes(source: Labelled, indices: Iterable[int], draw: int) -> Conditions:
-    """The class of each picture's figure."""
+    """Return the class of the figure in each image."""
     return {"class": [source.labels(i)["class"] for i in indices]}
 
 
 def masks(source: Masked, indices: Iterable[int], draw: int) -> Conditions:
-    """Where the figure is."""
+    """Return the mask of the figure in each image."""
     return {"mask": [source.mask(i) for i in indices]}
 
 
 class LatentData(CaptionedData):
-    """Batches {"mean", "std" [b, c, h, w]} and `conditions` of the pictures. The moments of `train` and of the first
-    `val_size` of `val` are kept in `folder` and made anew when the first stage changes."""
+    """Batches {"mean", "std" [b, c, h, w]} with the `conditions` of the images. The moments of `train` and of the first
+    `val_size` images of `val` are cached in `folder` and recomputed when the images or the first stage change."""
 
     def __init__(
         self,
@@ -68,17 +70,17 @@ class LatentData(CaptionedData):
         self.val_moments = self._encoded("val", self.val, self.val_size)
 
     def _encoded(self, name: str, source: CaptionedImages, count: int, batch_size: int = 10) -> np.ndarray:
-        """float16 [count, 2, c, h, w], memory-mapped."""
+        """Return the moments of the first `count` images, float16 [count, 2, c, h, w], memory-mapped."""
         identity = {"count": count, "first_stage": weights_hash(self.first_stage), "pictures": source.identity}
         path, record = self.folder / f"{name}.npy", self.folder / f"{name}.json"
         if not record.exists() or json.loads(record.read_text()) != identity:
             shape = (count, *moments(self.first_stage, source.images[:1]).shape[1:])
-            with replacing(path) as partial:  # a training that reads the old table keeps it
+            with replacing(path) as partial:  # a process that reads the old table keeps its copy
                 table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-                for i in tqdm(range(0, count, batch_size), desc=f"encoding {name} pictures", unit="batch"):
+                for i in tqdm(range(0, count, batch_size), desc=f"encoding {name} images", unit="batch"):
                     table[i : i + batch_size] = moments(self.first_stage, source.images[i : min(i + batch_size, count)])
                 table.flush()
-                record.unlink(missing_ok=True)  # no record ever vouches for another table
+                record.unlink(missing_ok=True)  # before the table changes, so that a record never describes another one
             write_json(record, identity)
         return np.load(path, mmap_mode="r")
 
@@ -97,6 +99,7 @@ class LatentData(CaptionedData):
 
 
 def unit_scale(table: np.ndarray) -> float:
-    """1 / standard deviation of sampled latents: the `scale_factor` that these moments [n, 2, c, h, w] ask for."""
+    """Return 1 / standard deviation of latents sampled from the moments `table` [n, 2, c, h, w]: the `scale_factor` of
+    a diffusion model for them."""
     mean, std = np.float32(table[:, 0]), np.float32(table[:, 1])
     return float(1.0 / np.sqrt(mean.var() + np.square(std).mean()))

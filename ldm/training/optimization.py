@@ -1,4 +1,4 @@
-"""Learning-rate schedules as functions of the optimiser step, and their place in a Lightning module."""
+"""Learning-rate schedules as functions of the optimiser step."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,8 @@ def constant(step: int) -> float:
 
 
 def warmup_cosine(step: int, warmup: int, total: int) -> float:
-    """Multiplier of the learning rate: linear to 1 over `warmup` steps, then half a cosine to 0 at step `total`."""
+    """Return the multiplier of the learning rate: linear to 1 over `warmup` steps, then half a cosine to 0 at step
+    `total`."""
     if step < warmup:
         return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, total - warmup))
@@ -20,22 +21,23 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
 
 
 def published_cycle(step: int, lengths: Sequence[int]) -> tuple[int, int]:
-    """Which of consecutive cycles of such lengths holds `step`, and how far into it that is. As in the published code
-    the last step of a cycle is the length itself, so the next one begins at 1."""
+    """Return the index of the cycle that contains `step`, and the step within that cycle, for consecutive cycles of the
+    given lengths. As in the published code, the last step of a cycle is its length, so the next cycle starts at 1."""
     start = 0
     for cycle, length in enumerate(lengths):
         if step <= start + length:
             return cycle, step - start
         start += length
-    raise ValueError(f"step {step} lies beyond the cycles, which end at {start}")
+    raise ValueError(f"step {step} is past the last cycle, which ends at step {start}")
 
 
 def published_linear(
     step: int, warmup: Sequence[int], lengths: Sequence[int], start: Sequence[float], peak: Sequence[float],
     end: Sequence[float],
 ) -> float:  # fmt: skip
-    """LambdaLinearScheduler of the published code: in each cycle linear from `start` to `peak`, then on a line that
-    falls from `peak` at the cycle's first step (not at the end of the warm-up, so it jumps) to `end` at its last."""
+    """LambdaLinearScheduler of the published code. Each cycle is linear from `start` to `peak` during the warm-up, then
+    follows a line from `peak` at the first step of the cycle to `end` at its last step. The multiplier therefore jumps
+    at the end of the warm-up."""
     cycle, n = published_cycle(step, lengths)
     if n < warmup[cycle]:
         return start[cycle] + (peak[cycle] - start[cycle]) * n / warmup[cycle]
@@ -46,8 +48,8 @@ def published_cosine(
     step: int, warmup: Sequence[int], lengths: Sequence[int], start: Sequence[float], peak: Sequence[float],
     end: Sequence[float],
 ) -> float:  # fmt: skip
-    """LambdaWarmUpCosineScheduler of the published code: in each cycle linear from `start` to `peak`, then half a
-    cosine to `end`."""
+    """LambdaWarmUpCosineScheduler of the published code. Each cycle is linear from `start` to `peak` during the
+    warm-up, then half a cosine to `end`."""
     cycle, n = published_cycle(step, lengths)
     if n < warmup[cycle]:
         return start[cycle] + (peak[cycle] - start[cycle]) * n / warmup[cycle]
@@ -56,7 +58,7 @@ def published_cosine(
 
 
 def with_schedule(optimizer: torch.optim.Optimizer, schedule: Callable[[int], float]) -> Any:
-    """What `configure_optimizers` returns: the optimiser, its learning rate multiplied by `schedule(step)` every
-    step."""
+    """Return the value of `configure_optimizers`: the optimiser, and a scheduler that multiplies its learning rate by
+    `schedule(step)` in every step."""
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

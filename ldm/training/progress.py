@@ -1,4 +1,4 @@
-"""A progress bar over optimiser steps: losses, steps/s and time left, also for an endless stream of batches."""
+"""A progress bar over optimiser steps with losses, steps/s and time left. It works for an endless stream of batches."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 
 class StepProgress(TQDMProgressBar):
-    """Counts from the resumed step to `max_steps`; validation runs without a bar of its own."""
+    """Counts from the resumed step to `max_steps`. Validation has no progress bar."""
 
     def init_train_tqdm(self) -> tqdm:
         return tqdm(
@@ -18,10 +18,12 @@ class StepProgress(TQDMProgressBar):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         bar = self.train_progress_bar = self.init_train_tqdm()
         bar.reset(total=trainer.max_steps)
-        bar.initial = bar.n = bar.last_print_n = trainer.global_step  # else the steps before count as just done
+        bar.initial = bar.n = bar.last_print_n = (
+            trainer.global_step
+        )  # otherwise steps/s would count the steps before the resume
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """The epochs of an endless stream mean nothing: keep the bar."""
+        """Keep the bar: epochs have no meaning for an endless stream."""
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         bar = self.train_progress_bar

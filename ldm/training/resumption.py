@@ -1,5 +1,5 @@
-"""Training that may be taken away at any moment: its state is saved by step, by time, and when a cluster says that it
-wants the machine back."""
+"""Training that can be interrupted at any time: its state is saved every few steps, every few minutes, and at the
+signals that a cluster sends before it takes the machine back."""
 
 import signal
 import threading
@@ -14,14 +14,15 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from ..files import replacing
 
 STATE = "last.ckpt"
-# Of pre-emption, of Ctrl-C, and of a time limit that comes near, which Windows does not know.
+# Pre-emption, Ctrl-C, and a time limit that is close (SIGUSR1 does not exist on Windows).
 SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
-AGREE_EVERY = 10  # steps: processes that train together must stop at the same one, and to ask is to wait
+# Steps. Processes that train together must stop at the same step, and each agreement makes them wait for one another.
+AGREE_EVERY = 10
 
 
 def read_state(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint of a training holds, on the CPU. Only tensors and plain values are made of it: nothing that it
-    names is imported or run. Raises ValueError for any other file."""
+    """Return the contents of a training checkpoint, on the CPU. Only tensors and plain values are loaded: nothing that
+    the file names is imported or run. Raises ValueError for any other file."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
@@ -31,21 +32,21 @@ def read_state(path: str | Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "global_step" not in state:
         why = f" ({type(state).__name__})" if isinstance(state, Exception) else ""
         raise ValueError(
-            f"{path} is damaged or no checkpoint of a training{why}, and nothing of it was run: remove it or give "
-            f"resume=null to start anew."
+            f"{path} is damaged or not a training checkpoint{why}; no code in it was run. Remove it, or start from the "
+            f"beginning with resume=null."
         )
     return state
 
 
 class StateFiles(TorchCheckpointIO):
-    """How the trainer reads checkpoints: with `read_state`."""
+    """Checkpoint IO of the trainer; it loads checkpoints with `read_state`."""
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = True) -> dict[str, Any]:
         return read_state(path)
 
 
 class Preempted(Exception):
-    """Training ends before its last step, because a signal, whose name is `by`, asked for it; the state is saved."""
+    """A signal, named `by`, has ended training before its last step; the state is saved."""
 
     def __init__(self, by: str, where: str) -> None:
         super().__init__(by, where)
@@ -57,19 +58,19 @@ class Preempted(Exception):
 
 
 class Checkpoint(L.Callback):
-    """`folder`/last.ckpt, every `every_steps` steps, every `every_minutes` minutes and at the end; and at a signal,
-    after which training ends with `Preempted`. A second Ctrl-C ends the process at once. A file is replaced whole or
-    not at all."""
+    """Saves the state to `folder`/last.ckpt every `every_steps` steps, every `every_minutes` minutes, at the end, and
+    at a signal, after which it raises `Preempted`. A second Ctrl-C ends the process at once. The file is replaced
+    atomically."""
 
     def __init__(self, folder: str, every_steps: int, every_minutes: float = 10.0) -> None:
         self.path = Path(folder) / STATE
         self.every_steps, self.every_minutes = every_steps, every_minutes
-        self.signal = ""  # by which to stop
+        self.signal = ""  # name of the signal that asked to stop
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
         if threading.current_thread() is threading.main_thread():
-            for name in SIGNALS:  # the trainer puts back what they did before, however it ends
+            for name in SIGNALS:  # the trainer restores the previous handlers at its end, also after an error
                 if hasattr(signal, name):
                     signal.signal(getattr(signal, name), self._tell)
 
@@ -79,7 +80,7 @@ class Checkpoint(L.Callback):
             signal.signal(number, signal.SIG_DFL)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """A step that a validation follows is done only after that: it would be left out by who goes on from here."""
+        """Save unless a validation follows: a run resumed from a state saved before the validation would skip it."""
         every = trainer.val_check_batch or trainer.max_steps
         if not (trainer.enable_validation and trainer.global_step % every == 0):
             self._after_step(trainer, pl_module)
@@ -104,7 +105,7 @@ class Checkpoint(L.Callback):
         return trainer.global_step % AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(wish, all=False)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """From here on Ctrl-C interrupts: no step is left to be finished."""
+        """Save, and let Ctrl-C interrupt again: no step is left to finish."""
         self._save(trainer, pl_module)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -119,7 +120,7 @@ class Checkpoint(L.Callback):
 
 
 def save_state(trainer: L.Trainer, path: Path) -> None:
-    """Writes the weights, the optimiser and the callbacks. Every process must call it; the first one writes."""
+    """Save the weights, the optimiser and the callbacks. Every process must call this function; rank 0 writes."""
     if not trainer.is_global_zero:
         trainer.save_checkpoint(path, weights_only=False)
         return

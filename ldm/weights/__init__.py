@@ -1,1 +1,1 @@
-"""Weights in files: which kind a file is, strict loading, downloads, the layout of diffusers."""
+"""Weights in files: detecting file formats, strict loading, downloads, conversion to and from diffusers."""

@@ -1,4 +1,4 @@
-"""Weights from and to files. Loading is strict: every name and shape agrees, or an error says which do not."""
+"""Load and save weights. Loading is strict: an error lists every mismatch of names or shapes."""
 
 import logging
 import re
@@ -17,31 +17,33 @@ from .reading import read_file
 
 log = logging.getLogger(__name__)
 
-SHARD_BYTES = 15_000_000  # a file that any host of git repositories takes
+SHARD_BYTES = 15_000_000  # small enough for any host of git repositories
 _SHARD = re.compile(r"\d+-of-\d+\.safetensors")
 
-# What published files hold beside a model's own tensors: the running average and the loss (discriminator, perceptual
-# network) of the training, and the learned words of the official textual inversion (read those with load_words).
+# Tensors in published files that are not part of the model: the moving average and the loss (discriminator, perceptual
+# network) from training, and the learned words of the official textual inversion (which load_words reads).
 DROPPED = ("model_ema.", "loss.", "first_stage_model.loss.", "embedding_manager.", "logvar", "lvlb_weights")
-POSITION_IDS = "position_ids"  # 0, 1, 2, ...: a buffer of CLIP that newer files leave out
+POSITION_IDS = "position_ids"  # a buffer of CLIP, 0, 1, 2, ..., that newer files omit
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file in safetensors or torch format (those of its "state_dict", if it has one), or of all
-    safetensors files in a folder. They stay on the disk until they are used. Raises ValueError that says what is
-    wrong with the file."""
+    """Return the tensors of a file in safetensors or torch format (of its "state_dict", if it has one), or of all
+    safetensors files in a folder. They are memory-mapped where the format allows. Raises ValueError with the reason if
+    the file cannot be read."""
     path = Path(path)
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
-        raise ValueError(f"no weights at {path}: it should be a safetensors file, or a folder of such files.")
+        raise ValueError(f"no weights at {path}: expected a file of weights, or a folder of safetensors files.")
     return {name: value for file in files for name, value in read_file(file).items()}
 
 
 def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
-    """`module` with the weights of `read_weights` or of a pipeline's folder of diffusers, strictly: every name and
-    shape must agree, but for `DROPPED` (left out of the file or of the module, as it may be) and `POSITION_IDS`, and
-    every number must be finite. Values take the module's own dtype. The module may be on the meta device. None leaves
-    it as it was built, for training from scratch and for parts of a larger file."""
+    """Load `weights` into `module` in place; returns `module`.
+
+    `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. Loading is strict: raises ValueError
+    unless every name and shape agrees and every number is finite. Tensors in `DROPPED` or `POSITION_IDS` may be missing
+    from the file or from the module. Values are cast to the dtypes of the module, which may be on the meta device. None
+    loads nothing, for training from scratch and for parts of a larger file."""
     if weights is None:
         return module
     folder = Path(weights)
@@ -49,13 +51,13 @@ def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
     own = {name: (value.shape, value.dtype) for name, value in module.state_dict().items()}
     dropped = [n for n in loaded if n not in own and (n.startswith(DROPPED) or n.endswith(POSITION_IDS))]
     if dropped:
-        log.info("%s: %s left out", weights, by_prefix(dropped))
+        log.info("%s: ignored %s", weights, by_prefix(dropped))
     for name in dropped:
         del loaded[name]
     faults = {
         "missing": {n for n in own.keys() - loaded.keys() if not (n.startswith(DROPPED) or n.endswith(POSITION_IDS))},
         "unexpected": loaded.keys() - own.keys(),
-        "of another shape": {n for n in own.keys() & loaded.keys() if own[n][0] != loaded[n].shape},
+        "with a different shape": {n for n in own.keys() & loaded.keys() if own[n][0] != loaded[n].shape},
     }
     if any(faults.values()):
         said = "; ".join(
@@ -68,13 +70,13 @@ def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
         value = loaded.pop(name).to(own[name][1])
         _put(module, name, value)
         if not _is_finite(value):
-            raise ValueError(f"{weights}: {name} holds numbers that are NaN or infinite.")
+            raise ValueError(f"{weights}: {name} contains NaN or infinite values.")
     return module
 
 
 def _put(module: nn.Module, name: str, value: Tensor) -> None:
-    """Replace one tensor, so that the old one is freed before the new one's bytes are read from the disk: never two
-    copies of the model."""
+    """Replace one tensor of `module`. The old tensor is freed before the bytes of the new one are read from the disk,
+    so memory never holds two copies of the model."""
     path, _, leaf = name.rpartition(".")
     owner = module.get_submodule(path)
     old = getattr(owner, leaf)
@@ -82,14 +84,15 @@ def _put(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 def _is_finite(value: Tensor) -> bool:
-    """Extremes show it without the temporary tensors of `value.isfinite()`: NaN is passed on by both."""
+    """Return whether all values are finite. The minimum and the maximum both propagate NaN, and need no temporary
+    tensor as `value.isfinite()` does."""
     if not value.is_floating_point() or not value.numel():
         return True
     return bool(torch.stack(value.aminmax()).isfinite().all())
 
 
 def by_prefix(names: Iterable[str]) -> str:
-    """ "686 x model.diffusion_model, 248 x first_stage_model": how many names begin how."""
+    """Count names by prefix: "686 x model.diffusion_model, 248 x first_stage_model"."""
     counts = Counter(_prefix(name) for name in names)
     return ", ".join(f"{count} x {prefix}" for prefix, count in counts.most_common(4)) + (
         f" and {len(counts) - 4} other prefixes" if len(counts) > 4 else ""
@@ -102,8 +105,8 @@ def _prefix(name: str) -> str:
 
 
 def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
-    """Half-precision safetensors shards in `folder`, which is replaced as a whole. Raises ValueError if it holds
-    anything but such shards."""
+    """Write `weights` as half-precision safetensors shards and replace `folder` with them. Raises ValueError if
+    `folder` holds anything but such shards."""
     folder = Path(folder)
     partial = folder.with_name(folder.name + ".partial")
     require_only_shards(folder)
@@ -125,11 +128,11 @@ def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def require_only_shards(folder: str | Path) -> None:
-    """Raises ValueError if `folder` holds what `write_weights` has not written, which would be lost."""
+    """Raise ValueError if `folder` holds other files than `write_weights` writes: they would be lost."""
     for place in (Path(folder), Path(folder).with_name(Path(folder).name + ".partial")):
         others = [path.name for path in place.iterdir() if not _SHARD.fullmatch(path.name)] if place.is_dir() else []
         if others:
-            raise ValueError(f"{place} holds {min(others)}, which new weights would replace: choose another folder.")
+            raise ValueError(f"{place} holds {min(others)}, which new weights would delete: choose another folder.")
 
 
 def _remove_shards(folder: Path) -> None:

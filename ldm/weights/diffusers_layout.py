@@ -1,5 +1,5 @@
-"""The same weights in the folders of diffusers (`LDMTextToImagePipeline`, `StableDiffusionPipeline`) and under the
-published names, both ways. Each part has one function from a published name to the name in diffusers."""
+"""Convert weights between the published names and the folders of diffusers (`LDMTextToImagePipeline`,
+`StableDiffusionPipeline`). Each part has one function that maps published names to names in diffusers."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ _UNET_ENDS = {
     "input_blocks.0.0": "conv_in", "out.0": "conv_norm_out", "out.2": "conv_out",
 }  # fmt: skip
 _VAE_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
-# Files from before diffusers 0.15 call the projections otherwise.
+# Files from before diffusers 0.15 have other names for the projections.
 _OLD_VAE_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _BERT_LAYER = {  # layers alternate: attention, feed-forward
     "attention": {"0": "self_attn_layer_norm", "1.to_q": "self_attn.q_proj", "1.to_k": "self_attn.k_proj",
@@ -35,13 +35,13 @@ _BERT_ENDS = {
 
 
 def _split(name: str) -> tuple[str, str]:
-    """ "a.b.weight" -> "a.b", "weight"."""
+    """Split "a.b.weight" into "a.b" and "weight"."""
     stem, _, leaf = name.rpartition(".")
     return stem, leaf
 
 
 def blocks_per_level(names: Iterable[str]) -> int:
-    """Residual blocks in each level of a UNet, told by the place of its first downsampling."""
+    """Return the number of residual blocks per level of a UNet, from the index of its first downsampling layer."""
     matches = [re.match(r"input_blocks\.(\d+)\.0\.(op\.)?", name) for name in names]
     places = [(int(m.group(1)), bool(m.group(2))) for m in matches if m]
     first_op = min((n for n, is_op in places if is_op), default=max(n for n, _ in places) + 1)
@@ -49,7 +49,7 @@ def blocks_per_level(names: Iterable[str]) -> int:
 
 
 def unet_names(names: Iterable[str]) -> Renaming:
-    """Names of a UNet that reads text, without the prefix "model.diffusion_model."."""
+    """Map the names of a text-conditional UNet, without the prefix "model.diffusion_model.", to those in diffusers."""
     names = list(names)
     per_level = blocks_per_level(names)
     return {name: _unet_name(name, per_level) for name in names}
@@ -65,7 +65,7 @@ def _unet_name(name: str, per_level: int) -> str:
         return f"{where}.{_RES_BLOCK.get(rest, rest)}.{leaf}"
     match = re.match(r"(input|output)_blocks\.(\d+)\.\d\.(.*)", stem)
     if match is None:
-        raise ValueError(f"{name} has no place in a UNet of diffusers")
+        raise ValueError(f"{name} has no counterpart in the UNet of diffusers")
     side, block, rest = match.group(1), int(match.group(2)), match.group(3)
     level, place = divmod(block - 1, per_level + 1) if side == "input" else divmod(block, per_level + 1)
     where = f"{'down' if side == 'input' else 'up'}_blocks.{level}"
@@ -79,7 +79,8 @@ def _unet_name(name: str, per_level: int) -> str:
 
 
 def autoencoder_names(names: Iterable[str]) -> Renaming:
-    """Names of an AutoencoderKL without attention outside of its middle, as all published kl-f8 are."""
+    """Map the names of an AutoencoderKL to those in diffusers. Attention is supported in the middle block only, where
+    all published kl-f8 models have it."""
     names = list(names)
     levels = 1 + max(int(match.group(1)) for name in names if (match := re.match(r"encoder\.down\.(\d+)\.", name)))
     return {name: _autoencoder_name(name, levels) for name in names}
@@ -98,7 +99,7 @@ def _autoencoder_name(name: str, levels: int) -> str:
 
 
 def bert_names(names: Iterable[str]) -> Renaming:
-    """Names of the BERT-style encoder -> those of diffusers' LDMBertModel."""
+    """Map the names of the BERT-style encoder to those of LDMBertModel in diffusers."""
     return {name: _bert_name(name) for name in names}
 
 
@@ -108,18 +109,18 @@ def _bert_name(name: str) -> str:
         return f"{_BERT_ENDS[stem]}.{leaf}"
     match = re.match(r"attn_layers\.layers\.(\d+)\.(.*)", stem)
     if match is None:
-        raise ValueError(f"{name} has no place in an LDMBertModel")
+        raise ValueError(f"{name} has no counterpart in an LDMBertModel")
     layer, half = divmod(int(match.group(1)), 2)
     table = _BERT_LAYER["feed_forward" if half else "attention"]
     return f"model.layers.{layer}.{table[match.group(2)]}.{leaf}"
 
 
 def clip_names(names: Iterable[str]) -> Renaming:
-    """Names of CLIP's text encoder -> those that transformers 4 wrote; see `_as_written` for version 5."""
+    """Map the names of CLIP's text encoder to those of transformers 4; `_as_written` handles version 5."""
     return {name: name.removeprefix("transformer.") for name in names}
 
 
-# Part of our model -> folders it may lie in, and the names there.
+# Prefix of a part of the model -> possible folders of that part, and the function that maps the names.
 _TEXT = {"bert": bert_names, "text_encoder": clip_names}
 PARTS: dict[str, dict[str, Callable[[Iterable[str]], Renaming]]] = {
     "model.diffusion_model.": {"unet": unet_names},
@@ -134,14 +135,16 @@ def is_diffusers_folder(path: Path) -> bool:
 
 
 def read_diffusers(folder: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights in a pipeline's folder under the published names; `own`, the model's own state dict, says which those
-    are and gives the tables that diffusers does not store (the noise schedule). Names that have no counterpart keep
-    their own name behind the folder's, so that a strict loader reports them."""
+    """Return the weights in the folder of a pipeline under the published names.
+
+    `own`, the state dict of the model, defines these names and provides the tables that diffusers does not store (the
+    noise schedule). A tensor without a counterpart is returned as "<folder>/<its name>", so that a strict loader
+    reports it. Raises ValueError if a folder or a file is missing."""
     weights = {name: value for name, value in own.items() if not name.startswith(tuple(PARTS))}
     for prefix, places in PARTS.items():
         found = next((place for place in places if (folder / place).is_dir()), None)
         if found is None:
-            raise ValueError(f"{folder} has no folder {' or '.join(places)}: the download is not complete.")
+            raise ValueError(f"{folder} has no folder {' or '.join(places)}: the download is incomplete.")
         names = [name.removeprefix(prefix) for name in own if name.startswith(prefix)]
         ours = {theirs: prefix + name for name, theirs in places[found](names).items()}
         for theirs, value in _as_written(_read_part(folder / found)).items():
@@ -155,15 +158,15 @@ def _read_part(folder: Path) -> dict[str, Tensor]:
         for suffix in (".safetensors", ".bin"):
             if (folder / (stem + suffix)).is_file():
                 return read_file(folder / (stem + suffix))
-    raise ValueError(f"{folder} has no {' or '.join(_FILES)} (.safetensors, .bin): the download is not complete.")
+    raise ValueError(f"{folder} has no {' or '.join(_FILES)} (.safetensors, .bin): the download is incomplete.")
 
 
 def _as_written(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of today for those that other versions of diffusers and transformers wrote."""
+    """Rename tensors written by other versions of diffusers and transformers to their current names."""
     renamed = {}
     for name, value in weights.items():
         if name.startswith(("embeddings.", "encoder.layers.", "final_layer_norm.")):
-            name = f"text_model.{name}"  # transformers 5 leaves the prefix away
+            name = f"text_model.{name}"  # transformers 5 omits the prefix
         parts = name.split(".")
         if "attentions" in parts and parts[-2] in _OLD_VAE_ATTENTION:
             name = ".".join([*parts[:-2], _OLD_VAE_ATTENTION[parts[-2]], parts[-1]])
@@ -172,13 +175,14 @@ def _as_written(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _same_but_for_ones(value: Tensor, own: Tensor | None) -> bool:
-    """A linear layer here is a 1x1 convolution there."""
+    """Return whether the shapes differ only in dimensions of size 1: a 1x1 convolution here is a linear layer in
+    diffusers."""
     return own is not None and value.shape != own.shape and list(value.shape) == [n for n in own.shape if n > 1]
 
 
 def diffusers_parts(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Published names -> the tensors of each folder: "unet", "vae" (or "vqvae", beside a "bert") and "text_encoder"
-    (or "bert")."""
+    """Split weights with published names into the tensors of each folder of diffusers: "unet", "vae" and
+    "text_encoder", or "unet", "vqvae" and "bert"."""
     bert = any(name.startswith("cond_stage_model.transformer.token_emb") for name in weights)
     chosen = {
         "model.diffusion_model.": ("unet", unet_names),
@@ -197,12 +201,12 @@ def diffusers_parts(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor
 
 
 def _as_linear(name: str, value: Tensor) -> Tensor:
-    """The autoencoder's attention has linear layers there."""
+    """Convert the 1x1 convolutions of the autoencoder's attention to linear layers, as in diffusers."""
     return value.flatten(1) if ".attentions.0.to_" in name and value.ndim == 4 else value
 
 
 def write_diffusers(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """The parts' weights as diffusers stores them, without its config files."""
+    """Write the weights of all parts as diffusers stores them, without config files."""
     for place, tensors in diffusers_parts(weights).items():
         stem = "model" if place in _TEXT else "diffusion_pytorch_model"
         (folder / place).mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,4 @@
-"""A whole pipeline's folder for diffusers: the weights of `diffusers_layout`, the config files that describe them, and
-the tokenizer."""
+"""Export a complete pipeline folder for diffusers: weights (see `diffusers_layout`), config files and tokenizer."""
 
 import json
 from pathlib import Path
@@ -17,11 +16,11 @@ from ..modules.unet import UNet
 from .diffusers_layout import blocks_per_level, write_diffusers
 
 Config = dict[str, Any]
-_TOKENS = 77  # LDMTextToImagePipeline knows no other length of a text
+_TOKENS = 77  # the only text length that LDMTextToImagePipeline supports
 
 
 def unet_config(unet: UNet) -> Config:
-    """Of a UNet2DConditionModel."""
+    """Return the config of a UNet2DConditionModel."""
     per_level = blocks_per_level(unet.state_dict())
     stages = [cast(nn.ModuleList, unet.input_blocks[1 + i]) for i in range(0, len(unet.input_blocks), per_level + 1)]
     attends = [any(isinstance(layer, SpatialTransformer) for layer in stage) for stage in stages]
@@ -36,14 +35,14 @@ def unet_config(unet: UNet) -> Config:
         "up_block_types": ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
         "block_out_channels": [cast(Any, stage[0]).out_layers[3].out_channels for stage in stages],
         "layers_per_block": per_level,
-        "attention_head_dim": attention.heads,  # diffusers' word for the number of heads
+        "attention_head_dim": attention.heads,  # what diffusers calls the number of heads
         "cross_attention_dim": attention.to_k.in_features,
         "norm_num_groups": cast(Any, unet.out[0]).num_groups,
     }
 
 
 def autoencoder_config(autoencoder: AutoencoderKL, side: int, scale_factor: float) -> Config:
-    """Of an AutoencoderKL for pictures of that side."""
+    """Return the config of an AutoencoderKL for images with sides of `side` pixels."""
     shapes = {name: value.shape for name, value in autoencoder.state_dict().items()}
     per_level = sum(name.startswith("encoder.down.0.block.") and name.endswith("conv1.bias") for name in shapes)
     first = [name for name in shapes if name.startswith("encoder.down.") and name.endswith(".block.0.conv1.weight")]
@@ -61,7 +60,7 @@ def autoencoder_config(autoencoder: AutoencoderKL, side: int, scale_factor: floa
 
 
 def bert_config(text: BERTTextEncoder) -> Config:
-    """Of an LDMBertModel."""
+    """Return the config of an LDMBertModel."""
     layers = cast(Any, text.transformer["attn_layers"]).layers
     attention, feed_forward = layers[0][1], layers[1][1]
     return {
@@ -78,7 +77,7 @@ def bert_config(text: BERTTextEncoder) -> Config:
 
 
 def clip_config(text: CLIPTextEncoder) -> Config:
-    """Of a CLIPTextModel."""
+    """Return the config of a CLIPTextModel."""
     layers = cast(Any, text.transformer["text_model"])["encoder"]["layers"]
     return {
         "architectures": ["CLIPTextModel"],
@@ -97,7 +96,7 @@ def clip_config(text: CLIPTextEncoder) -> Config:
 
 
 def scheduler_config(ldm: LatentDiffusion) -> Config:
-    """Of a DDIMScheduler that takes the published steps."""
+    """Return the config of a DDIMScheduler with the published timesteps."""
     betas = ldm.get_buffer("betas")
     return {
         "_class_name": "DDIMScheduler",
@@ -112,13 +111,13 @@ def scheduler_config(ldm: LatentDiffusion) -> Config:
 
 
 def save_pipeline(folder: Path, ldm: LatentDiffusion) -> None:
-    """Writes a folder that LDMTextToImagePipeline or StableDiffusionPipeline loads with from_pretrained. Raises
-    ValueError if the folder is there already, or for a model that these pipelines cannot run."""
+    """Write a folder that LDMTextToImagePipeline or StableDiffusionPipeline loads with from_pretrained. Raises
+    ValueError if the folder exists, or if these pipelines cannot run the model."""
     text = ldm.cond_stage_model
     if folder.exists():
-        raise ValueError(f"{folder} is there already: choose another folder.")
+        raise ValueError(f"{folder} already exists: choose another folder.")
     if not isinstance(text, BERTTextEncoder | CLIPTextEncoder) or text.max_length != _TOKENS:
-        raise ValueError(f"diffusers' pipelines run models that read texts of {_TOKENS} tokens; this one is another.")
+        raise ValueError(f"diffusers cannot run this model: its pipelines need a text encoder for {_TOKENS} tokens.")
     bert = isinstance(text, BERTTextEncoder)
     vae = "vqvae" if bert else "vae"
     side = ldm.unet.sample_size * 2 ** (len(ldm.first_stage_model.encoder.get_submodule("down")._modules) - 1)

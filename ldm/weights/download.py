@@ -1,4 +1,4 @@
-"""Large files from the network: several mirrors, resumed where a transfer broke off, checked before they get their
+"""Download large files: try several mirrors, resume interrupted transfers, and verify a file before it gets its final
 name."""
 
 import hashlib
@@ -21,25 +21,27 @@ _TIMEOUT = 30  # seconds without a byte
 
 
 class Unreachable(ValueError):
-    """No mirror gave the whole file."""
+    """No mirror delivered the complete file."""
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raises ValueError if the disk of `folder` has less than `needed` bytes free."""
+    """Raise ValueError if the disk of `folder` has less than `needed` bytes free. Creates `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ValueError(
-            f"{folder} has {free / 1e9:.1f} GB free and {needed / 1e9:.1f} GB are needed: make room first."
+            f"{folder} has {free / 1e9:.1f} GB free, but {needed / 1e9:.1f} GB are needed: free some disk space."
         )
 
 
 def download(urls: Sequence[str], path: Path, sha256: str | None = None) -> Path:
-    """`path`, from the first of `urls` that gives it whole; a file that is there already is not fetched again. The part
-    that has come stays beside it as <name>.partial, and the next call goes on from there. Raises ValueError if the
-    content is not that of `sha256`, and `Unreachable`, with what each mirror said, if none gives it."""
+    """Download `path` from the first of `urls` that delivers it completely; returns `path`.
+
+    An existing file is not downloaded again. An interrupted transfer is kept as <name>.partial in the same folder, and
+    the next call resumes it. A file whose content does not match `sha256` is discarded. Raises `Unreachable`, with the
+    error of each mirror, if none delivers the file."""
     if path.is_file():
-        log.info("%s is there already", path)
+        log.info("%s already exists", path)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -54,17 +56,17 @@ def download(urls: Sequence[str], path: Path, sha256: str | None = None) -> Path
         found = file_sha256(partial)
         if sha256 is not None and found != sha256:
             partial.unlink()
-            faults.append(f"{url}: the content has sha256 {found}, expected {sha256}")
+            faults.append(f"{url}: sha256 is {found}, expected {sha256}")
             log.warning("%s", faults[-1])
             continue
-        log.info("%s: sha256 %s%s", path, found, "" if sha256 else " (none is published to compare it with)")
+        log.info("%s: sha256 %s%s", path, found, "" if sha256 else " (not verified: no sha256 is published)")
         put_in_place(partial, path)
         return path
     raise Unreachable("; ".join(faults))
 
 
 def _fetch(url: str, partial: Path) -> None:
-    """Appends to `partial` what is missing. Raises OSError, or EOFError if the transfer ends early."""
+    """Append the missing bytes to `partial`. Raises OSError, or EOFError if the transfer ends early."""
     have = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -75,7 +77,7 @@ def _fetch(url: str, partial: Path) -> None:
         raise
     with answer:
         if "text/html" in answer.headers.get("Content-Type", ""):
-            raise OSError("a web page came instead of the file")
+            raise OSError("the server sent a web page instead of the file")
         resumed = answer.status == 206
         have = have if resumed else 0
         length = answer.headers.get("Content-Length")

@@ -1,4 +1,4 @@
-"""Which published model a file belongs to, told from the names and shapes of its tensors."""
+"""Identify the published model that a file belongs to, from the names and shapes of its tensors."""
 
 from collections.abc import Mapping
 
@@ -21,8 +21,8 @@ OF_WIDTH = {
 
 
 def family(weights: Mapping[str, Tensor]) -> str | None:
-    """A key of `CONFIGS`, None for a file of another kind; checkpoints in the original layout and the UNets of
-    diffusers are told by the width of the text that their cross-attention reads."""
+    """Return a key of `CONFIGS`, or None for an unknown file. Checkpoints in the original layout and the UNets of
+    diffusers are identified by the context width of their cross-attention."""
     if any(name.startswith("conditioner.embedders.") for name in weights):
         return "Stable Diffusion XL"
     widths = {value.shape[1] for name, value in weights.items() if name.endswith("attn2.to_k.weight")}
@@ -33,9 +33,9 @@ def family(weights: Mapping[str, Tensor]) -> str | None:
 
 
 def describe_family(weights: Mapping[str, Tensor]) -> str:
-    """One sentence for people whose file does not fit."""
+    """Return a sentence for an error message about a file that does not fit the model."""
     found = family(weights)
     if found is None:
-        return "The file belongs to no model that is known here."
+        return "The file does not belong to a known model."
     config = CONFIGS[found]
     return f"The file looks like {found}" + (f": use {config}." if config else ", which is not supported.")

@@ -1,4 +1,4 @@
-"""What a file of weights really is: its content decides, never its name."""
+"""Detect the format of a file of weights from its content, never from its name."""
 
 import json
 import zipfile
@@ -7,7 +7,7 @@ from typing import Literal
 
 Kind = Literal["safetensors", "zip", "pickle"]
 
-_STRANGERS = {  # how files begin that lie where weights were expected
+_STRANGERS = {  # first bytes of files that are often mistaken for weights
     b"version https://git-lfs": "is a Git LFS pointer, not the file itself: run `git lfs pull` in its repository",
     b"GGUF": "is in GGUF format, which is not supported: get the original checkpoint or the safetensors file",
     b"\x1f\x8b": "is a gzip archive: unpack it first",
@@ -15,21 +15,21 @@ _STRANGERS = {  # how files begin that lie where weights were expected
 
 
 def file_kind(path: str | Path) -> Kind:
-    """ "safetensors", or torch's own formats "zip" and (before torch 1.6) "pickle". Raises ValueError with one sentence
-    about what else it is and what to do."""
+    """Return "safetensors", or one of torch's own formats, "zip" and (before torch 1.6) "pickle". For any other file,
+    raises ValueError with a sentence that says what the file is and what to do."""
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"there is no file {path}.")
+        raise ValueError(f"{path} does not exist.")
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
         raise ValueError(f"{path} is empty: download or copy it again.")
-    # First: the length with which a safetensors file begins may look like the beginning of any other format.
+    # Test this first: a safetensors file starts with a length, which may look like the first bytes of another format.
     if head[6:9] == b"\0\0{":
         header = int.from_bytes(head[:8], "little")
         if header > size - 8:
-            raise ValueError(f"{path} is cut short ({size:,} bytes hold less than its header): download it again.")
+            raise ValueError(f"{path} is truncated ({size:,} bytes, less than its header): download it again.")
         return "safetensors"
     if head.startswith(b"PK"):
         return _complete_zip(path)
@@ -43,28 +43,28 @@ def file_kind(path: str | Path) -> Kind:
 
 def _complete_zip(path: Path) -> Kind:
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is cut short (a torch file without its end): download it again.")
+        raise ValueError(f"{path} is truncated (a torch file without its end): download it again.")
     with zipfile.ZipFile(path) as archive:
         names = {Path(name).name for name in archive.namelist()}
     if "constants.pkl" in names:
         raise ValueError(f"{path} is a TorchScript program, not a checkpoint of weights.")
     if "data.pkl" not in names:
-        raise ValueError(f"{path} is a zip archive of something else than weights: unpack it first.")
+        raise ValueError(f"{path} is a zip archive, but not a checkpoint: unpack it first.")
     return "zip"
 
 
 def _describe_text(path: Path, head: bytes) -> str:
     text = head.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
     if text.startswith("<"):
-        return "is a web page (a login or an error?), not the file that it should hold: download it again"
+        return "is a web page (perhaps a login or an error page), not a file of weights: download it again"
     if "\ufffd" in text or "\0" in text:
         return "is neither a safetensors file nor a torch checkpoint"
     if text.startswith(("{", "[")):
         try:
             json.loads(path.read_text(encoding="utf-8"))
-            return "is a JSON file, not weights: give the file of tensors that belongs to it"
+            return "is a JSON file, not weights: give the path of the weights"
         except ValueError:
             pass
     if ":" in text:
-        return "is a text file, probably a YAML config: give the checkpoint that belongs to it"
+        return "is a text file, probably a YAML config: give the path of the checkpoint"
     return "is a text file, not weights"

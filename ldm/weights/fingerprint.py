@@ -1,4 +1,4 @@
-"""What weights are known by."""
+"""Fingerprints of weights."""
 
 import hashlib
 
@@ -6,10 +6,10 @@ import torch
 
 
 def weights_hash(module: torch.nn.Module) -> str:
-    """A fingerprint of all parameters and buffers."""
+    """Return a hash of all parameters and buffers, 16 hex digits."""
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
-        # as bytes: NumPy knows no bfloat16
+        # NumPy has no bfloat16, so view the values as bytes.
         content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(name.encode() + content.numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -1,5 +1,5 @@
-"""Tensors out of torch's pickled files without importing or calling anything that such a file names: published
-checkpoints carry training callbacks, and a hostile one could carry any program."""
+"""Load tensors from torch's pickled files without importing or calling anything that the file names. Published
+checkpoints contain pickled training callbacks; a malicious file could contain any program."""
 
 import pickle
 import warnings
@@ -18,11 +18,11 @@ _DTYPES = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool".s
 
 
 class Skipped:
-    """Stands for an object beside the tensors. It takes the contents that unpickling gives it and does nothing with
-    them; `state` is what the object would have been restored from."""
+    """A placeholder for a pickled object that is not a tensor. It accepts the contents that unpickling passes to it and
+    ignores them; `state` is the state that the object would have been restored from."""
 
     state: Any = None
-    dump_patches = False  # torch.load asks the classes of modules in old files
+    dump_patches = False  # torch.load reads it from the classes of modules in old files
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Skipped":
         return super().__new__(cls)
@@ -47,14 +47,14 @@ class Skipped:
 
 
 class NotWeights(ValueError):
-    """A file asks for something that no file of weights needs."""
+    """A file names a class or function that no file of weights needs."""
 
 
 def _parameter(data: torch.Tensor, requires_grad: bool, hooks: Any) -> torch.Tensor:
     return data
 
 
-# All that may ever be called. Storages are torch.load's own business: it takes them by name from a fixed list.
+# The only callables that unpickling may use. torch.load itself looks storages up by name in a fixed list.
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("builtins", "set"): set,
@@ -64,10 +64,10 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): _utils._rebuild_tensor_v2,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch.nn.modules.container", "ParameterDict"): Skipped,
-    ("_codecs", "encode"): Skipped,  # numpy's numbers are written with it
+    ("_codecs", "encode"): Skipped,  # part of pickled numpy scalars
     **{("torch", name): getattr(torch, name) for name in _DTYPES},
 }
-# Packages whose objects published checkpoints carry beside the tensors.
+# Packages whose objects published checkpoints contain in addition to the tensors.
 _SKIPPED_PACKAGES = frozenset(("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "numpy"))
 
 
@@ -78,7 +78,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return allowed
         if module_name.split(".")[0] in _SKIPPED_PACKAGES:
             return Skipped
-        raise NotWeights(f"asks for {module_name}.{global_name}, which no weights need: nothing of it was run")
+        raise NotWeights(f"asks for {module_name}.{global_name}, which no weights need; no code in it was run")
 
 
 def _load(file: Any, **kwargs: Any) -> Any:
@@ -89,26 +89,27 @@ _TENSORS_ONLY = SimpleNamespace(Unpickler=_TensorUnpickler, load=_load, __name__
 
 
 def load_pickled(path: str | Path) -> Any:
-    """What a file of torch.save holds, tensors on the CPU (those of a zip stay on the disk until they are used); other
-    objects are `Skipped`. Raises ValueError for a file that is damaged or names anything outside of a short list."""
+    """Return the contents of a file of torch.save, with tensors on the CPU (memory-mapped if the file is a zip) and
+    `Skipped` in place of other objects. Raises ValueError if the file is damaged or names anything outside of a short
+    list of allowed callables."""
     kind = file_kind(path)
     if kind == "safetensors":
         raise ValueError(f"{path} is a safetensors file, not a pickled one.")
     path = Path(path)
-    # A file that is called .safetensors torch.load would read as such: it gets the open file, which has no name to it.
+    # torch.load would parse a path that ends in .safetensors as safetensors, so pass it the open file instead.
     mapped = kind == "zip" and path.suffix.lower() != ".safetensors"
-    # weights_only=True would refuse the published checkpoints, whose callbacks it does not know.
+    # weights_only=True would reject the published checkpoints because of their callbacks.
     options = {"map_location": "cpu", "pickle_module": _TENSORS_ONLY, "weights_only": False}
     try:
         if mapped:
             return torch.load(str(path), mmap=True, **options)
         with path.open("rb") as file, warnings.catch_warnings():
-            # Old files hold the source of their modules, and `Skipped` has another one.
+            # Old files contain the source of their modules, which differs from that of `Skipped`.
             warnings.simplefilter("ignore", SourceChangeWarning)
             return torch.load(file, **options)
     except NotWeights as error:
         raise ValueError(f"{path} {error}.") from error
     except Exception as error:  # a damaged pickle may raise any
         raise ValueError(
-            f"{path} is damaged or cut short ({type(error).__name__}): download or copy it again."
+            f"{path} is damaged or truncated ({type(error).__name__}): download or copy it again."
         ) from error

@@ -1,4 +1,4 @@
-"""One file of weights, in safetensors or torch format, as a table of tensors."""
+"""Read one file of weights, in safetensors or torch format."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from .pickled import load_pickled
 
 
 def read_file(file: Path) -> dict[str, Tensor]:
-    """The file's tensors, or those of its "state_dict"; they stay on the disk until they are used. Raises ValueError
-    that says what is wrong with the file."""
+    """Return the tensors of the file, or of its "state_dict". They are memory-mapped where the format allows. Raises
+    ValueError with the reason if the file cannot be read."""
     if file_kind(file) == "safetensors":
         try:
             return load_file(file)
         except SafetensorError as error:
-            raise ValueError(f"{file} is damaged or cut short ({error}): download or copy it again.") from error
+            raise ValueError(f"{file} is damaged or truncated ({error}): download or copy it again.") from error
     content = load_pickled(file)
     weights = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise ValueError(f"{file} holds no table of weights: it should be a state dict, or hold one as 'state_dict'.")
+        raise ValueError(f"{file} holds no weights: expected a state dict, or a dict with the key 'state_dict'.")
     return dict(weights)

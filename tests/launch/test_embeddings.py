@@ -77,7 +77,7 @@ def test_inspect_says_what_a_word_is(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["convert", "a", "a"], "is there already"),
+        (["convert", "a", "a"], "already exists"),
         (["convert", "nowhere", "b"], "there are no learned words at"),
         (["convert", "two", "b", "--format", "a1111"], "holds one word"),
         (["convert", "two", "b", "--format", "official"], "rename the word to '*'"),

@@ -13,7 +13,7 @@ def test_a_model_becomes_a_folder_once(run_script, tmp_path):
     assert index["_class_name"] == "LDMTextToImagePipeline"
     assert {place.name for place in (tmp_path / "new").iterdir() if place.is_dir()} <= set(index)
     code, said = run_script("export", *arguments, f"hydra.run.dir={tmp_path / 'run'}")
-    assert code == 1 and "is there already" in said
+    assert code == 1 and "already exists" in said
 
 
 def test_a_model_that_no_pipeline_can_run_is_refused(run_script, tmp_path):

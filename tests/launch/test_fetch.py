@@ -49,7 +49,7 @@ def test_what_is_there_is_converted_once(tmp_path, small, source):
     converted = read_weights(tmp_path / "small" / "model.safetensors")
     own = small.state_dict()
     assert converted.keys() == own.keys() and all(torch.equal(converted[name], own[name]) for name in own)
-    assert "is there already" in fetch(tmp_path, *SMALL).stdout
+    assert "already exists" in fetch(tmp_path, *SMALL).stdout
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_is_there_is_converted_once(tmp_path, small, source):
         ([*SMALL, "source=hub"], ("huggingface.co", "unet/*", "small/hub")),
         ([*SMALL, "source=original", "model.original.urls=[http://127.0.0.1:9/m]"], ("no mirror", "original.ckpt")),
         (["model=clip_vit_b32", "source=original"], ("source=original", "source=hub")),
-        ([*SMALL, "model.bytes=1e15"], ("GB free", "make room")),
+        ([*SMALL, "model.bytes=1e15"], ("GB free", "free some disk space")),
     ],
 )
 def test_what_cannot_come_is_said_in_one_sentence(tmp_path, arguments, sentences):

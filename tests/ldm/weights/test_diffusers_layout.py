@@ -212,7 +212,7 @@ def test_a_pipeline_saved_here_paints_the_same_picture_in_diffusers(tmp_path, vo
     check_five_guided_steps(pipeline, tmp_path / "theirs", other, "a photo of the cat on the moon")
     for name, value in ours.state_dict().items():
         assert torch.equal(other.state_dict()[name], value), name
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="already exists"):
         save_pipeline(tmp_path / "ours", ours)
 
 

@@ -19,8 +19,8 @@ from ldm.weights.file_kind import file_kind
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "is a Git LFS pointer"),
         (b"model:\n  target: ldm.models\n", "probably a YAML config"),
         (b'{"error": "gone"}', "is a JSON file"),
-        (b"PK\x03\x04 and then the line broke", "is cut short"),
-        (save({"w": torch.ones(3)})[:20], "is cut short"),
+        (b"PK\x03\x04 and then the line broke", "is truncated"),
+        (save({"w": torch.ones(3)})[:20], "is truncated"),
         (b"GGUF\x03\x00\x00\x00", "is in GGUF format"),
         (bytes(1000), "is neither a safetensors file nor a torch checkpoint"),
         (b"just words", "is a text file, not weights"),
@@ -44,7 +44,7 @@ def test_the_three_kinds_are_told_by_content(tmp_path):
     assert file_kind(path) == "pickle"
 
 
-@pytest.mark.parametrize(("member", "sentence"), [("readme.txt", "something else"), ("a/constants.pkl", "TorchScript")])
+@pytest.mark.parametrize(("member", "sentence"), [("readme.txt", "but not a"), ("a/constants.pkl", "TorchScript")])
 def test_other_zip_archives_are_refused(tmp_path, member, sentence):
     with zipfile.ZipFile(tmp_path / "model.ckpt", "w") as archive:
         archive.writestr(member, "text")
