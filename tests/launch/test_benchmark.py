@@ -1,4 +1,4 @@
-"""`scripts/benchmark.py` writes down what it measured, on what; README says what is on record."""
+"""`scripts/benchmark.py` writes down what it measured, on what; docs/performance.md says what is on record."""
 
 import json
 import subprocess
@@ -66,8 +66,8 @@ def test_every_benchmark_is_on_record(case):
     assert record["case"] == case and record["results"] and record["hardware"]["torch"]
 
 
-def test_readme_says_what_the_benchmarks_measured():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_says_what_the_benchmarks_measured():
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 
     def measured(case):
         return json.loads((ROOT / "assets" / "benchmarks" / f"{case}.json").read_text(encoding="utf-8"))["results"]
@@ -77,15 +77,15 @@ def test_readme_says_what_the_benchmarks_measured():
     for name, row in {"alone": "alone", "pack_of_4": "pack of 4", "pack_of_8": "8", "pack_of_16": "16"}.items():
         ours = inversion[name]
         ratio = ours["times_faster_than_diffusers"]
-        assert f"{row} | {theirs:.0f} | {ours['ms_a_concept_step']:.0f} | {ratio:.1f} |" in readme
+        assert f"{row} | {theirs:.0f} | {ours['ms_a_concept_step']:.0f} | {ratio:.1f} |" in page
     for name in ("ddim, 50 steps", "dpm_solver, 15 steps"):
         ours = sampling[name]
         ratio = ours["times_faster_than_diffusers"]
-        assert f"| {sampling['diffusers']['seconds']:.1f} | {ours['seconds']:.1f} | {ratio:.1f} |" in readme
-    assert f"| {memory['diffusers']['peak'] / 1e6:.0f} | {memory['pack of 1']['peak'] / 1e6:.0f} |" in readme
+        assert f"| {sampling['diffusers']['seconds']:.1f} | {ours['seconds']:.1f} | {ratio:.1f} |" in page
+    assert f"| {memory['diffusers']['peak'] / 1e6:.0f} | {memory['pack of 1']['peak'] / 1e6:.0f} |" in page
     assert (
         f"to the contact sheet of `experiment=cat_toy` | | {measured('startup')['contact sheet']['seconds']:.0f} |"
-        in readme
+        in page
     )
 
 
