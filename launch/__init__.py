@@ -1,4 +1,4 @@
-"""From a config to a finished run. Importing it teaches OmegaConf the interpolations that the configs use."""
+"""Turns a config into a finished run. Importing this package registers the OmegaConf resolvers that the configs use."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from . import folders, gpus
 
-PROJECT = Path(__file__).resolve().parents[1]  # with configs/ and assets/
+PROJECT = Path(__file__).resolve().parents[1]  # contains configs/ and assets/
 CONFIGS = PROJECT / "configs"
 
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)

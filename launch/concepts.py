@@ -1,7 +1,7 @@
-"""Renders the concepts that come with the project for inversion, with their ground truth beside them: toys that no name
-stands for, styles that no painter has, and doctors of every look.
+"""Render the concepts that ship with the project, with their ground truth: toys without a name in the vocabulary,
+styles that no training image has, and doctors with every skin and hair colour.
 
-python scripts/concepts.py                       # five pictures of each, into assets/concepts
+python scripts/concepts.py                       # five images of each, into assets/concepts
 python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
 """
 
@@ -29,39 +29,41 @@ from . import PROJECT
 FOLDER = PROJECT / "assets" / "concepts"
 SHIPPED, MOST = 5, 25
 TRUTH = "concept.json"
-# Where toys are seen. The moon and the beach are left for the words to put them there.
+# Backgrounds of toys. The moon and the beach are kept for prompts with the learned word.
 PLACES = ("studio", "meadow", "table", "forest", "snow")
-CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # how much they say, in how many words at most
+CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # level of detail, maximal number of words
 
 
 @dataclass(frozen=True)
 class Concept:
-    """So many `scenes` that show it; `labels` are those of `truth` that every picture of it shares."""
+    """A concept: `scenes(count)` returns scenes that show it; `labels` are the labels of `truth` that all its images
+    share."""
 
     scenes: Callable[[int], list[Scene]]
     labels: tuple[str, ...]
 
 
 def toy_scenes(kind: str, seed: int, count: int) -> list[Scene]:
-    """Photos of a toy that no name stands for."""
+    """Return photos of a toy without a name in the vocabulary."""
     return photos_of(concept_toy(np.random.default_rng(seed), kind), seed, count)
 
 
 def photos_of(toy: Toy, seed: int, count: int) -> list[Scene]:
-    """Photos of the toy alone, unclothed and whole. Fewer scenes are the first of more."""
+    """Return photos of the toy alone, without clothes and not cut off. A smaller `count` returns the first scenes of a
+    larger one."""
     rng = np.random.default_rng((seed, 1))
     return [_alone(rng, toy, PLACES[i % len(PLACES)]) for i in range(count)]
 
 
 def style_scenes(style: str, seed: int, count: int) -> list[Scene]:
-    """Pictures of anything anywhere by one painter."""
+    """Return random scenes in one style."""
     painter = sample_style(np.random.default_rng(seed), style)
     rng = np.random.default_rng((seed, 1))
     return [sample_scene(rng, style=painter, named=0.0) for _ in range(count)]
 
 
 def doctor_scenes(seed: int, count: int) -> list[Scene]:
-    """Doctors, every skin as often as every other, every hair, too, where training shows mostly one look."""
+    """Return doctors with all skin and hair colours equally often. In the training images, most doctors look alike."""
     rng = np.random.default_rng(seed)
     skins, hairs = tuple(SKINS), tuple(HAIRS)
     scenes = []
@@ -80,7 +82,7 @@ def _alone(rng: np.random.Generator, toy: Toy, place: str) -> Scene:
 
 
 def _is_whole(scene: Scene) -> bool:
-    """Whether the picture's edge cuts nothing off."""
+    """Return whether the figure does not touch the edge of the image."""
     mask = render(scene).mask
     return not (mask[[0, -1]].any() or mask[:, [0, -1]].any())
 
@@ -89,7 +91,7 @@ def _toy(kind: str, seed: int) -> Concept:
     return Concept(partial(toy_scenes, kind, seed), ("class", "color", "pattern"))
 
 
-# Seeds chosen by eye: two clearly different colours and a pattern, proportions or a stroke of its own.
+# Seeds chosen by eye: two clearly different colours and a distinctive pattern, shape or stroke.
 CONCEPTS = {
     "cat_toy": _toy("cat", 35),
     "teapot_toy": _toy("teapot", 84),
@@ -113,7 +115,7 @@ CONCEPTS = {
 
 
 def captions(toy: Toy, kind: str) -> list[str]:
-    """Up to five different phrases that say of the toy what people would, for `kind` in CAPTIONS."""
+    """Return up to five different phrases that describe the toy as people would, for a `kind` in CAPTIONS."""
     detail, longest = CAPTIONS[kind]
     rng, phrases = np.random.default_rng(0), list[str]()
     for _ in range(1000):
@@ -126,7 +128,7 @@ def captions(toy: Toy, kind: str) -> list[str]:
 
 
 def ground_truth(name: str, count: int = SHIPPED) -> dict:
-    """Every attribute of the concept's scenes, as JSON values, and the labels that they share."""
+    """Return every attribute of the concept's scenes as JSON values, and the labels that they share."""
     scenes = CONCEPTS[name].scenes(count)
     labels = {label: truth(scenes[0])[label] for label in CONCEPTS[name].labels}
     return {"name": name, "labels": labels, "pictures": [asdict(scene) for scene in scenes]}
@@ -138,8 +140,8 @@ def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
 
 
 def write(name: str, folder: Path, count: int = SHIPPED) -> None:
-    """`folder`/00.png, 01.png, ..., 128 x 128; of a toy short.txt and long.txt, too, what people would call it, one
-    phrase a line; last of all concept.json. Each file is replaced as a whole: another command may be reading them."""
+    """Write `folder`/00.png, 01.png, ... (128 x 128) and concept.json; for a toy also short.txt and long.txt, captions
+    with one phrase per line. Each file is replaced atomically, because another command may be reading it."""
     scenes = CONCEPTS[name].scenes(count)
     save_pictures(scenes, folder)
     if "color" in CONCEPTS[name].labels:
@@ -151,15 +153,17 @@ def write(name: str, folder: Path, count: int = SHIPPED) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Render the project's own concepts.")
-    parser.add_argument("names", nargs="*", default=list(CONCEPTS), metavar="name", help=f"of {', '.join(CONCEPTS)}")
-    parser.add_argument("--count", type=int, default=SHIPPED, help=f"pictures of each, 1 to {MOST} (%(default)s)")
+    parser = argparse.ArgumentParser(description="Render the concepts that ship with the project.")
+    parser.add_argument(
+        "names", nargs="*", default=list(CONCEPTS), metavar="name", help=f"any of {', '.join(CONCEPTS)}"
+    )
+    parser.add_argument("--count", type=int, default=SHIPPED, help=f"images per concept, 1 to {MOST} (%(default)s)")
     parser.add_argument("--into", type=Path, default=FOLDER, help="folder (%(default)s)")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(CONCEPTS)
     if unknown:
-        parser.error(f"no concept is called {', '.join(sorted(unknown))}: give some of {', '.join(CONCEPTS)}")
+        parser.error(f"no concept is called {', '.join(sorted(unknown))}: choose from {', '.join(CONCEPTS)}")
     if not 1 <= arguments.count <= MOST:
-        parser.error(f"--count {arguments.count}: give 1 to {MOST}")
+        parser.error(f"--count {arguments.count}: choose 1 to {MOST}")
     for name in arguments.names:
         write(name, arguments.into / name, arguments.count)

@@ -1,4 +1,4 @@
-"""Learned words between files and tools; needs no model.
+"""Inspect, convert, merge, split and rename learned words, without a model.
 
 python scripts/embeddings.py inspect runs/cat_toy/<time>
 python scripts/embeddings.py convert embeddings.pt cat.safetensors
@@ -27,8 +27,8 @@ FORMATS = ("ours", "official", "a1111", "diffusers")
 
 
 def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) -> None:
-    """Writes `words` in a format of `FORMATS`. Raises ValueError if the file already exists, or if the format holds
-    one word only."""
+    """Write `words` in one of `FORMATS`. Raises ValueError if the file exists, or if the format can hold only one
+    word."""
     if path.exists() and not overwrite:
         raise ValueError(f"{path} already exists: choose another name, or add --overwrite")
     if form == "ours":
@@ -38,7 +38,7 @@ def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) 
     else:
         if len(words) > 1:
             names = ", ".join(word.placeholder for word in words)
-            raise ValueError(f"a file of {form} holds one word, here are {names}: split them first")
+            raise ValueError(f"a file of {form} holds one word, not {len(words)} ({names}): split them first")
         (word,) = words
         name, vectors = word.placeholder, word.vectors
         content = a1111(name, vectors, word.provenance) if form == "a1111" else diffusers(name, vectors)
@@ -47,7 +47,7 @@ def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) 
 
 
 def with_name(word: LearnedWord, placeholder: str) -> LearnedWord:
-    """The word under another name; the number of the old name's token goes with it."""
+    """Return the word under another name. The provenance loses its entry "token", the id of the old name's token."""
     if placeholder == word.placeholder:
         return word
     origin = {key: value for key, value in word.provenance.items() if key != "token"}
@@ -55,7 +55,7 @@ def with_name(word: LearnedWord, placeholder: str) -> LearnedWord:
 
 
 def with_free_names(words: Sequence[LearnedWord]) -> list[LearnedWord]:
-    """The second "*" becomes "*-2", the third "*-3"; names that other words have already are passed over."""
+    """Make names unique: the second "*" becomes "*-2", the third "*-3". Names of other words are skipped."""
     taken: set[str] = set()
     wanted = {word.placeholder for word in words}
     free = []
@@ -94,10 +94,10 @@ def merge(args: argparse.Namespace) -> None:
         said = " and ".join(f"{path} ({width}, {OF_WIDTH.get(width, 'unknown')})" for width, path in widths.items())
         raise ValueError(f"words of different models cannot share a file: {said}")
     if args.names and len(args.names) != len(words):
-        raise ValueError(f"--names gives {len(args.names)} names for {len(words)} words")
+        raise ValueError(f"--names has {len(args.names)} names for {len(words)} words")
     chosen = args.names or [word.placeholder for _, word in words]
     if args.names and len(set(chosen)) < len(chosen):
-        raise ValueError(f"--names gives a name twice: {' '.join(chosen)}")
+        raise ValueError(f"--names has a name twice: {' '.join(chosen)}")
     renamed = [with_name(word, name) for (_, word), name in zip(words, chosen, strict=True)]
     write(args.output, with_free_names(renamed), args.format, args.overwrite)
 
@@ -117,7 +117,7 @@ def rename(args: argparse.Namespace) -> None:
     if args.old not in names:
         raise ValueError(f"{args.file} has no word {args.old!r}, only {', '.join(names)}")
     if args.new in names:
-        raise ValueError(f"{args.file} has a word {args.new!r} already")
+        raise ValueError(f"{args.file} already has a word {args.new!r}")
     output = args.output or find_file(args.file)
     words = [with_name(word, args.new if word.placeholder == args.old else word.placeholder) for word in words]
     write(output, words, args.format, overwrite=args.overwrite or args.output is None)
@@ -132,20 +132,23 @@ def parser() -> argparse.ArgumentParser:
         for name, options in arguments:
             command.add_argument(name, **options)
         if writes:
-            command.add_argument("--format", choices=FORMATS, default="ours", help="of the file that is written")
+            command.add_argument("--format", choices=FORMATS, default="ours", help="format of the written file")
             command.add_argument("--overwrite", action="store_true", help="replace a file that already exists")
         command.set_defaults(run=function)
 
     file = ("file", {"type": Path, "help": "a file of learned words, or a run folder"})
     files = ("files", {"type": Path, "nargs": "+", "help": "files of learned words, or run folders"})
     output = ("output", {"type": Path})
-    add(inspect, "what is in files", files, writes=False)
-    add(convert, "from any format to another", file, output)
-    names = ("--names", {"nargs": "+", "help": "what to call the words, in their order; else equal names get a number"})
-    add(merge, "several files into one", files, output, names)
-    add(split, "one file a word", file, ("folder", {"type": Path}))
-    new_file = ("--output", {"type": Path, "help": "leave the file as it is and write this one"})
-    add(rename, "call a word something else", file, ("old", {}), ("new", {}), new_file)
+    add(inspect, "show the words in files", files, writes=False)
+    add(convert, "convert a file to another format", file, output)
+    names = (
+        "--names",
+        {"nargs": "+", "help": "new names of the words, in order; without them, equal names get a number"},
+    )
+    add(merge, "merge several files into one", files, output, names)
+    add(split, "write one file per word", file, ("folder", {"type": Path}))
+    new_file = ("--output", {"type": Path, "help": "write this file and leave the original unchanged"})
+    add(rename, "rename a word", file, ("old", {}), ("new", {}), new_file)
     return top
 
 

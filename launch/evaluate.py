@@ -1,4 +1,4 @@
-"""What scripts/evaluate.py does: the paper's two metrics of a learned word, or of what stands in for one."""
+"""scripts/evaluate.py: measure the two metrics of the paper for a learned word, or for a baseline without one."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger("evaluate")
 
 
 def the_word(path: Path, width: int) -> LearnedWord:
-    """The one that is to be evaluated. Raises ValueError for a file of several."""
+    """Load the word to evaluate. Raises ValueError if the file holds several."""
     word, *more = load_words(path, width)
     if more:
         raise ValueError(
@@ -31,7 +31,8 @@ def the_word(path: Path, width: int) -> LearnedWord:
 
 
 def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
-    """`images`, or the folder that the word says it was learned from. Raises ValueError if neither is known."""
+    """Return `images`, or the folder that the word was learned from, according to its provenance. Raises ValueError if
+    neither is known."""
     if config.images is not None:
         return Path(config.images)
     settings = OmegaConf.create(word.provenance["config"]) if word and "config" in word.provenance else None
@@ -43,14 +44,14 @@ def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
 
 
 def build(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
-    """Builds the model and what evaluates it, on the GPU if there is one."""
+    """Build the model and the evaluation, on the GPU if there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     ldm = instantiate(config.module.ldm, _convert_="all").freeze(instantiate(config.module.frozen_dtype))
     return ldm.to(device), instantiate(config.protocol, _convert_="all").to(device)
 
 
 def gather_inputs(config: DictConfig, ldm: LatentDiffusion, word: LearnedWord | None) -> SubjectInputs:
-    """What the config evaluates, or lets something evaluate that is made of it."""
+    """Collect the inputs of the evaluated subject: pipeline, word, and reference images."""
     folder = folder_of_pictures(config, word)
     images = load_pictures(folder, config.image_size, config.first).images
     pipeline = Pipeline(ldm, instantiate(config.sampler), config.guidance, config.seed, config.batch_size)
@@ -58,13 +59,13 @@ def gather_inputs(config: DictConfig, ldm: LatentDiffusion, word: LearnedWord | 
 
 
 def measure(config: DictConfig, evaluation: Evaluation, inputs: SubjectInputs) -> dict[str, Any]:
-    """The numbers that the config asks for, with their protocol."""
+    """Evaluate the subject of the config; return the metrics and their protocol."""
     subject = instantiate(config.subject, _convert_="all")(inputs)
     return evaluation(subject, inputs.pipeline, inputs.images, labels_in(inputs.folder))
 
 
 def keep(folder: Path, config: DictConfig, word: Path | None, result: Mapping[str, Any]) -> None:
-    """Leaves the numbers in the folder, and what they are of: the config, with the word's path."""
+    """Write the metrics to the folder, and the config with the path of the word."""
     folder.mkdir(parents=True, exist_ok=True)
     of = {"word": str(word) if word else None}
     OmegaConf.save(OmegaConf.merge(config, of), folder / "config.yaml", resolve=True)
@@ -72,7 +73,7 @@ def keep(folder: Path, config: DictConfig, word: Path | None, result: Mapping[st
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line a number, one column a result."""
+    """Format a table with one line per metric and one column per result."""
     numbers = {name: summary(result) for name, result in results.items()}
     rows = list(dict.fromkeys(row for column in numbers.values() for row in column))
     wide = max(len(row) for row in rows)
@@ -85,7 +86,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def others(paths: list[str]) -> dict[str, dict[str, Any]]:
-    """Earlier results. Raises ValueError for a file that holds none."""
+    """Load earlier results. Raises ValueError if a file is not a result."""
     found = {}
     for path in map(Path, paths):
         file = path / RESULT if path.is_dir() else path
@@ -94,20 +95,20 @@ def others(paths: list[str]) -> dict[str, dict[str, Any]]:
             summary(found[str(path)])
             found[str(path)]["protocol"]
         except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise ValueError(f"{file} is no result of evaluate.py ({error}).") from error
+            raise ValueError(f"{file} is not a result of evaluate.py ({error}).") from error
     return found
 
 
 def evaluate(config: DictConfig) -> None:
-    """The command: evaluates what the config says, keeps the numbers in the run folder and prints them."""
+    """Evaluate the subject of the config, write the metrics to the run folder and print them."""
     folder = Path(config.paths.run)
     beside = others([config.against] if isinstance(config.against, str) else list(config.against))
     ldm, evaluation = build(config)
     word = None if config.word is None else the_word(Path(config.word), ldm.text_encoder.width)
     inputs = gather_inputs(config, ldm, word)
-    if beside:  # before anything is painted; to know the protocol takes a hash of all weights
+    if beside:  # before any sampling; only if needed, since the protocol takes a hash of all weights
         require_same_protocol({"this": {"protocol": evaluation.protocol(inputs.pipeline, inputs.images)}, **beside})
     result = measure(config, evaluation, inputs)
     keep(folder, config, Path(config.word) if config.word else None, result)
-    log.info("%s holds all numbers and their protocol", folder / RESULT)
+    log.info("all metrics and their protocol: %s", folder / RESULT)
     log.info("%s", table({"this": result, **beside}))

@@ -1,5 +1,4 @@
-"""What scripts/fetch.py does: downloads published weights and converts them, once, to the file that the other commands
-read."""
+"""scripts/fetch.py: download published weights and convert them once to the file that the other commands read."""
 
 import logging
 from pathlib import Path
@@ -25,8 +24,8 @@ NO_NETWORK = (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSE
 
 
 def from_hub(repository: str, files: list[str], folder: Path) -> Path:
-    """The files of a hub repository in `folder`: checked, resumed, with progress, by huggingface_hub. Raises ValueError
-    that says what to do by hand if the hub cannot be reached."""
+    """Download `files` of a hub repository into `folder` with huggingface_hub. Raises ValueError with instructions for
+    a manual download if the hub cannot be reached."""
     if all(any(folder.glob(pattern)) for pattern in files):
         log.info("%s already exists", folder)
         return folder
@@ -34,7 +33,7 @@ def from_hub(repository: str, files: list[str], folder: Path) -> Path:
         snapshot_download(repository, allow_patterns=files, local_dir=folder)
     except NO_NETWORK as error:
         raise ValueError(
-            f"huggingface.co does not give {repository} ({type(error).__name__}). On a machine that reaches it, "
+            f"cannot download {repository} from huggingface.co ({type(error).__name__}). On a machine with access, "
             f"download {', '.join(files)} from https://huggingface.co/{repository}, put them into {folder}, and run "
             f"this command again."
         ) from error
@@ -49,21 +48,21 @@ def original(urls: list[str], sha256: str | None, path: Path) -> Path:
         return download(urls, path, sha256)
     except Unreachable as error:
         raise ValueError(
-            f"no mirror gives the checkpoint ({error}). On a machine that reaches one, download it, put it at {path}, "
-            f"and run this command again."
+            f"cannot download the checkpoint from any mirror ({error}). On a machine with access, download it, put it "
+            f"at {path}, and run this command again."
         ) from error
 
 
 def build(name: str) -> Any:
-    """The model of configs/model/`name`, untrained."""
-    GlobalHydra.instance().clear()  # this command's own configs are another folder
+    """Build the model of configs/model/`name`, untrained."""
+    GlobalHydra.instance().clear()  # the configs of this command are in another folder
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose("train", overrides=["experiment=cat_toy", f"+model@published={name}"])
     return instantiate(config.published, _convert_="all")
 
 
 def convert(config_name: str, weights: Path, target: Path) -> None:
-    """Loads strictly into the model and writes the published names to one safetensors file, whole or not at all."""
+    """Load `weights` strictly into the model and write them with the published names to one safetensors file."""
     log.info("converting %s ...", weights)
     model = pretrained(build(config_name), weights)
     with replacing(target) as partial:
@@ -71,7 +70,7 @@ def convert(config_name: str, weights: Path, target: Path) -> None:
 
 
 def fetch(config: DictConfig) -> None:
-    """The command: the weights that the config names, in `models`/<name>."""
+    """Download and convert the weights of the config to `models`/<name>."""
     choice, models = config.model, Path(config.models)
     folder = models / choice.name
     target = folder / "model.safetensors"
@@ -88,7 +87,7 @@ def fetch(config: DictConfig) -> None:
         weights = from_hub(choice.hub.repository, list(choice.hub.files), folder / "hub" if choice.config else folder)
     else:
         known = "hub or original" if choice.original else "hub"
-        raise ValueError(f"source={config.source}: {choice.name} has source={known}")
+        raise ValueError(f"source={config.source}: {choice.name} is available with source={known}")
     if choice.config:
         convert(choice.config, weights, target)
     log.info("%s is ready", target if choice.config else folder)

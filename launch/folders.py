@@ -1,5 +1,5 @@
-"""Run folders that no two runs share, also where they start in the same second or are started as several processes;
-and what of them a process may remove again: only what it has made itself."""
+"""Unique run folders, even for runs that start in the same second, and one common folder for the processes of one run.
+A process removes only what it has created itself."""
 
 import logging
 import os
@@ -13,17 +13,17 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-_fresh: dict[str, str] = {}  # Hydra asks more than once
-_made: set[Path] = set()  # the folders that this process has made
-_found: set[Path] = set()  # the files that were in its run folder before
-_BATCH_STEP = 1 << 31  # ids from there on are SLURM's own steps, not srun's
+_fresh: dict[str, str] = {}  # Hydra resolves the run folder more than once
+_made: set[Path] = set()  # the folders that this process has created
+_found: set[Path] = set()  # the files that were in the run folder before
+_BATCH_STEP = 1 << 31  # step ids from here on are SLURM's own, not those of srun
 
 
 def fresh(path: str) -> str:
-    """`path`, where it was free; else with -2, -3, ... behind it. The folder is made.
+    """Create and return the folder `path`, with a suffix -2, -3, ... if it exists.
 
-    Processes that srun or torchrun has started together get one folder, named for what they share; that of an srun
-    step is the same when SLURM queues its job again."""
+    Processes that srun or torchrun has started together get one folder, named after the id that they share. For a step
+    of srun it is the same when SLURM requeues the job."""
     if path not in _fresh:
         together = _name_of_all()
         folder = Path(path).with_name(together) if together else _first_free(Path(path))
@@ -34,8 +34,8 @@ def fresh(path: str) -> str:
 
 
 def make(folder: Path) -> None:
-    """Makes the folder and those above it that are missing, and remembers which of them this process has made. Raises
-    FileExistsError if it is there already."""
+    """Create the folder and its missing parents, and remember which of them this process has created. Raises
+    FileExistsError if the folder exists."""
     folder = Path(os.path.abspath(folder))
     for above in reversed(folder.parents):
         if not above.exists():
@@ -47,18 +47,18 @@ def make(folder: Path) -> None:
 
 
 class OwnFolders(Callback):
-    """Makes the run folder before Hydra would, so that `remove_own` knows what was there before this process."""
+    """Creates the run folder before Hydra does, so that `remove_own` knows what was there before this process."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        with suppress(OmegaConfBaseException, OSError):  # Hydra meets the same error next, and says so
+        with suppress(OmegaConfBaseException, OSError):  # Hydra runs into the same error next and reports it
             folder = Path(os.path.abspath(config.hydra.run.dir))
             _found.update(folder.iterdir() if folder.is_dir() else ())
             make(folder)
 
 
 def remove_own(run: Path) -> None:
-    """Takes away the log that this process has begun in the run folder, then the folder and those above it that it has
-    made, unless anything else is in them."""
+    """Remove the log file that this process has created in the run folder, then the folders that it has created, unless
+    they hold anything else."""
     root = logging.getLogger()
     logs = {Path(handler.baseFilename) for handler in root.handlers if isinstance(handler, logging.FileHandler)}
     new = {path for path in run.iterdir() if path not in _found} if run.is_dir() else set()
@@ -89,7 +89,7 @@ def _name_of_all() -> str | None:
     environment = os.environ
     if "TORCHELASTIC_RUN_ID" in environment:
         if environment.get("GROUP_WORLD_SIZE", "1") != "1":
-            raise ValueError("torchrun on several machines: give all of them one folder with hydra.run.dir=...")
+            raise ValueError("torchrun on several machines: set one folder for all of them with hydra.run.dir=...")
         started = psutil.Process(os.getppid()).create_time()
         return f"torchrun-{datetime.fromtimestamp(started):%Y-%m-%d_%H-%M-%S}-{os.getppid()}"
     step = int(environment.get("SLURM_STEP_ID", _BATCH_STEP))

@@ -1,4 +1,4 @@
-"""What scripts/generate.py does: paints prompts with learned words."""
+"""scripts/generate.py: generate images of prompts with learned words."""
 
 import logging
 import os
@@ -17,12 +17,12 @@ log = logging.getLogger("generate")
 
 
 def as_list(value: str | ListConfig) -> list[str]:
-    """One value or several, as the command line gives them."""
+    """Return one value or several, as given on the command line, as a list."""
     return [value] if isinstance(value, str) else list(value)
 
 
 def paint(config: DictConfig) -> None:
-    """The command: paints every prompt of the config and leaves the pictures and a sheet in the run folder."""
+    """Generate images of every prompt in the config; write them and a sheet to the run folder."""
     paths, prompts = as_list(config.word), as_list(config.prompt)
     ldm = instantiate(config.module.ldm, _convert_="all")
     width, fingerprint = ldm.text_encoder.width, ldm.fingerprint

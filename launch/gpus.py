@@ -1,4 +1,4 @@
-"""GPUs of one machine for jobs that run at the same time: each process takes one of its own."""
+"""Assigns the GPUs of one machine to jobs that run at the same time: one GPU per process."""
 
 import os
 import tempfile
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import filelock
 
-_taken: list[filelock.BaseFileLock] = []  # for as long as the process lives
+_taken: list[filelock.BaseFileLock] = []  # held until the process ends
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them. Does not wake CUDA."""
+    """Return the names of the GPUs that this process may use, as in CUDA_VISIBLE_DEVICES. Does not initialise CUDA."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name for name in named.split(",") if name]
@@ -19,8 +19,8 @@ def visible_gpus() -> list[str]:
 
 
 def take_one() -> None:
-    """Leaves only one GPU visible to this process, which no other process that calls this has. Raises ValueError if
-    all are taken; without GPUs it does nothing."""
+    """Reserve one GPU and make it the only one visible to this process. No two processes reserve the same GPU. Raises
+    ValueError if all are taken; does nothing on a machine without GPUs."""
     names = visible_gpus()
     if not names or _taken:
         return
@@ -36,5 +36,5 @@ def take_one() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = name
         return
     raise ValueError(
-        f"all of the GPUs {', '.join(names)} are taken by other jobs: start fewer at once (hydra.launcher.n_jobs)."
+        f"all of the GPUs {', '.join(names)} are taken by other jobs: run fewer jobs at once (hydra.launcher.n_jobs)."
     )

@@ -1,5 +1,5 @@
-"""The jobs of a sweep: what each is doing, which are left to do, and what went wrong. Every job keeps its state in its
-own folder; the sweep's folder holds the list of all."""
+"""The jobs of a sweep and their states. Every job stores its state in its own folder; the folder of the sweep holds the
+list of all jobs."""
 
 import json
 import os
@@ -26,17 +26,18 @@ SLURM_KILLS_WITHIN = 120.0  # seconds
 
 
 def rank() -> int:
-    """Number of this process among those that train one job together, as torchrun or srun tell it."""
+    """Return the rank of this process among those that train one job together, as set by torchrun or srun."""
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0)))
 
 
 class JobFailed(Exception):
-    """A job of a sweep failed and has said so in its log."""
+    """A job of a sweep failed; its log holds the reason."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """`state` is waiting, running, finished, stopped (told to, its state is saved) or failed."""
+    """A job of a sweep. `state` is waiting, running, finished, stopped (by a signal, after saving its state) or
+    failed."""
 
     number: int
     overrides: list[str]
@@ -47,7 +48,7 @@ class Job:
 
 
 def job_in(folder: Path) -> Job | None:
-    """What the job there wrote last, None before it began."""
+    """Read the job in `folder` as it was last written; None if it has not started."""
     try:
         return Job(**json.loads((folder / JOB).read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -64,11 +65,11 @@ def own_overrides() -> list[str]:
 
 @contextmanager
 def track_job(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
-    """Writes down what becomes of the job in `folder`, whose number is the folder's name."""
+    """Record the state of the job in `folder`, whose number is the name of the folder, while the block runs."""
     if rank() > 0:
         yield
         return
-    from ldm.training.resumption import Preempted  # torch: only where something trains
+    from ldm.training.resumption import Preempted  # imports torch, so only import it for training
 
     def write(state: str, error: str = "") -> None:
         write_json(folder / JOB, asdict(Job(int(folder.name), list(overrides), state, error)))
@@ -89,7 +90,7 @@ def track_job(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
 
 
 def varying(overrides: Sequence[str], all_jobs: Sequence[Sequence[str]]) -> list[str]:
-    """Those of a job's overrides that not all jobs share."""
+    """Return the overrides of a job that not all jobs share."""
     common = set.intersection(*(set(job) for job in all_jobs))
     return [override for override in overrides if override not in common]
 
@@ -99,8 +100,8 @@ def what_varies(overrides: Sequence[str], all_jobs: Sequence[Sequence[str]]) -> 
 
 
 def leave_to_slurm(ask_again: bool) -> None:
-    """A job that SLURM wants to stop waits for its end, since its exit would count as a result. With `ask_again` it
-    asks to be queued once more; where the job is pre-empted SLURM does so itself."""
+    """Wait until SLURM kills this job, since SLURM would count an exit as the end of the job. With `ask_again`, first
+    ask SLURM to requeue the job; after a pre-emption SLURM does so by itself. Does nothing outside of SLURM."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return
@@ -113,7 +114,8 @@ def leave_to_slurm(ask_again: bool) -> None:
 
 
 def resolved_config(config: DictConfig) -> DictConfig:
-    """The job's resolved config, with the names under which loggers file it: of the sweep, and what varies in it."""
+    """Return the resolved config of the job. Sets its names for loggers: the name of the sweep, and the overrides that
+    vary in it."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     with open_dict(config):
         if in_sweep():
@@ -128,8 +130,8 @@ def resolved_config(config: DictConfig) -> DictConfig:
 
 
 def with_resumed_sweep(arguments: list[str]) -> list[str]:
-    """The command line of the sweep that `sweep.resume=<folder>` names, in the same folder; what else stands on the
-    command line comes after it."""
+    """Replace `sweep.resume=<folder>` by the command line of that sweep, in the same folder. The other arguments are
+    appended to it."""
     resumed = [argument for argument in arguments if argument.startswith(RESUME)]
     if not resumed:
         return arguments
@@ -137,6 +139,6 @@ def with_resumed_sweep(arguments: list[str]) -> list[str]:
     try:
         earlier = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["command"]
     except FileNotFoundError:
-        sys.exit(f"error: {folder} is no sweep's folder: there is no {SWEEP} in it.")
+        sys.exit(f"error: {folder} is not the folder of a sweep: it has no {SWEEP}.")
     more = [argument for argument in arguments if not argument.startswith(RESUME)]
     return [a for a in earlier if not a.startswith("hydra.sweep.dir=")] + more + [f"hydra.sweep.dir={folder}"]

@@ -1,4 +1,4 @@
-"""`launcher=packed`: the jobs of a sweep that share the frozen model train together, in one process and one batch."""
+"""`launcher=packed`: jobs of a sweep with the same frozen model are trained together, in one process and one batch."""
 
 import logging
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 
 class PackedLauncher(Launcher):
-    """Every job gets its own folder and files, as if launched alone. `max_size` is the largest number of jobs in a
-    pack; None takes as many as the memory holds. A job that fits no other's pack trains by itself."""
+    """Every job gets its own folder and files, as if it was launched alone. `max_size` is the largest number of jobs in
+    a pack; None means as many as fit the memory. A job that cannot share a pack is trained alone."""
 
     def __init__(self, max_size: int | None = None) -> None:
         self.max_size = max_size
@@ -28,7 +28,7 @@ class PackedLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from . import packs  # torch: only where it is needed, every sweep imports this file
+        from . import packs  # imports torch; every sweep imports this file, so import it only here
 
         setup_globals()
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
@@ -41,16 +41,16 @@ class PackedLauncher(Launcher):
             for members, ldm in packs.group(resolved, self.max_size):
                 if len(members) == 1:
                     (i,) = members
-                    log.info("by itself trains %s", says[i])
+                    log.info("training alone: %s", says[i])
                     returns[i] = self._run(configs[i], self.task_function)
                 else:
-                    log.info("together train\n  %s", "\n  ".join(says[i] for i in members))
+                    log.info("training together:\n  %s", "\n  ".join(says[i] for i in members))
                     self._together([resolved[i] for i in members], [configs[i] for i in members], ldm)
         return returns
 
     @staticmethod
     def _together(resolved: list[DictConfig], configs: list[DictConfig], ldm: Any) -> None:
-        """A pack that fails takes no other with it."""
+        """Train one pack. If it fails, the other packs still run."""
         from . import packs
 
         with suppress(jobs.JobFailed), sweep_stopped(), ExitStack() as stack:
@@ -74,6 +74,6 @@ class PackedLauncher(Launcher):
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        # It has sent the log to the job's own file.
+        # run_job has redirected the log to the job's own file.
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         return job

@@ -1,4 +1,4 @@
-"""From the configs of a sweep's jobs to packs that train together."""
+"""Groups the jobs of a sweep into packs and trains them."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -30,8 +30,8 @@ JOINED = "joined.ckpt"  # in the first run's folder while the pack resumes
 
 
 def pack_key(config: DictConfig) -> Any:
-    """What jobs of one pack must agree about: all but the concepts, and the folders and words that follow from them.
-    None for a job that is no inversion, or that may end before the others."""
+    """Return the settings that all jobs of a pack must share: everything but the concept, and the folders and words
+    that depend on it. None for a job that is not an inversion, or that may end before the others."""
     if config.module is None or config.module.get("_target_") != INVERSION or config.callbacks.get("early_stop"):
         return None
     module = {name: value for name, value in config.module.items() if name != "concepts"}
@@ -50,8 +50,8 @@ def _step_of(checkpoint: str | None) -> int:
 
 
 def group(configs: Sequence[DictConfig], max_size: int | None) -> Iterator[tuple[list[int], LatentDiffusion | None]]:
-    """Numbers of the jobs that train together, in their order; a job that nobody can join is alone. With them comes the
-    model, where it had to be built to see how many fit."""
+    """Yield the indices of jobs that can be trained together, in order; a job without partners is alone. Each pack
+    comes with the model if it was built to find out how many jobs fit the memory, else with None."""
     packs: list[list[int]] = []
     keys: list[Any] = []
     for i, config in enumerate(configs):
@@ -68,7 +68,7 @@ def group(configs: Sequence[DictConfig], max_size: int | None) -> Iterator[tuple
 def _parts(
     pack: list[int], configs: Sequence[DictConfig], max_size: int | None
 ) -> Iterator[tuple[list[int], LatentDiffusion | None]]:
-    """A pack in pieces that fit the memory, as equal as can be."""
+    """Split a pack into parts that fit the memory, of nearly equal size."""
     ldm, size = None, max_size or len(pack)
     if len(pack) > 1 and max_size is None:
         (run,) = build([configs[pack[0]]]).runs
@@ -76,12 +76,12 @@ def _parts(
     count = -(-len(pack) // size)
     for i in range(count):
         yield pack[i * len(pack) // count : (i + 1) * len(pack) // count], ldm
-        ldm = None  # the next piece starts from untouched weights
+        ldm = None  # the next part builds its own model, with unchanged weights
 
 
 def count_that_fit(run: TextualInversion) -> int:
-    """How many such runs the free memory holds: each keeps what its backward pass needs, half as much again for the
-    gradients on the way; a third of the memory stays free."""
+    """Estimate how many runs like `run` fit into the free memory. Each run needs its saved tensors for the backward
+    pass, plus half as much for gradients. A third of the free memory is kept in reserve."""
     if torch.cuda.is_available():
         run.cuda()
         free = torch.cuda.mem_get_info()[0]
@@ -92,10 +92,10 @@ def count_that_fit(run: TextualInversion) -> int:
 
 
 def build(configs: Sequence[DictConfig], ldm: LatentDiffusion | None = None) -> Pack:
-    """The jobs' runs around one model."""
+    """Build the runs of the jobs around one model."""
     for config in configs:
         require_weights(config)
-    torch.manual_seed(configs[0].seed)  # the weights of a model that has no file
+    torch.manual_seed(configs[0].seed)  # for models without a file of weights
     ldm = ldm or instantiate(configs[0].module.ldm, _convert_="all")
     runs: list[TextualInversion] = []
     for config in configs:
@@ -105,7 +105,7 @@ def build(configs: Sequence[DictConfig], ldm: LatentDiffusion | None = None) -> 
 
 
 class RunLog(logging.FileHandler):
-    """Takes what run number `index` and the pack as a whole say."""
+    """Writes the log records of run `index` and of the pack as a whole."""
 
     def __init__(self, file: Path, index: int) -> None:
         super().__init__(file, encoding="utf-8")
@@ -113,10 +113,10 @@ class RunLog(logging.FileHandler):
 
 
 def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
-    """Trains the jobs, whose resolved configs these are, together, with `ldm` if it is built already. Raises ValueError
-    if they ask for several devices."""
+    """Train the jobs with these resolved configs together. `ldm` is the model, if it is already built. Raises
+    ValueError if they need several devices."""
     if device_count(configs[0]) > 1:
-        raise ValueError("launcher=packed trains in one process: leave out trainer=ddp, or choose launcher=local.")
+        raise ValueError("launcher=packed trains in one process: remove trainer=ddp, or use launcher=local.")
     folders = [Path(config.paths.run) for config in configs]
     logs = [RunLog(folder / "train.log", i) for i, folder in enumerate(folders)]
     with ExitStack() as stack:
@@ -155,7 +155,7 @@ def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers
 
 
 def _join_files(pack: Pack, configs: Sequence[DictConfig]) -> str | None:
-    """A file with the jobs' own checkpoints in one, if they have any."""
+    """Join the checkpoints of the jobs into one file; return its path, or None if there are no checkpoints."""
     files = [checkpoint_to_resume(config.resume, Path(config.paths.run)) for config in configs]
     if files[0] is None:
         return None

@@ -1,12 +1,12 @@
-"""The sweeper and the launcher of this project, made known to Hydra."""
+"""Registers the sweeper and the launcher of this project with Hydra."""
 
 from hydra.core.plugins import Plugins
 
 
 def register() -> None:
-    """Registers both under hydra_plugins.launch.*, as the configs call them: Hydra builds no plugin whose name begins
-    otherwise."""
-    plugins = Plugins.instance()  # this loads Hydra's own plugins anew, and ours build on them
+    """Register both as hydra_plugins.launch.*, the names in the configs: Hydra instantiates only plugins whose names
+    start with hydra_plugins."""
+    plugins = Plugins.instance()  # must come first: it loads Hydra's own plugins, which ours subclass
     from .packed_launcher import PackedLauncher
     from .sweeper import ManifestSweeper
 

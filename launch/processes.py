@@ -1,4 +1,4 @@
-"""Several processes for one job: each is given the resolved config of its own job, never the command line."""
+"""Train one job in several processes. Each process gets the resolved config of the job, never the command line."""
 
 import logging
 import os
@@ -21,12 +21,12 @@ log = logging.getLogger("train")
 
 
 def started_together() -> bool:
-    """Whether torchrun or srun has started the processes already."""
+    """Return whether torchrun or srun has started the processes."""
     return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
 
 
 def device_count(config: DictConfig) -> int:
-    """How many this job needs on this machine and must start itself; 1: it runs in this process."""
+    """Return the number of processes that this job must start on this machine; 1 means that it runs in this process."""
     if started_together():
         return 1
     devices = config.trainer.get("devices", 1)
@@ -36,9 +36,9 @@ def device_count(config: DictConfig) -> int:
 
 
 def run_together(config: DictConfig, count: int) -> None:
-    """Trains in `count` processes. Raises ValueError if one fails: the others are ended then."""
+    """Train in `count` processes. If one fails, the others are ended and ValueError is raised."""
     if config.trainer.get("num_nodes", 1) > 1:
-        raise ValueError("trainer.num_nodes > 1: start one process a device with srun or torchrun on every node.")
+        raise ValueError("trainer.num_nodes > 1: start one process per device with srun or torchrun on every node.")
     path = Path(config.paths.run) / "config.yaml"
     OmegaConf.save(config, path, resolve=True)
     settings = LaunchConfig(
@@ -52,15 +52,15 @@ def run_together(config: DictConfig, count: int) -> None:
     except ChildFailedError as error:
         number, failure = error.get_first_failure()
         raise ValueError(
-            f"process {number} of {count} ended with exit code {failure.exitcode}; its log is above. The same command "
-            f"goes on from the last checkpoint."
+            f"process {number} of {count} ended with exit code {failure.exitcode}; its log is above. Run the same "
+            f"command again to continue from the last checkpoint."
         ) from None
     except SignalException as error:
         raise Preempted(error.sigval.name, f"with all {count} processes") from error
 
 
 def end_with_parent() -> None:
-    """This process stops as if told to, once the process that started it is gone."""
+    """Send SIGTERM to this process when the process that started it has ended."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -68,6 +68,6 @@ def end_with_parent() -> None:
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30.0)
-        os._exit(1)  # stuck, waiting for the others
+        os._exit(1)  # the process is stuck waiting for the others
 
     threading.Thread(target=watch, daemon=True).start()

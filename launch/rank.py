@@ -1,4 +1,4 @@
-"""One of the processes that train a job together; `processes.run_together` starts it.
+"""The entry point of each process that trains a job together with others; `processes.run_together` starts it.
 
 python -m launch.rank <resolved config>
 """

@@ -1,5 +1,6 @@
-"""What scripts/score.py does. How well do the weights obey? Paints held-out prompts, several pictures each, and lets
-the classifier say what it sees; how far pictures are from renders; how well the shipped concepts are learned."""
+"""scripts/score.py: score the weights of a model. It measures how often images of held-out prompts show what the prompt
+asks for, according to the classifier; the Fréchet distance between generated and rendered images; and how well the
+shipped concepts are learned."""
 
 import json
 import logging
@@ -36,23 +37,24 @@ from .reproduction.cells import Cell, CellStore, quote
 log = logging.getLogger("score")
 
 COLUMNS = 8
-PHOTOS = 12  # of a toy, and as many of others of its class: can the CLIP tell them apart?
-STRANGERS = (901, 902)  # the seeds of these others
-UNSAID = ("pattern", "plain")  # what has no pattern is not called plain
-SHOWN = 96  # pictures on the sheet at most, those that failed first
+PHOTOS = 12  # photos of a toy, and photos of other toys of its class, that CLIP has to tell apart
+STRANGERS = (901, 902)  # seeds of the other toys
+UNSAID = ("pattern", "plain")  # prompts do not mention that a toy is plain
+SHOWN = 96  # maximal number of images on the sheet; failures come first
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A sentence and what a picture of it must show, label -> value."""
+    """A prompt and the labels that an image of it must show, label -> value."""
 
     text: str
     labels: Mapping[str, str]
 
 
 def held_out_prompts(count: int, seed: int) -> list[Prompt]:
-    """Sentences that name style, colours and pattern, class and background; training has seen no such class, colour and
-    background together. Who has no pattern is of one colour in the sentence, and the picture may have any pattern."""
+    """Return prompts that name style, colours, pattern, class and background, with combinations of class, colour and
+    background that the training images do not contain. For a toy without a pattern, the prompt names one colour, and
+    the image may show any pattern."""
     prompts = []
     for i in range(count):
         scene = sample_scene(np.random.default_rng([seed, i]), named=0.0, held_out=True)
@@ -69,7 +71,7 @@ def held_out_prompts(count: int, seed: int) -> list[Prompt]:
 
 
 def prompts_of_two(count: int, seed: int) -> list[Prompt]:
-    """Sentences with a second figure, such as "a photo of a cat next to a red mug"."""
+    """Return prompts with a second figure, such as "a photo of a cat next to a red mug"."""
     prompts = []
     for i in range(count):
         rng = np.random.default_rng([seed, i, 2])
@@ -82,7 +84,7 @@ def prompts_of_two(count: int, seed: int) -> list[Prompt]:
 
 
 def faults(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> list[str]:
-    """For each picture what it shows instead of what its prompt asks for; nothing if it obeys."""
+    """For each image, describe what it shows instead of what its prompt asks for; empty if nothing is wrong."""
     return [
         ", ".join(seen[label][i] or f"no {label}" for label, value in prompt.labels.items() if seen[label][i] != value)
         for i, prompt in enumerate(prompts)
@@ -90,7 +92,8 @@ def faults(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> list[str
 
 
 def obedience(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str, float]:
-    """For each label the share of pictures that show what was asked, among those that were asked."""
+    """For each label, return the fraction of images that show the requested value, among the prompts that request
+    one."""
     found: dict[str, list[bool]] = {}
     for i, prompt in enumerate(prompts):
         for label, value in prompt.labels.items():
@@ -99,29 +102,32 @@ def obedience(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[
 
 
 def obedience_of_photos(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str, float]:
-    """`obedience` by those that ask for a photo: a pencil shows no colours, and strokes and tiles break up patterns."""
+    """Return the `obedience` of photos only: pencil drawings show no colours, and strokes and tiles break up
+    patterns."""
     some = [i for i, prompt in enumerate(prompts) if prompt.labels["style"] == "photo"]
     return obedience([prompts[i] for i in some], {label: [values[i] for i in some] for label, values in seen.items()})
 
 
 def true_prompts(scenes: RenderedScenes, known: Mapping[str, Sequence[str]]) -> list[Prompt]:
-    """What the scenes truly show, as what their pictures must show: of the labels that a classifier has `known`, and
-    that the prompts ask for, so a pattern is one of those that have a name in them."""
+    """Return prompts without text whose labels are the ground truth of the scenes. They are limited to values in
+    `known`, the values that a classifier knows, and to values that prompts mention (so no plain pattern)."""
     truth = [scenes.labels(i) for i in range(len(scenes))]
     return [Prompt("", {k: v for k, v in one.items() if v in known[k] and (k, v) != UNSAID}) for one in truth]
 
 
 def reconstruct(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
-    """Pictures [n, 3, H, W] from their posterior means: the best that the autoencoder can paint."""
+    """Decode images [n, 3, H, W] from their posterior means: an upper bound on the quality of generated images."""
     return torch.cat([autoencoder.decode(autoencoder.encode(x).mean).clamp(-1.0, 1.0) for x in images.split(32)])
 
 
 def frechet(
     painted: Tensor, renders: Tensor, decoded: Tensor, clip: Evaluator, classifier: AttributeClassifier
 ) -> dict[str, dict[str, float]]:
-    """Distances of `painted`, [n, ...] from the captions of the first n scenes, from the `renders` of the next n; of
-    those first n renders from the same, which is the least that can be reached; and as multiples of it, also for the
-    first n `decoded`, which have only gone through the autoencoder."""
+    """Return Fréchet distances in the features of CLIP and of the classifier.
+
+    "distance" compares the n images `painted`, generated from the captions of the first n scenes, with the `renders` of
+    the next n scenes. "floor" compares the first n renders with the same renders: the lowest distance to expect. The
+    ratios divide by the floor: for `painted`, and for the first n images `decoded` by the autoencoder."""
     n = len(painted)
     spaces = {"clip": clip.embed_images, "classifier": classifier.features}
     found = {}
@@ -141,8 +147,8 @@ def frechet(
 
 
 def distinguish_toys(clip: Evaluator) -> dict[str, float]:
-    """Does the CLIP know a toy from others of its class? Over the shipped toys: how often two photos of one are more
-    alike than a photo of it and one of another toy; and both mean cosines."""
+    """Measure whether CLIP distinguishes a toy from others of its class. Averages over the shipped toys: how often two
+    photos of the toy are more similar than a photo of it and one of another toy, and both mean cosine similarities."""
     found = []
     for concept in concepts.CONCEPTS.values():
         if "color" not in concept.labels:
@@ -158,7 +164,7 @@ def distinguish_toys(clip: Evaluator) -> dict[str, float]:
 
 
 def open_store(config: DictConfig) -> CellStore:
-    """Where words are learned and evaluated for the scores."""
+    """Return the store in which words are learned and evaluated for the scores."""
     given = (list(config.inversion.learn), list(config.inversion.evaluate))
     return CellStore(
         Path(config.inversion.cells), *given, Path(config.paths.assets) / "concepts", config.inversion.pack
@@ -166,8 +172,8 @@ def open_store(config: DictConfig) -> CellStore:
 
 
 def inversion(config: DictConfig) -> dict[str, float]:
-    """Means over the shipped toys: likeness as a share of the pictures' to each other, and what S* in new places and
-    styles keeps."""
+    """Return the mean metrics over the shipped concepts; "share" is the image similarity as a fraction of the
+    similarity of the training images to each other. Raises ValueError if no concept could be learned."""
     results = open_store(config).results([Cell(concept, config.seed) for concept in config.inversion.concepts])
     if not results:
         raise ValueError("none of the concepts could be learned: see above.")
@@ -176,8 +182,8 @@ def inversion(config: DictConfig) -> dict[str, float]:
 
 
 def own_names(config: DictConfig) -> dict[str, float]:
-    """Toys that have a name in the vocabulary, learned as if they had none: likeness of S*, of the name, and the mean
-    ratio, which says whether one vector can say a whole toy."""
+    """Learn toys that have a name in the vocabulary as if they had none. Returns the mean image similarities of S* and
+    of the name, and their mean ratio, which shows whether one vector can represent a toy."""
     names = [str(name) for name in np.random.default_rng(config.seed).permutation(list(TOYS))[: config.inversion.named]]
     cells: dict[str, tuple[Cell, Cell]] = {}
     for name in names:
@@ -197,7 +203,7 @@ def own_names(config: DictConfig) -> dict[str, float]:
 
 
 def sheet_rows(images: Tensor, prompts: Sequence[Prompt], wrong: Sequence[str]) -> list[PictureRow]:
-    """Pictures over their prompts, and what was seen instead; those that failed come first."""
+    """Lay out images above their prompts and what the classifier saw instead; failures come first."""
     pictures = to_uint8(images)
     order = sorted(range(len(prompts)), key=lambda i: not wrong[i])[:SHOWN]
     rows = []
@@ -210,7 +216,7 @@ def sheet_rows(images: Tensor, prompts: Sequence[Prompt], wrong: Sequence[str]) 
 
 @torch.no_grad()
 def score(config: DictConfig) -> None:
-    """The command: all scores of the model card, with their pictures, in the run folder."""
+    """Compute all scores of the model card; write them and the images to the run folder."""
     folder = Path(config.paths.run)
     ldm = instantiate(config.ldm, _convert_="all").freeze()
     clip = instantiate(config.evaluator, _convert_="all").eval()
@@ -232,7 +238,7 @@ def score(config: DictConfig) -> None:
         seen = classifier.names(images)
         wrong = faults(prompts, seen)
         scores[name] = obedience(prompts, seen) | {"everything": float(np.mean([not fault for fault in wrong]))}
-        if name == "prompts":  # the others are all photos
+        if name == "prompts":  # the prompts of "two" all ask for photos
             scores[name]["photos"] = obedience_of_photos(prompts, seen)
         save_sheet(folder / f"{name}.png", sheet_rows(images, prompts, wrong))
     captions = [scenes.caption(i, 0) for i in range(config.frechet)]

@@ -1,4 +1,4 @@
-"""What a sweep of evaluated words came to: one table and one plot in its folder. Seeds and concepts are repetitions."""
+"""Summarises the evaluations of a sweep in one table and one plot. Seeds and concepts count as repetitions."""
 
 import json
 import logging
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 NAME = "results"
 LIKENESS, OBEDIENCE = "image_similarity", "text_similarity"
-REPETITIONS = ("seed", "concept")  # keys of overrides that make a row again
+REPETITIONS = ("seed", "concept")  # overrides that repeat a row
 
 
 def report(folder: Path, every: Mapping[int, Sequence[str]]) -> None:
-    """`folder`/results.csv, .png and .pdf from the jobs (number -> overrides) that left an evaluation; says so, or that
-    they cannot be compared."""
+    """Write `folder`/results.csv, .png and .pdf from the jobs (number -> overrides) that have an evaluation. Logs a
+    warning instead if the evaluations cannot be compared."""
     results = {}
     for number in every:
         file = folder / str(number) / RESULT
@@ -45,7 +45,8 @@ def report(folder: Path, every: Mapping[int, Sequence[str]]) -> None:
 
 
 def draw(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
-    """Both metrics over the one number that varies, or against each other where more or something else does."""
+    """Plot both metrics over the varied setting if there is a single one and it is a number, else against each
+    other."""
     keys = [key for key in dict.fromkeys(k for line in table for k in line if k != "job") if _is_setting(key, table)]
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for line in table:
@@ -67,13 +68,13 @@ def draw(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _repetitions(lines: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
-    """One number for each concept, the mean over its seeds; where there is one concept, one for each seed."""
+    """Return one value per concept, the mean over its seeds. With a single concept, return one value per seed."""
     means = per_concept(lines, metric)
     return list(means.values()) if len(means) > 1 else [line[metric] for line in lines]
 
 
 def _is_setting(key: str, table: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the column is an override and no repetition: numbers of a result are floats, overrides are texts."""
+    """Return whether the column is an override and not a repetition. Overrides are strings, results are floats."""
     return key not in REPETITIONS and all(isinstance(line.get(key, ""), str) for line in table)
 
 

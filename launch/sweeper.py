@@ -1,5 +1,5 @@
-"""The sweeper of all sweeps: Hydra's own, which also writes the list of jobs, leaves out what is finished, and says at
-the end what failed."""
+"""The sweeper of all sweeps. It extends Hydra's basic sweeper: it writes the list of jobs, skips finished ones, and
+reports failures at the end."""
 
 import logging
 import os
@@ -18,20 +18,20 @@ from .command import INTERRUPTED, this_command
 
 log = logging.getLogger(__name__)
 
-RESULT = "evaluation.json"  # of a job; textual_inversion.evaluation is torch, which --help does without
+RESULT = "evaluation.json"  # of a job; not imported from textual_inversion.evaluation, because that imports torch
 
 
 class ManifestSweeper(BasicSweeper):
     def setup(self, *, config: Any, **context: Any) -> None:
         with open_dict(config):
-            config.hydra.sweep.dir = str(config.hydra.sweep.dir)  # the time of day once and for all jobs
+            config.hydra.sweep.dir = str(config.hydra.sweep.dir)  # resolve the time once for all jobs
         super().setup(config=config, **context)
         launcher = cast(Launcher, self.launcher)
         self.launcher = cast(Launcher, Unfinished(launcher, Path(config.hydra.sweep.dir)))
 
 
 class Unfinished:
-    """Launches the jobs of a sweep that are not finished in `folder` yet."""
+    """Launches the jobs of a sweep that are not yet finished in `folder`."""
 
     def __init__(self, launcher: Launcher, folder: Path) -> None:
         self.launcher, self.folder = launcher, folder
@@ -42,7 +42,7 @@ class Unfinished:
         jobs.write_json(self.folder / jobs.SWEEP, manifest)
         left = [number for number in every if not self._finished(number, every[number])]
         if len(left) < len(every):
-            log.info("%d of %d jobs are finished already", len(every) - len(left), len(every))
+            log.info("%d of %d jobs are already finished", len(every) - len(left), len(every))
         error, code = "", 1
         jobs.sweeper = os.getpid()
         if left:
@@ -65,9 +65,9 @@ class Unfinished:
         return job is not None and job.state == "finished" and job.overrides == overrides
 
     def _report(self, every: dict[int, list[str]], error: str, code: int) -> None:
-        """The last lines of a sweep, and its exit code if something is not finished."""
+        """Log the outcome of the sweep. Exits with `code` if a job is not finished."""
         if any((self.folder / str(number) / RESULT).is_file() for number in every):
-            from . import sweep_report  # matplotlib and torch: where there is something to draw
+            from . import sweep_report  # imports matplotlib and torch, so only import it for a plot
 
             sweep_report.report(self.folder, every)
         lines = []

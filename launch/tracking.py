@@ -1,4 +1,5 @@
-"""Loggers of a run: W&B, TensorBoard, CSV, several at once. What goes wrong in one is said once and stops nothing."""
+"""Loggers of a run: W&B, TensorBoard, CSV, or several at once. An error in a logger causes one warning and never stops
+the run."""
 
 import json
 import logging
@@ -24,7 +25,7 @@ log = logging.getLogger("train")
 
 
 class Guarded:
-    """A logger of which the first thing that fails is said, and then no more is asked."""
+    """Wraps a logger. Its first error is logged as a warning; after that the logger is not called any more."""
 
     def __init__(self, logger: Logger) -> None:
         self.logger, self.broken = logger, False
@@ -35,17 +36,17 @@ class Guarded:
                 call(*arguments, **named)
             except Exception as error:
                 self.broken = True
-                log.warning("%s logs no more: %s", type(self.logger).__name__, error)
+                log.warning("%s is disabled after an error: %s", type(self.logger).__name__, error)
 
     def picture(self, name: str, path: Path, step: int) -> None:
-        """Where the logger shows pictures."""
+        """Log an image, if the logger supports images."""
         if isinstance(self.logger, WandbLogger):
             self.logger.log_image(name, [str(path)], step)
         elif isinstance(self.logger, TensorBoardLogger):
             self.logger.experiment.add_image(name, np.asarray(Image.open(path).convert("RGB")), step, dataformats="HWC")
 
     def file(self, name: str, kind: str, path: Path) -> None:
-        """As an artifact, where the logger has such."""
+        """Log a file as an artifact, if the logger supports artifacts."""
         if isinstance(self.logger, WandbLogger):
             import wandb
 
@@ -54,7 +55,7 @@ class Guarded:
             self.logger.experiment.log_artifact(artifact)
 
     def result(self, values: dict[str, Any]) -> None:
-        """What the run came to, where the logger has a summary."""
+        """Add values to the summary of the run, if the logger has one."""
         if isinstance(self.logger, WandbLogger):
             self.logger.experiment.summary.update(values)
 
@@ -65,8 +66,8 @@ class Guarded:
 
 
 def wandb_logger(folder: str, project: str, group: str | None, name: str | None) -> WandbLogger:
-    """A run of its own, also where others are open in this process. Without a key it is kept offline, in
-    `folder`/wandb: nobody is ever asked for one."""
+    """Start a new run, even if others are open in this process. Without an API key, the run is offline, in
+    `folder`/wandb; W&B never prompts for a key."""
     import wandb
 
     asked = os.environ.get("WANDB_MODE")
@@ -81,13 +82,14 @@ def wandb_logger(folder: str, project: str, group: str | None, name: str | None)
 
 @contextmanager
 def loggers_of(config: DictConfig) -> Iterator[list[Guarded]]:
-    """The loggers that a job's config names, each told the config; at the end they hear whether it succeeded."""
+    """Build the loggers of a job's config and log the config. At the end of the block, tell them whether the job
+    succeeded."""
     loggers = []
     for node in (config.get("logger") or {}).values():
         try:
             loggers.append(Guarded(instantiate(node, _convert_="all")))
         except Exception as error:
-            log.warning("%s cannot log: %s", node._target_, error)
+            log.warning("cannot start the logger %s: %s", node._target_, error)
     for guarded in loggers:
         guarded.attempt(guarded.logger.log_hyperparams, OmegaConf.to_container(config, resolve=True))
     exit_code = 1
@@ -100,8 +102,8 @@ def loggers_of(config: DictConfig) -> Iterator[list[Guarded]]:
 
 
 class Track(L.Callback):
-    """Hands on to `loggers` what the run in `folder` leaves there: metrics, learning rates and samples a second every
-    `every` steps, pictures as they appear, and at the end the learned word."""
+    """Forwards the output of the run in `folder` to `loggers`: metrics, learning rates and samples per second every
+    `every` steps, images as they appear, and at the end the learned word."""
 
     def __init__(self, loggers: Sequence[Guarded], folder: Path, every: int = 10) -> None:
         self.loggers, self.folder, self.every = list(loggers), folder, every

@@ -1,4 +1,4 @@
-"""A job: from its resolved config to a finished training, in one process or in several that train together."""
+"""Train one job from its resolved config, in one process or in several."""
 
 import logging
 import signal
@@ -23,12 +23,12 @@ from .tracking import Track, loggers_of
 
 log = logging.getLogger("train")
 
-# Lightning's warnings in every run: the frozen model is in eval mode, batches are made in the main process, a call of
-# its own is outdated, a cluster's srun is there and not needed.
+# Lightning shows these warnings in every run: the frozen model is in eval mode, batches are built in the main process,
+# Lightning itself calls a deprecated function, and srun is available but not needed.
 HARMLESS = (
     "Found .* in eval mode", ".* does not have many workers", ".*LeafSpec", "The `srun` command is available",
 )  # fmt: skip
-PATIENCE = 60.0  # seconds: processes whose parent was killed need some to notice and to finish their step
+PATIENCE = 60.0  # seconds; processes whose parent was killed need time to notice it and to finish their step
 
 
 def ignore_harmless_warnings() -> None:
@@ -37,8 +37,8 @@ def ignore_harmless_warnings() -> None:
 
 
 def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
-    """The checkpoint to go on from: `resume` is "auto" (the run folder's own, if any), a path that must exist, or
-    None."""
+    """Return the checkpoint to resume from, or None. `resume` is "auto" (the checkpoint in the run folder, if any), the
+    path of an existing checkpoint, or None."""
     if resume is None:
         return None
     path = run / STATE if resume == "auto" else Path(resume)
@@ -46,23 +46,22 @@ def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
         return str(path)
     if resume == "auto":
         return None
-    raise ValueError(f"resume={resume}: there is no such checkpoint; leave it out to start anew.")
+    raise ValueError(f"resume={resume}: the checkpoint does not exist.")
 
 
 @contextmanager
 def lock_folder(run: Path) -> Iterator[None]:
-    """Nobody else trains in the folder meanwhile. Raises ValueError if somebody does and does not leave."""
+    """Lock the run folder for the block. Waits for another process that trains in it, and raises ValueError if that
+    process does not end in time."""
     lock = filelock.FileLock(run / ".lock")
     try:
         try:
             lock.acquire(timeout=0.0)
         except filelock.Timeout:
-            log.info("another process trains in %s: waiting for it to end", run)
+            log.info("another process is training in %s: waiting for it to end", run)
             lock.acquire(timeout=PATIENCE)
     except filelock.Timeout:
-        raise ValueError(
-            f"another process trains in {run}: give this one a folder of its own (hydra.run.dir=...)."
-        ) from None
+        raise ValueError(f"another process is training in {run}: choose another folder (hydra.run.dir=...).") from None
     try:
         yield
     finally:
@@ -71,7 +70,7 @@ def lock_folder(run: Path) -> Iterator[None]:
 
 
 def fit(config: DictConfig) -> None:
-    """Trains in this process, which may be one of several that were started together."""
+    """Train in this process, which may be one of several that were started together."""
     run = Path(config.paths.run)
     torch.manual_seed(config.seed)  # initial weights; every later draw is keyed by (seed, step)
     data = instantiate(config.data, _convert_="all")
@@ -102,8 +101,8 @@ def _train(config: DictConfig, module: Any, data: Any, callbacks: list[L.Callbac
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C before the first step and after the last is a KeyboardInterrupt, where Lightning would leave with code 1
-    and be deaf to the next."""
+    """Raise KeyboardInterrupt for a Ctrl-C before the first or after the last step. Lightning would exit with code 1
+    and ignore a second Ctrl-C."""
     try:
         yield
     except SystemExit as left:
@@ -114,9 +113,9 @@ def interruptible() -> Iterator[None]:
 
 
 def train(config: DictConfig) -> None:
-    """Trains in this process or, if the config asks for more devices, in as many as there are."""
+    """Train in this process or, if the config needs more devices, in one process per device."""
     run = Path(config.paths.run)
-    if rank() > 0:  # the first of them looks after the folder and speaks
+    if rank() > 0:  # rank 0 manages the folder and logs
         logging.getLogger().setLevel(logging.ERROR)
         fit(config)
         return

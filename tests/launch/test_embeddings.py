@@ -82,7 +82,7 @@ def test_inspect_says_what_a_word_is(tmp_path, capsys):
         (["convert", "two", "b", "--format", "a1111"], "holds one word"),
         (["convert", "two", "b", "--format", "official"], "rename the word to '*'"),
         (["rename", "a", "X", "Y"], "has no word 'X', only S*"),
-        (["rename", "two", "S*", "T*"], "has a word 'T*' already"),
+        (["rename", "two", "S*", "T*"], "already has a word 'T*'"),
         (["merge", "a", "two", "b", "--names", "x"], "1 names for 3 words"),
         (["merge", "a", "two", "b", "--names", "x", "y", "x"], "a name twice"),
     ],

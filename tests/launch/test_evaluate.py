@@ -120,8 +120,8 @@ def test_results_of_unlike_protocols_are_refused_before_anything_is_painted(eval
             "one phrase",
         ),
         (["subject=pivotal", "word={one}"], "does not say what it was learned from", "learn it here"),
-        (["word={one}", "against=[{missing}]"], "{missing} is no result of evaluate.py", "No such file"),
-        (["word={one}", "against=[{pictures}/long.txt]"], "long.txt is no result of evaluate.py", "line 1"),
+        (["word={one}", "against=[{missing}]"], "{missing} is not a result of evaluate.py", "No such file"),
+        (["word={one}", "against=[{pictures}/long.txt]"], "long.txt is not a result of evaluate.py", "line 1"),
         (["word={one}", "protocol.samples=0"], "an evaluation needs prompts and samples", "0 and 1 samples"),
     ],
 )

@@ -51,7 +51,7 @@ def alone(tmp_path_factory):
 
 def test_jobs_that_agree_train_together(sweep):
     _, said = sweep
-    packs = [[line.strip()[:2] for line in pack.split("\n")[1:3]] for pack in said.split("together train")[1:]]
+    packs = [[line.strip()[:2] for line in pack.split("\n")[1:3]] for pack in said.split("training together")[1:]]
     assert packs == [["#0", "#2"], ["#1", "#3"]]
 
 
@@ -84,7 +84,7 @@ def test_a_stopped_sweep_goes_on_with_the_same_command(sweep, tmp_path):
 def test_a_job_that_nobody_can_join_trains_by_itself(tmp_path):
     done = train("launcher=packed", "trainer.max_steps=2,4", f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 0, done.stderr
-    assert "by itself trains #0" in done.stdout and "by itself trains #1" in done.stdout
+    assert "training alone: #0" in done.stdout and "training alone: #1" in done.stdout
     assert files(tmp_path / "0") >= {"learned_embeds.safetensors", "train.log"}
 
 
@@ -93,7 +93,7 @@ def test_a_pack_is_no_larger_than_asked(tmp_path):
     settings = ["hydra.launcher.max_size=2", f"concept.seed={seeds}", "trainer.max_steps=2"]
     done = train("launcher=packed", *settings, f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 0, done.stderr
-    assert "by itself trains #0" in done.stdout and done.stdout.count("together train") == 2
+    assert "training alone: #0" in done.stdout and done.stdout.count("training together") == 2
     assert all((tmp_path / str(i) / "learned_embeds.safetensors").is_file() for i in range(5))
 
 
@@ -120,13 +120,13 @@ def test_a_failed_job_stops_no_other_and_is_all_that_is_run_again(tmp_path, laun
     assert "1/train.log" in failed and "error: the init" in (tmp_path / "1" / "train.log").read_text()
     before = (tmp_path / "0" / "train.log").read_text()
     again = run(f"sweep.resume={tmp_path}")
-    assert again.returncode == 1 and "2 of 3 jobs are finished already" in again.stdout
+    assert again.returncode == 1 and "2 of 3 jobs are already finished" in again.stdout
     assert (tmp_path / "0" / "train.log").read_text() == before
 
 
 def test_a_folder_that_is_no_sweep_is_said(tmp_path):
     done = run(f"sweep.resume={tmp_path}")
-    assert done.returncode == 1 and f"error: {tmp_path} is no sweep's folder" in done.stderr
+    assert done.returncode == 1 and f"error: {tmp_path} is not the folder of a sweep" in done.stderr
 
 
 def test_a_pack_is_one_process(tmp_path):

@@ -88,5 +88,5 @@ def test_a_full_disk_is_noticed_before(tmp_path, monkeypatch):
     usage = module.shutil._ntuple_diskusage(10**9, 10**9 - 5, 5)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage)
     require_space(tmp_path, 5)
-    with pytest.raises(ValueError, match=r"0\.0 GB free and 2\.0 GB are needed"):
+    with pytest.raises(ValueError, match=r"0\.0 GB free, but 2\.0 GB are needed"):
         require_space(tmp_path, 2 * 10**9)
