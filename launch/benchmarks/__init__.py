@@ -1,1 +1,2 @@
-"""Speed and memory, against diffusers with the same weights; scripts/benchmark.py measures a case of configs/case."""
+"""Benchmarks of speed and memory against diffusers with the same weights. scripts/benchmark.py runs a case of
+configs/case."""

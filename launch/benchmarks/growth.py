@@ -1,4 +1,5 @@
-"""How the time of an inversion grows: with pictures (not at all), batch, vectors, concepts of a pack, and steps."""
+"""How the time of an inversion depends on the number of images (not at all), the batch size, the number of vectors, the
+concepts of a pack, and the steps."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from .timing import compare_times, device
 
 
 def copies(pictures: Path, side: int, folder: Path, count: int) -> Path:
-    """`folder` with as many files as asked for, of the same few pictures."""
+    """Write `count` files with copies of the same few images to `folder`; returns `folder`."""
     images = load_pictures(pictures, side).images
     for i in range(count):
         save_png(folder / f"{i:02d}.png", images[i % len(images)])
@@ -32,8 +33,9 @@ def growth(
     rounds: int,
     steps: int,
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds of a step where one of pictures, batch, vectors and concepts is as in `sizes` and the others are 5,
-    4, 1 and 1; seconds of a whole training of as many `steps` as there."""
+    """Measure milliseconds per step. One of pictures, batch, vectors and concepts takes the values in `sizes`; the
+    others keep their defaults (the images of the concept, 4, 1 and 1). Also measures the seconds of a complete training
+    for each number of steps in `sizes`."""
     ldm = ldm.to(device())
 
     def learner(what: str, count: int) -> TextualInversion:

@@ -1,5 +1,5 @@
-"""Milliseconds of an optimiser step of textual inversion: ours, alone and in packs, against diffusers' and against the
-machine's best."""
+"""Milliseconds per optimiser step of textual inversion: ours, alone and in packs, against diffusers and against the
+peak rate of the machine."""
 
 import copy
 import time
@@ -22,7 +22,7 @@ from .timing import compare_times, device, matrix_rate, repeat, wait_for_device
 
 
 class StepTimes(L.Callback):
-    """Seconds from the end of one step to the end of the next."""
+    """Measures the seconds from the end of one step to the end of the next."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -32,7 +32,7 @@ class StepTimes(L.Callback):
         self.ends.append(time.perf_counter())
 
     def seconds(self) -> list[float]:
-        """Without the first steps, which warm up."""
+        """Return the times without the first steps, which are the warm-up."""
         return [after - before for before, after in zip(self.ends[2:], self.ends[3:], strict=False)]
 
 
@@ -44,7 +44,7 @@ def pack_of(
 
 
 def train(module: TextualInversion, steps: int) -> list[float]:
-    """Seconds a step, of the whole training loop."""
+    """Run the training loop; return the seconds of each step."""
     times = StepTimes()
     quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
     L.Trainer(
@@ -76,9 +76,10 @@ def inversion(
     rounds: int,
     steps: int,
 ) -> dict[str, dict[str, float]]:
-    """A step of diffusers' example and of `contenders` (name -> concepts in the pack, options of TextualInversion):
-    times, how much faster than diffusers, and the floor as a share of the time: the step's FLOPs at the rate at which
-    this machine multiplies matrices."""
+    """Time a step of diffusers' example and of `contenders` (name -> number of concepts, options of TextualInversion).
+
+    Returns times, speed-ups over diffusers, and the floor as a fraction of the time. The floor is the time that the
+    FLOPs of the step take at the rate of matrix multiplication on this machine."""
     ldm = ldm.to(device())
     alone = pack_of(ldm, concept, 1, image_size, batch_size)
     flops = flops_of_step(alone)

@@ -1,4 +1,4 @@
-"""The memory that loading a checkpoint takes."""
+"""Peak memory while loading a checkpoint."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,13 +23,14 @@ def _load(path: Path, layers: int) -> dict[str, float]:
 
 
 def loading(folder: Path, gigabytes: float) -> dict[str, dict[str, float]]:
-    """Peak memory in bytes of a process that builds a float32 model and loads a checkpoint of that size into it, and
-    that peak as a multiple of the file, for each format; `imports` is what Python and torch take of it."""
+    """For each file format, measure the peak memory in bytes of a process that builds a float32 model and loads a
+    checkpoint of that size into it. "ratio" is the peak divided by the file size; "imports" is the part of the peak
+    that Python and torch need."""
     layers = max(1, round(gigabytes * 1e9 / (4 * 4096 * 4097)))
     weights = _model(layers).state_dict()
     results = {}
     for name in ("model.safetensors", "model.ckpt"):
-        with TemporaryDirectory(dir=folder) as own:  # beside the user's files, never in their place
+        with TemporaryDirectory(dir=folder) as own:  # never overwrites the user's files
             path = Path(own) / name
             if path.suffix == ".ckpt":
                 torch.save({"state_dict": weights}, path)

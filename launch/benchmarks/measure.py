@@ -1,4 +1,4 @@
-"""What scripts/benchmark.py does: measures a case and writes down the numbers, on what, and with which settings."""
+"""scripts/benchmark.py: run a case and write its results with the settings and the hardware."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger("benchmark")
 
 
 def measure(config: DictConfig) -> None:
-    """The command: `results.json` in the run folder."""
+    """Run the case of the config and write results.json to the run folder."""
     folder, case = Path(HydraConfig.get().runtime.output_dir), HydraConfig.get().runtime.choices["case"]
     results = call(config.case, folder=folder, _convert_="all")
     settings = OmegaConf.to_container(config.case, resolve=True)

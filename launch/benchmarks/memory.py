@@ -1,4 +1,4 @@
-"""Peak memory of an inversion: ours and that of diffusers' example, each in a process of its own."""
+"""Peak memory of an inversion: ours and diffusers' example, each in its own process."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,8 @@ def _diffusers(case: DictConfig) -> dict[str, float]:
 
 
 def memory(folder: Path, packs: list[int], **case: Any) -> dict[str, dict[str, float]]:
-    """Bytes of main memory: what the imports take, and the peak; on a GPU also the peak of tensors there."""
+    """Measure the main memory in bytes after the imports and at the peak; on a GPU also the peak memory of its
+    tensors."""
     described = OmegaConf.create(case)
     return {
         "diffusers": in_new_process(_diffusers, described),

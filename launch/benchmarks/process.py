@@ -1,4 +1,4 @@
-"""Memory is measured in a process that does nothing else."""
+"""Run a measurement of memory in a process of its own."""
 
 import multiprocessing
 import re
@@ -9,13 +9,13 @@ from typing import Any
 
 
 def peak_memory() -> int:
-    """Bytes of main memory that this process has held at most. Linux says it in /proc; getrusage would count the
-    process that started this one."""
+    """Return the peak main memory of this process in bytes, from /proc (Linux only). getrusage would include the parent
+    process."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
 
 
 def in_new_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What `work` returns there."""
+    """Call `work` in a new process; return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()

@@ -1,4 +1,4 @@
-"""Models of the published sizes without their weights: random ones, drawn on the device, with nothing to download."""
+"""Models of the published sizes with random weights, drawn on the device, so that nothing has to be downloaded."""
 
 import zlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ THREADS = 8
 
 
 def widen(vocabulary: Path, count: int, path: Path) -> Path:
-    """Writes `path`, a vocabulary of `count` words that begins with those of `vocabulary`; returns it."""
+    """Write a vocabulary of `count` words to `path`, starting with the words of `vocabulary`; returns `path`."""
     words = vocabulary.read_text(encoding="utf-8").splitlines()
     words += [f"[unused{i}]" for i in range(count - len(words))]
     path.write_text("\n".join(words) + "\n", encoding="utf-8")
@@ -26,7 +26,7 @@ def widen(vocabulary: Path, count: int, path: Path) -> Path:
 
 
 def build_random(node: DictConfig, vocabulary: Path, device: str, seed: int = 0) -> LatentDiffusion:
-    """The frozen model that `node` describes, its weights drawn on `device`; it reads the words of `vocabulary`."""
+    """Build the frozen model of the config `node` with the given vocabulary; its weights are drawn on `device`."""
     with torch.device(device):
         ldm: LatentDiffusion = instantiate(node, vocabulary=vocabulary, _convert_="all")
     rng = torch.Generator(device).manual_seed(seed)
@@ -39,7 +39,7 @@ def build_random(node: DictConfig, vocabulary: Path, device: str, seed: int = 0)
 
 
 def _std(value: Tensor) -> float:
-    """Keeps activations near unit size through every layer."""
+    """Return the standard deviation that keeps activations near unit size through every layer."""
     return 0.7 * value[0].numel() ** -0.5 if value.ndim > 1 else 0.02
 
 
@@ -48,7 +48,8 @@ def _is_gain(name: str, value: Tensor) -> bool:
 
 
 def draw_by_name(ldm: LatentDiffusion) -> None:
-    """Fills the model with the weights of tests/golden/full_size_1p4B, each drawn from a seed that its name gives."""
+    """Fill the model with the weights of tests/golden/full_size_1p4B: each is drawn from a seed derived from its
+    name."""
 
     def draw(name: str, value: Tensor) -> None:
         rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -61,8 +62,8 @@ def draw_by_name(ldm: LatentDiffusion) -> None:
 
 @torch.no_grad()
 def errors_against_original(build: Callable[[], LatentDiffusion], golden: Path) -> dict[str, float]:
-    """The 1.4B model in float32 against the original code's numbers in `golden`: for each output the largest error as a
-    share of the output's largest number. `build` returns a model of that size; it needs 7 GB."""
+    """Compare the 1.4B model in float32 with the outputs of the original code in `golden`. Returns for each output the
+    largest error divided by the largest value. `build` returns a model of that size; it needs 7 GB."""
     expected = load_file(golden)
     ldm = build()
     draw_by_name(ldm)

@@ -1,4 +1,4 @@
-"""Seconds to paint a batch of pictures: ours against diffusers' pipeline, same weights, prompts and steps."""
+"""Seconds to generate a batch of images: ours against diffusers' pipeline, with the same weights, prompts and steps."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from textual_inversion.generation import generate
 from . import theirs
 from .timing import compare_times, device, repeat
 
-FEW = 15  # steps of the second-order solver, which previews take
+FEW = 15  # steps of the second-order solver, as in previews
 
 
 def sampling(

@@ -1,4 +1,4 @@
-"""Seconds that a user waits: for --help, for the first step, for the contact sheet."""
+"""Seconds until a command shows its --help, finishes its first step, and writes the contact sheet."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ QUIET = ["callbacks.previews=null", "callbacks.sheet=null", "callbacks.messages=
 
 
 def startup(folder: Path, command: list[str], arguments: list[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Of `command arguments`: as it is, until its first step is done, and of `command --help`."""
+    """Time `command --help`, `command arguments` with a single step, and `command arguments` as it is."""
     runs = iter(range(1_000_000))
 
     def wait(*more: str) -> list[float]:

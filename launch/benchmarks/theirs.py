@@ -1,5 +1,5 @@
-"""What diffusers does for the same model: its own modules with our weights, the training step of its textual inversion
-example, its pipeline."""
+"""diffusers with the same model: its modules with our weights, the training step of its textual inversion example, and
+its pipeline."""
 
 import warnings
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from ldm.weights.diffusers_pipeline import autoencoder_config, bert_config, sche
 
 
 def parts(ldm: LatentDiffusion, picture_side: int) -> SimpleNamespace:
-    """diffusers' own unet, vae, text encoder and scheduler for a model with the BERT-style text encoder."""
+    """Build the UNet, VAE, text encoder and scheduler of diffusers for a model with the BERT-style text encoder."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of diffusers about itself
+        warnings.simplefilter("ignore")  # diffusers warns about its own code
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
         from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
@@ -43,10 +43,10 @@ def _without_names(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def inversion_step(ldm: LatentDiffusion, images: Tensor, ids: Tensor, learning_rate: float) -> Callable[[], object]:
-    """One optimiser step as in diffusers' examples/textual_inversion/textual_inversion.py, without its reading of the
-    pictures from the disk: the whole embedding table is optimised and all rows but the new word's put back, and the
-    pictures are encoded in every step. images [b, 3, H, W]; ids [b, n], where the first id beyond the vocabulary is the
-    new word."""
+    """Return a function that takes one optimiser step as in diffusers' examples/textual_inversion/textual_inversion.py,
+    but without reading images from the disk. As in the example, the whole embedding table is optimised, then all rows
+    but that of the new word are restored, and the images are encoded in every step. images [b, 3, H, W]; ids [b, n],
+    where the first id after the vocabulary is the new word."""
     model = parts(ldm, images.shape[-1])
     table = model.bert.model.embed_tokens
     count, width = table.weight.shape
@@ -80,14 +80,14 @@ def inversion_step(ldm: LatentDiffusion, images: Tensor, ids: Tensor, learning_r
 def pipeline(
     ldm: LatentDiffusion, picture_side: int, autocast: bool = False
 ) -> Callable[[list[str], int, float], object]:
-    """LDMTextToImagePipeline with the same weights: (prompts, steps, guidance) -> pictures; in float32, or under
-    torch's autocast to bfloat16."""
+    """Return LDMTextToImagePipeline with the same weights as a function (prompts, steps, guidance) -> images. It runs
+    in float32, or under torch's autocast to bfloat16."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMTextToImagePipeline
 
     def tokenizer(texts: list[str], **_: Any) -> SimpleNamespace:
-        """The pipeline asks for 77 tokens; this model reads fewer."""
+        """Tokenize to the length of this model. The pipeline would pad to 77 tokens."""
         return SimpleNamespace(input_ids=ldm.text_encoder.tokenize(texts))
 
     model = parts(ldm, picture_side)

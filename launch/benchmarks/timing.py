@@ -1,4 +1,4 @@
-"""Times of alternatives side by side, and the machine that they were measured on."""
+"""Time alternatives side by side, and describe the machine."""
 
 import os
 import platform
@@ -43,8 +43,8 @@ def wait_for_device() -> None:
 
 
 def compare_times(calls: Mapping[str, Callable[[], Iterable[float]]], rounds: int) -> dict[str, float]:
-    """Median seconds of each alternative. A call measures some times of its own; A B A B, so that a machine that is
-    busy for a while slows all of them."""
+    """Return the median seconds of each alternative. Each call returns a list of times. The calls alternate (A B A B),
+    so that other load on the machine slows all of them alike."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
@@ -53,7 +53,7 @@ def compare_times(calls: Mapping[str, Callable[[], Iterable[float]]], rounds: in
 
 
 def repeat(step: Callable[[], object], count: int, warm_up: int = 1) -> list[float]:
-    """Seconds of each of `count` calls, after some that are not counted."""
+    """Return the seconds of each of `count` calls, after `warm_up` calls that are not timed."""
     times = []
     for _ in range(count + warm_up):
         wait_for_device()
@@ -65,6 +65,6 @@ def repeat(step: Callable[[], object], count: int, warm_up: int = 1) -> list[flo
 
 
 def matrix_rate(dtype: torch.dtype = torch.float32, side: int = 2048) -> float:
-    """FLOP/s of a product of two square matrices: what the machine could do at best."""
+    """Return the FLOP/s of a product of two square matrices, the peak rate of the machine."""
     a = torch.randn(side, side, device=device()).to(dtype)
     return 2 * side**3 / min(repeat(lambda: a @ a, 10))

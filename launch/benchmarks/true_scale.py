@@ -1,6 +1,6 @@
-"""The published sizes with random weights: milliseconds of a step, memory, seconds of a picture, ours and diffusers' in
-turn. One run that needs no decision: it measures in the order of worth until its time is over, and what fails leaves
-its error while the others go on."""
+"""Benchmarks at the published sizes with random weights: milliseconds per step, memory, and seconds per image, ours and
+diffusers'. A single unattended run measures in order of importance until its time is up. A failed measurement records
+its error, and the others still run."""
 
 import gc
 import json
@@ -34,11 +34,11 @@ log = logging.getLogger("benchmark")
 
 Row = dict[str, float | str]
 PROMPT = "a photo of a cat on the moon"
-BATCH = 4  # samples a step for each concept, as the paper has them on a GPU
+BATCH = 4  # samples per step and concept: the batch size per GPU in the paper
 
 
 class Results(dict[str, Row]):
-    """Measurements, in `path` as soon as each is made. None begins after `minutes`."""
+    """Measurements, each written to `path` as soon as it is done. No measurement starts after `minutes`."""
 
     def __init__(self, path: Path, minutes: float) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Results(dict[str, Row]):
         else:
             try:
                 self[name] = work()
-            except Exception as error:  # whatever the GPU of the day says: the others are still to be measured
+            except Exception as error:  # any error of the GPU: the other measurements still have to run
                 self[name] = {"error": f"{type(error).__name__}: {error}"[:500]}
             _free_memory()
         log.info("%s: %s", name, self[name])
@@ -65,12 +65,13 @@ def _free_memory() -> None:
 
 
 def _peak() -> Row:
-    """Gigabytes of tensors on the GPU at most since the last `_free_memory`; nothing without a GPU."""
+    """Return the peak GPU memory of tensors in GB since the last `_free_memory`; empty without a GPU."""
     return {"peak_gb": torch.cuda.max_memory_allocated() / 1e9} if torch.cuda.is_available() else {}
 
 
 class LoopTime(L.Callback):
-    """Seconds a step of the whole loop. It waits for the GPU at both ends only, so that CPU and GPU overlap."""
+    """Measures the seconds per step of the training loop. It synchronises with the GPU only at the start and at the
+    end, so that CPU and GPU work overlap."""
 
     def __init__(self, warm_up: int, steps: int) -> None:
         self.first, self.last = warm_up, warm_up + steps
@@ -86,7 +87,7 @@ class LoopTime(L.Callback):
 
 
 def milliseconds(step: Callable[[], object], count: int) -> float:
-    """Of a call; `count` of them are launched without waiting in between."""
+    """Return the milliseconds per call; `count` calls are launched without synchronising in between."""
     for _ in range(3):
         step()
     wait_for_device()
@@ -98,7 +99,7 @@ def milliseconds(step: Callable[[], object], count: int) -> float:
 
 
 class Bench:
-    """The measurements of one model with random weights, frozen in bfloat16."""
+    """Measurements of one model with random weights, frozen in bfloat16."""
 
     def __init__(self, scale: DictConfig, vocabulary: Path, concept: Concept, steps: int) -> None:
         self.scale, self.vocabulary, self.concept, self.steps = scale, vocabulary, concept, steps
@@ -112,7 +113,7 @@ class Bench:
         return TextualInversion(self.build(), concepts, self.image_size, batch, frozen_dtype=torch.bfloat16)
 
     def ready_pack(self, size: int, batch: int) -> TextualInversion:
-        """On the device, its pictures encoded, as at the first step."""
+        """Build a pack on the device with its images encoded, ready for the first step."""
         module = self.pack(size, batch)
         module.setup("fit")
         module.to(device()).on_fit_start()
@@ -136,7 +137,7 @@ class Bench:
         return step
 
     def objective(self, objective: Objective, size: int = 1, batch: int = BATCH) -> Row:
-        """The objective and its gradient, over and over on one batch."""
+        """Measure the objective and its gradient, repeatedly on one batch."""
         step = self._step(self.ready_pack(size, batch), objective)
         start = time.perf_counter()
         step()
@@ -147,7 +148,7 @@ class Bench:
         return {"ms": ms, "ms_a_concept": ms / size, "samples_a_second": rate, "first_step_s": first, **_peak()}
 
     def loop(self, size: int) -> Row:
-        """The whole training loop, as `train.py` runs it."""
+        """Measure the complete training loop, as train.py runs it."""
         clock = LoopTime(5, self.steps)
         quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
         L.Trainer(
@@ -161,7 +162,7 @@ class Bench:
         return {"ms": 1000.0 * clock.seconds(), "ms_a_concept": 1000.0 * clock.seconds() / size, **_peak()}
 
     def their_step(self, autocast: bool) -> Row:
-        """A step of diffusers' example: float32, or under autocast; the pictures are encoded in each step."""
+        """Measure a step of diffusers' example, in float32 or under autocast. It encodes the images in every step."""
         module = self.ready_pack(1, BATCH)
         ids = module.draw(0)["ids"].to(module.device)
         images = to_tensor(module.pictures[0].images)[:BATCH].to(module.device)
@@ -177,7 +178,7 @@ class Bench:
         return {"ms": milliseconds(run, self.steps), **_peak()}
 
     def sampling(self, pictures: int, steps: int) -> Row:
-        """Seconds to sample and to decode that many pictures with guidance."""
+        """Measure the seconds to sample and decode that many images with guidance."""
         ldm = self.build().freeze(torch.bfloat16)
         z_T = ldm.noise(0, range(pictures))
         t = torch.zeros(pictures, dtype=torch.long, device=ldm.device)
@@ -202,7 +203,7 @@ class Bench:
 
 
 def _machine() -> Row:
-    """What the device could do at best: products of matrices, and copies (bytes read and written)."""
+    """Measure the peak rates of the device: matrix products, and copies (bytes read and written)."""
     side, size = (8192, 1 << 30) if torch.cuda.is_available() else (1024, 1 << 24)
     source = torch.empty(size, dtype=torch.uint8, device=device())
     target = torch.empty_like(source)
@@ -224,7 +225,7 @@ def true_scale(
     packs: Sequence[int],
     compiled: bool,
 ) -> dict[str, Row]:
-    """Everything, in the order of its worth. results.json in `folder` grows as it goes."""
+    """Run all measurements in order of importance. Each is written to results.json in `folder` when it is done."""
     described = OmegaConf.create(scale)
     with torch.device("meta"):
         size = instantiate(described.module.ldm.module).text_encoder.vocab_size

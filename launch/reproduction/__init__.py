@@ -1,1 +1,2 @@
-"""The paper's figures, from cells to verdicts: `cells` learns and evaluates, each figure says what and draws it."""
+"""Reproduces the figures of the paper. `cells` learns and evaluates words; each figure defines its cells, draws their
+results, and judges the paper's claims by them."""

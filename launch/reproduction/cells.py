@@ -1,5 +1,6 @@
-"""Cells of the experiments' grid: a word that is learned, and how it is evaluated. Each is known by the hash of its
-resolved config, done once, and found again; one that fails is written down, and the others go on."""
+"""Cells of the experiment grid: a word to learn, and how to evaluate it. A cell is identified by the hash of its
+resolved config and run only once; later commands reuse its result. A failed cell is recorded, and the others still
+run."""
 
 import json
 import logging
@@ -37,17 +38,18 @@ from .hashes import evaluation_hash, train_hash
 log = logging.getLogger("reproduce")
 
 CELL = "cell.json"
-SHOWN = 5  # pictures that a word is learned from and compared with, where nothing else is said
+SHOWN = 5  # default number of images that a word is learned from and compared with
 _QUIET = ("callbacks.progress=null", "callbacks.previews=null", "callbacks.sheet=null", "callbacks.messages=null")
 
 
 class CellFailed(Exception):
-    """A cell that a figure needs could not be done."""
+    """A cell that a figure needs has failed."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`learn` are overrides of train.py, None where nothing is learned; `evaluate` are overrides of evaluate.py."""
+    """A word to learn, and how to evaluate it. `learn` are overrides of train.py, or None to learn nothing; `evaluate`
+    are overrides of evaluate.py."""
 
     concept: str
     seed: int
@@ -56,22 +58,22 @@ class Cell:
 
 
 def quote(path: str | Path) -> str:
-    """As the value of an override: Hydra would not take a comma, a bracket or an umlaut bare."""
+    """Quote a path as the value of an override. Hydra does not accept commas, brackets or umlauts without quotes."""
     return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
-    """Raises ValueError for overrides that Hydra does not take, such as a concept that has no file."""
+    """Compose a config. Raises ValueError for overrides that Hydra rejects, such as an unknown concept."""
     try:
         return compose(name, [*overrides])
     except HydraException as error:
-        said = str(error).partition("Config search path")[0]  # what is known is listed before it
+        said = str(error).partition("Config search path")[0]  # the known choices come before the search path
         raise ValueError(" ".join(said.split())) from error
 
 
 @cache
 def commit() -> str:
-    """Of the code that runs, with a mark if it was changed since; "unknown" where there is no git."""
+    """Return the commit of the running code, with a suffix if files have changed since; "unknown" without git."""
     try:
         asked = {"capture_output": True, "text": True, "check": True, "cwd": Path(__file__).parent}
         head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], **asked).stdout.strip()
@@ -83,8 +85,8 @@ def commit() -> str:
 
 @dataclass(frozen=True, eq=False)
 class LearnedConcept:
-    """A learned word with what generates and evaluates its pictures. `config` is the hash of both, `commit`
-    that of the code that the word was learned with."""
+    """A learned word with the inputs and the evaluation of its images. `config` is the hash of both; `commit` is the
+    commit of the code that learned the word."""
 
     inputs: SubjectInputs
     evaluation: Evaluation
@@ -101,38 +103,38 @@ class LearnedConcept:
 
     @property
     def coarse(self) -> str:
-        """The word that it was learned from, with its article."""
+        """The initializer word, with its article."""
         return with_article(str(self.word.provenance["initializer"]))
 
     @property
     def labels(self) -> dict[str, str]:
-        """What every one of its pictures shows."""
+        """The labels that all its images share."""
         return labels_in(self.inputs.folder)
 
     @cached_property
     def references(self) -> Tensor:
-        """The embeddings [m, d] of its training pictures."""
+        """The embeddings [m, d] of its training images."""
         return self.evaluation.embed(to_tensor(self.inputs.images))
 
     def likeness(self, embeddings: Tensor) -> float:
-        """Image similarity of pictures with these embeddings [n, d] with the training pictures."""
+        """Return the image similarity of images with these embeddings [n, d] to the training images."""
         return image_similarity(embeddings, self.references)
 
 
 class CellStore:
-    """Does cells in `folder`. `learn` and `evaluate` are overrides that all of them share, `pictures` holds a
-    folder of pictures for each concept, `pack` is how many words are learned together. `failed` are the folders of
-    cells that could not be done."""
+    """Runs cells and stores their results in `folder`. `learn` and `evaluate` are overrides that all cells share,
+    `pictures` contains a folder of images for each concept, and `pack` is the number of words that are learned
+    together. `failed` are the folders of failed cells."""
 
     def __init__(self, folder: Path, learn: Sequence[str], evaluate: Sequence[str], pictures: Path, pack: int) -> None:
         self.folder, self.learn, self.evaluate, self.pictures, self.pack = folder, learn, evaluate, pictures, pack
         self.failed: set[Path] = set()
-        commit()  # that of the code that is loaded, whatever is committed meanwhile
+        commit()  # cache the commit of the loaded code, since HEAD may change during the run
         self._built: dict[str, Any] = {}
-        self._configs: dict[tuple[str, ...], DictConfig] = {}  # to compose one takes half a second
+        self._configs: dict[tuple[str, ...], DictConfig] = {}  # composing a config takes half a second
 
     def train_config(self, cell: Cell) -> DictConfig:
-        """The resolved config of the cell's training, in the folder that is its own."""
+        """Return the resolved config of the cell's training, with the cell's own folder."""
         overrides = ["experiment=cat_toy", f"concept={cell.concept}", f"seed={cell.seed}"]
         overrides += [f"concept.images={quote(self.pictures / cell.concept)}", f"concept.first={SHOWN}"]
         overrides += [*self.learn, *(cell.learn or ()), *_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"]
@@ -144,7 +146,8 @@ class CellStore:
         return self._configs[key]
 
     def evaluation_config(self, cell: Cell) -> DictConfig:
-        """Its seed is every cell's: words of all seeds are painted from the same noise."""
+        """Return the config of the cell's evaluation. Its seed does not depend on the cell: words of all seeds are
+        evaluated with the same noise."""
         overrides = [f"images={quote(self.pictures / cell.concept)}", f"first={SHOWN}"]
         overrides += [*self.evaluate, *cell.evaluate, "paths.run=none"]
         key = ("evaluate", *overrides)
@@ -155,8 +158,8 @@ class CellStore:
     def learned_concepts(
         self, concepts: Sequence[str], seed: int, evaluate: Sequence[str] = ()
     ) -> dict[str, LearnedConcept]:
-        """One word of each concept, learned by the paper's method; without those that could not be learned. `evaluate`
-        as in `Cell`. Raises CellFailed if none could."""
+        """Learn one word of each concept by the paper's method. Failed words are left out. `evaluate` as in `Cell`.
+        Raises CellFailed if all have failed."""
         cells, found = [Cell(concept, seed, (), tuple(evaluate)) for concept in concepts], {}
         self._check(cells)
         for cell, folder in self.words(cells).items():
@@ -166,11 +169,11 @@ class CellStore:
             of = evaluation_hash(config, folder.name)
             found[cell.concept] = LearnedConcept(inputs, evaluation, of, _record(folder)["commit"])
         if not found:
-            raise CellFailed("none of its words could be learned; their folders say why.")
+            raise CellFailed("none of its words could be learned; cell.json in their folders holds the errors.")
         return found
 
     def _check(self, cells: Sequence[Cell]) -> None:
-        """Raises ValueError for networks or pictures that are missing: before anything is learned."""
+        """Raise ValueError if networks or images are missing, before any word is learned."""
         self.parts(self.evaluation_config(cells[0]))
         wanted = {(c.images, c.first) for c in map(self.evaluation_config, cells)}
         concepts = [self.train_config(cell).concept for cell in cells if cell.learn is not None]
@@ -178,12 +181,12 @@ class CellStore:
             load_pictures(Path(folder), 1, first)
 
     def words(self, cells: Sequence[Cell]) -> dict[Cell, Path]:
-        """Where the word of each cell that learns one is; those that failed are left out."""
+        """Learn the words of the cells; return their folders. Cells that learn nothing or have failed are left out."""
         configs = {cell: self.train_config(cell) for cell in cells if cell.learn is not None}
         by_folder = {Path(config.paths.run): config for config in configs.values()}
         todo = [config for folder, config in by_folder.items() if self._is_open(folder, FILE_NAME)]
         with tqdm(total=len(todo), desc="learning words", unit="word", disable=not todo) as bar:
-            # Those of one length share the frozen model.
+            # Words with the same number of steps share the frozen model.
             for numbers, ldm in packs.group(todo, self.pack):
                 self._learn([todo[i] for i in numbers], ldm)
                 bar.update(len(numbers))
@@ -191,8 +194,8 @@ class CellStore:
         return {cell: folder for cell, folder in found.items() if _is_done(folder, FILE_NAME)}
 
     def results(self, cells: Sequence[Cell]) -> dict[Cell, dict[str, Any]]:
-        """The evaluation of each cell, with the hash of its config as "config", and the code that it was done with as
-        "commit", that of its word as "word_commit"; those that failed are left out."""
+        """Run the cells; return the evaluation of each. "config" is the hash of its config, "commit" the commit of the
+        code that evaluated it, and "word_commit" that of the code that learned its word. Failed cells are left out."""
         self._check(cells)
         words, found = self.words(cells), {}
         folders = {
@@ -212,7 +215,7 @@ class CellStore:
         return found
 
     def parts(self, config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
-        """The model and the evaluation, built once."""
+        """Return the model and the evaluation of a config. They are built only once."""
         key = json.dumps([OmegaConf.to_container(config[name], resolve=True) for name in ("module", "protocol")])
         if key not in self._built:
             require_weights(config)
@@ -221,7 +224,7 @@ class CellStore:
 
     @property
     def classifier(self) -> AttributeClassifier | None:
-        """Who tells what pictures show; None where the world is not Toyland."""
+        """The attribute classifier; None outside Toyland."""
         return self.parts(_compose("evaluate", [*self.evaluate, "paths.run=none"]))[1].classifier
 
     def _evaluation_folder(self, cell: Cell, word: Path | None) -> Path:
@@ -229,7 +232,7 @@ class CellStore:
         return self.folder / "evaluations" / known_by
 
     def _is_open(self, folder: Path, file: str) -> bool:
-        """Whether it is still to be done: what failed is tried again by the next command."""
+        """Return whether the cell still has to run. Cells that failed in an earlier command run again."""
         return folder not in self.failed and not _is_done(folder, file)
 
     def _evaluate(self, config: DictConfig, folder: Path, word: Path | None) -> None:
@@ -254,7 +257,7 @@ class CellStore:
             if len(configs) == 1:
                 self._fail(Path(configs[0].paths.run), error)
                 return
-            log.warning("a pack of %d failed (%s): each alone", len(configs), error)
+            log.warning("a pack of %d failed (%s): learning its words one by one", len(configs), error)
             for config in configs:
                 self._learn([config], None)
             return
@@ -269,7 +272,7 @@ class CellStore:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    """What is known of a cell; nothing if it was never done."""
+    """Read the record of a cell; empty if it was never run."""
     try:
         return json.loads((folder / CELL).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,5 +1,5 @@
-"""Figures that compare rows of numbers: distortion and editability (figure 10 of the paper), other inversions over
-guidance (figure 11), set sizes (figure 12)."""
+"""Figures that compare methods by numbers: distortion and editability (figure 10 of the paper), other inversions over
+guidance (figure 11), and set sizes (figure 12)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ LABELS = {"image_similarity": "image similarity (reconstruction)", "text_similar
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """One row of the figure: `learn` and `evaluate` as in `Cell`; `curve` and `x` place it where lines are drawn."""
+    """One row of the figure: `learn` and `evaluate` as in `Cell`; `curve` and `x` are its position in a line plot."""
 
     row: str
     learn: Sequence[str] | None = ()
@@ -31,8 +31,8 @@ class ComparedRow:
 
 
 def measure(store: CellStore, rows: Sequence[ComparedRow], concepts: Sequence[str], seeds: Sequence[int]) -> Table:
-    """One record for each cell that could be done. Raises CellFailed if none could."""
-    cells = {  # the rows of one word together: some share a tuned model
+    """Run the cells of all rows; return one record per cell, without failed cells. Raises CellFailed if all failed."""
+    cells = {  # the rows of one word follow each other, since some share a tuned model
         Cell(concept, seed, None if row.learn is None else tuple(row.learn), tuple(row.evaluate)): row
         for concept in concepts
         for seed in seeds
@@ -40,7 +40,7 @@ def measure(store: CellStore, rows: Sequence[ComparedRow], concepts: Sequence[st
     }
     results = store.results(list(cells))
     if not results:
-        raise CellFailed("none of its cells could be done; their folders say why.")
+        raise CellFailed("all its cells failed; cell.json in their folders holds the errors.")
     alike = {str(i): {"protocol": without_guidance(result)} for i, result in enumerate(results.values())}
     require_same_protocol(alike)
     return [
@@ -53,7 +53,7 @@ def measure(store: CellStore, rows: Sequence[ComparedRow], concepts: Sequence[st
 
 
 def without_guidance(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The protocol but for what the rows of one figure may differ in."""
+    """Return the protocol without guidance, in which the rows of a figure may differ."""
     return {name: value for name, value in result["protocol"].items() if name != "guidance"}
 
 
@@ -65,16 +65,17 @@ def compare(
     rows: Sequence[Mapping[str, Any]],
     draw: Callable[[Path, Table], None],
 ) -> list[Verdict]:
-    """Both metrics of each of `rows`, the fields of a `ComparedRow` each."""
+    """Measure both metrics of `rows` (each a mapping with the fields of `ComparedRow`), draw the figure, and judge its
+    claims."""
     table = measure(store, [ComparedRow(**row) for row in rows], concepts, seeds)
     draw(figure.path, table)
     return figure.conclude(table)
 
 
 def of_rows(table: Table, metric: str) -> dict[str, Interval]:
-    """Row -> mean, with the interval of what is left of the differences between concepts when each concept's own level
-    is taken off (Cousineau 2005, with Morey's correction, 2008): rows are compared within concepts, as the claims are.
-    Levels are those of least squares, so a cell that is missing shifts no row."""
+    """Return the mean of each row with a within-concept confidence interval: the level of each concept is subtracted
+    (Cousineau 2005, with the correction of Morey 2008), since the claims also compare rows within concepts. The levels
+    are a least-squares fit, so that a missing cell does not shift a row."""
     rows = dict.fromkeys(line["row"] for line in table)
     values = {row: per_concept([line for line in table if line["row"] == row], metric) for row in rows}
     values = {row: found for row, found in values.items() if found}
@@ -93,14 +94,14 @@ def of_rows(table: Table, metric: str) -> dict[str, Interval]:
 
 
 def scatter(path: Path, table: Table, apart: Sequence[str]) -> None:
-    """Both metrics of every row, with 95% intervals."""
+    """Plot both metrics of every row against each other, with 95% intervals."""
     x, y = (of_rows(table, metric) for metric in LABELS)
     points = {row: (x[row], y[row]) for row in x if row in y}
     plots.scatter_plot(path, points, *LABELS.values(), apart=apart)
 
 
 def curves(path: Path, table: Table, x_label: str, log_x: bool = False) -> None:
-    """Both metrics over x, one line a curve."""
+    """Plot both metrics over x, with one line per curve."""
     panels: dict[str, dict[str, dict[float, Interval]]] = {}
     for metric, label in LABELS.items():
         panels[label], found = {}, of_rows(table, metric)

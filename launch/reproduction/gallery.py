@@ -1,4 +1,4 @@
-"""Figures that are looked at (figures 3, 4, 6, 7, 8 and 9 of the paper), each with numbers for what the eye sees."""
+"""Figures with images (figures 3, 4, 6, 7, 8 and 9 of the paper), each with metrics for what the images show."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -29,24 +29,25 @@ Table = list[dict[str, Any]]
 
 
 def record(figure: Figure, learned: LearnedConcept, *others: LearnedConcept, **numbers: Any) -> dict[str, Any]:
-    """One line of the figure's table, and what it was made with."""
+    """Return one line of the figure's table, with the hash of its config and the commits of the code."""
     config = combine(figure.settings, learned.config, *(other.config for other in others))
     return numbers | {"config": config, "commit": commit(), "word_commit": learned.commit}
 
 
 def save_gallery(figure: Figure, rows: Sequence[PictureRow], table: Table) -> list[Verdict]:
-    """Writes the figure and its numbers."""
+    """Write the figure and its table; return the verdicts on its claims."""
     sheets.save_figure(figure.path, rows)
     return figure.conclude(table)
 
 
 def painting(learned_concepts: Mapping[str, LearnedConcept]) -> Iterable[tuple[str, LearnedConcept]]:
-    """Each in turn, with the time left."""
+    """Iterate over the concepts with a progress bar."""
     return tqdm(learned_concepts.items(), desc="painting", unit="concept")
 
 
 def mean_text_similarity(embeddings: Iterable[Tensor], texts: Iterable[Tensor]) -> float:
-    """Mean text similarity of the pictures [n, d] of each text with it, [d]."""
+    """Return the mean text similarity over all texts: image embeddings [n, d] of each text against its own embedding
+    [d]."""
     return float(np.mean([text_similarity(x, text) for x, text in zip(embeddings, texts, strict=True)]))
 
 
@@ -54,7 +55,7 @@ def variations(
     store: CellStore, figure: Figure, concepts: Sequence[str], seeds: Sequence[int],
     prompt: str, samples: int, pictures: int,
 ) -> list[Verdict]:  # fmt: skip
-    """Figure 3: the word beside what a long caption gives."""
+    """Figure 3: images of the word beside images of a long caption."""
     rows, table = [], []
     for concept, learned in painting(store.learned_concepts(concepts, seeds[0])):
         shown, captions = [learned.inputs.images[:2]], ["training pictures", ""]
@@ -72,9 +73,9 @@ def synthesis(
     store: CellStore, figure: Figure, concepts: Sequence[str], seeds: Sequence[int],
     candidates: int, plain: str, prompts: Sequence[str],
 ) -> list[Verdict]:  # fmt: skip
-    """Figure 4: the word in new sentences, of `candidates` the one that CLIP finds nearest the sentence, as the paper
-    chooses its pictures. The numbers are those of all candidates, beside those of a `plain` photo, and of the coarse
-    word in the same sentences."""
+    """Figure 4: the word in new prompts. As in the paper, the figure shows the image out of `candidates` that CLIP
+    finds most similar to the prompt. The metrics are over all candidates, compared with the `plain` prompt and with the
+    coarse word in the same prompts."""
     rows, table = [], []
     for concept, learned in painting(store.learned_concepts(concepts, seeds[0])):
         subject, evaluation = Word(learned.inputs), learned.evaluation
@@ -104,9 +105,10 @@ def style(
     styles: Sequence[str], prompts: Sequence[str], without: Sequence[str], labels: Sequence[Mapping[str, str]],
     samples: int,
 ) -> list[Verdict]:  # fmt: skip
-    """Figure 6: a learned style on other things; `without` are the same sentences without it, painted from the same
-    noise, `samples` of each. Who only repaints the training pictures is no nearer the sentences than these are. The
-    classifier counts the pictures that show `labels` of their sentences, label -> value."""
+    """Figure 6: a learned style applied to other subjects, `samples` images per prompt. `without` are the same prompts
+    without the style, sampled from the same noise. The text similarity of the training images is the baseline: a word
+    that only reproduces them cannot exceed it. The classifier counts the images that show the `labels` of their
+    prompts, label -> value."""
     classifier = store.classifier
     rows, table = [], []
     for concept, learned in painting(store.learned_concepts(styles, seeds[0])):
@@ -139,9 +141,9 @@ def composition(
     store: CellStore, figure: Figure, concepts: Sequence[str], seeds: Sequence[int],
     styled: str, styles: Sequence[str], beside: str, companions: Sequence[str], samples: int, pictures: int,
 ) -> list[Verdict]:  # fmt: skip
-    """Figure 7: two words that were learned apart in one sentence. Each concept {a} is put into `styled`, which works,
-    with one of the `styles` as {b}, and into `beside`, which fails, with one of the `companions`. Of `pictures` from
-    the same noise the classifier, where there is one, counts those that show both."""
+    """Figure 7: two separately learned words in one prompt. Each concept {a} is combined with one of the `styles` {b}
+    in `styled`, which works, and with one of the `companions` in `beside`, which fails. The classifier, if there is
+    one, counts how many of `pictures` images show both."""
     classifier = store.classifier
     learned_concepts = store.learned_concepts(list(dict.fromkeys([*concepts, *styles, *companions])), seeds[0])
     rows, table = [], []
@@ -168,12 +170,12 @@ def composition(
 
 
 def all_shown(seen: Mapping[str, Sequence[str]], shows: Mapping[str, str], i: int) -> bool:
-    """Whether picture i shows every one of these labels' values, of what is `seen` in all pictures."""
+    """Return whether image i shows all values of `shows`. `seen` holds the classified labels of all images."""
     return all(seen[label][i] == value for label, value in shows.items())
 
 
 def share_that_shows(classifier: AttributeClassifier, images: Tensor, shows: Mapping[str, str]) -> float:
-    """The share of `images` [n, 3, H, W] that show every one of these labels' values."""
+    """Return the fraction of `images` [n, 3, H, W] that show all values of `shows`."""
     seen = classifier.names(images)
     return float(np.mean([all_shown(seen, shows, i) for i in range(len(images))]))
 
@@ -183,9 +185,11 @@ def bias(
     concept: str, class_name: str, prompt: str, guidance: Sequence[float], samples: int, pictures: int,
     look: Mapping[str, str], look_classifier: AttributeClassifier,
 ) -> list[Verdict]:  # fmt: skip
-    """Figure 8: what a `class_name` looks like before, and after S* was learned from a small balanced set, at every
-    guidance. `look` is the common one, `look_classifier` names looks. Where there is a classifier, those samples are
-    counted that come from the same noise and show a `class_name` in both."""
+    """Figure 8: the looks of a `class_name` before and after S* was learned from a small balanced set, at every
+    guidance.
+
+    `look` is the most common look; `look_classifier` classifies looks. If the store has a classifier, only samples are
+    counted that show a `class_name` both before and after, from the same noise."""
     classifier, look_classifier = store.classifier, look_classifier.eval()
     rows, table, look_records = [], [], []
     for g in tqdm(guidance, desc="painting", unit="guidance"):
@@ -221,12 +225,12 @@ def blended(
     store: CellStore, figure: Figure, concepts: Sequence[str], seeds: Sequence[int],
     scene: str, prompt: str, samples: int, box: Sequence[float], evaluate: Sequence[str],
 ) -> list[Verdict]:  # fmt: skip
-    """Figure 9: S* is painted into a picture of `scene`, in `box` (left, top, right, bottom as shares of the side) and
-    nowhere else; beside it in numbers the coarse word, painted into the same. `evaluate` as in `Cell`."""
+    """Figure 9: S* is painted into an image of `scene`, only inside of `box` (left, top, right, bottom as fractions of
+    the side). The table also has the coarse word, painted into the same image. `evaluate` as in `Cell`."""
     rows, table = [], []
     for concept, learned in painting(store.learned_concepts(concepts, seeds[0], evaluate)):
         pipeline, word = learned.pipeline, learned.word
-        x = to_uint8(pipeline([scene], range(samples, samples + 1)))[0]  # the edits take the noise before
+        x = to_uint8(pipeline([scene], range(samples, samples + 1)))[0]  # the edits use the noise of earlier indices
         left, top, right, bottom = (round(share * len(x)) for share in box)
         mask = np.zeros(x.shape[:2], dtype=bool)
         mask[top:bottom, left:right] = True

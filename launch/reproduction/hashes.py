@@ -1,4 +1,4 @@
-"""What cells are known by: a hash of all that they depend on, of their resolved config and of the files it names."""
+"""Hashes that identify cells: of the resolved config and of the contents of the files that it names."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ from textual_inversion.pictures import BESIDE
 _OF_WORDS = ("module", "trainer", "seed", "start_from")  # the parts of a config that change a word
 _OF_EVALUATIONS = ("images", "first", "subject", "protocol", "sampler", "image_size", "guidance", "seed")
 DIGITS = 16
-_NAMES = ("_target_", "path")  # keys of Python objects: known by their own names, in whichever module they live
-_PATHS = ("weights", "images", "folder", "vocabulary")  # keys of what is known by its content
+_NAMES = ("_target_", "path")  # keys of Python objects: only the last part of the name is hashed, not the module
+_PATHS = ("weights", "images", "folder", "vocabulary")  # keys of files and folders: their contents are hashed
 
 
 @cache
 def _content(path: Path, beside: bool) -> str:
-    """A hash of what is in the files there, with or without what lies beside pictures."""
+    """Return a hash of the contents of a file or folder, with or without the files that accompany images (`BESIDE`)."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file() and not file.name.startswith(".") and (beside or file.name not in BESIDE):
@@ -30,7 +30,7 @@ def _content(path: Path, beside: bool) -> str:
 
 
 def _by_content(node: Any, beside: bool) -> Any:
-    """The config with what is in the files that it names instead of where they are."""
+    """Return the config with hashes of file contents in place of paths."""
     if isinstance(node, list):
         return [_by_content(value, beside) for value in node]
     if not isinstance(node, dict):
@@ -47,14 +47,15 @@ def _value(key: str, value: Any, beside: bool) -> Any:
 
 
 def train_hash(config: DictConfig) -> str:
-    """Of all that a learned word depends on: the resolved config, and the weights and pictures that it names."""
+    """Return the hash of everything that a learned word depends on: the resolved config, and the weights and images
+    that it names."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     ends = (node.get("callbacks") or {}).get("early_stop")  # the one callback that changes a word
     return _hash({key: node[key] for key in _OF_WORDS} | {"early_stop": ends}, beside=False)
 
 
 def evaluation_hash(config: DictConfig, word: str | None) -> str:
-    """Of all that the numbers depend on; `word` is the hash of the word's training."""
+    """Return the hash of everything that an evaluation depends on; `word` is the hash of the word's training."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     model = {key: value for key, value in node["module"].items() if key != "compiled"}
     given = {"version": VERSION, "word": word, "module": model, **{key: node[key] for key in _OF_EVALUATIONS}}
@@ -62,13 +63,13 @@ def evaluation_hash(config: DictConfig, word: str | None) -> str:
 
 
 def settings_hash(config: DictConfig) -> str:
-    """Of what a figure paints beside its cells; what is claimed of it changes no number."""
+    """Return the hash of a figure's own settings, without its claims, which change no number."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     return _hash({key: value for key, value in node.items() if key != "claims"}, beside=False)
 
 
 def combine(*hashes: str) -> str:
-    """One hash of several."""
+    """Combine several hashes into one."""
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:DIGITS]
 
 

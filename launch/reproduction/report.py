@@ -1,4 +1,4 @@
-"""What a figure leaves: PNG and PDF, the numbers as CSV, and a line for each claim with its verdict."""
+"""The output of a figure: PNG and PDF, its table as CSV, and a verdict on each claim."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from textual_inversion.evaluation.claims import Interval, Verdict, decide, great
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper finds, as a `test` of the differences between two rows of a table: `metric` of row `of` minus that
+    """A claim of the paper, as a `test` of the difference between two rows of a table: `metric` of row `of` minus that
     of row `than`."""
 
     says: str
@@ -28,7 +28,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Figure:
-    """Where a figure goes, `folder`/`name`.png and so on, what the paper claims of it (the fields of a `Claim` each),
+    """A figure: the paths of its files (`folder`/`name`.png and so on), its claims (each with the fields of `Claim`),
     and the hash of its own settings."""
 
     folder: Path
@@ -38,18 +38,18 @@ class Figure:
 
     @property
     def path(self) -> Path:
-        """Of its files, without suffix."""
+        """The path of its files, without suffix."""
         return self.folder / self.name
 
     def conclude(self, table: Sequence[Mapping[str, Any]]) -> list[Verdict]:
-        """Writes the numbers, and judges the claims by them."""
+        """Write the table; return the verdicts on the claims."""
         write_table(self.folder / f"{self.name}.csv", table)
         return judge(self.claims, table)
 
 
 def judge(claims: Sequence[Mapping[str, Any]], table: Sequence[Mapping[str, Any]]) -> list[Verdict]:
-    """A verdict on each claim, the fields of a `Claim`, from a table with columns "row", "concept" and maybe "seed".
-    Of each concept the seeds that both rows have are compared."""
+    """Return a verdict on each claim (a mapping with the fields of `Claim`), from a table with the columns "row",
+    "concept" and optionally "seed". For each concept, only seeds that both rows have are compared."""
     return [_judge(Claim(**claim), table) for claim in claims]
 
 
@@ -64,7 +64,7 @@ def _judge(claim: Claim, table: Sequence[Mapping[str, Any]]) -> Verdict:
 
 
 def _values(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[tuple[str, Any], float]:
-    """(concept, seed) -> mean of the metric; without those that do not have it."""
+    """Return the mean of the metric for each (concept, seed). Lines without the metric are left out."""
     found: dict[tuple[str, Any], list[float]] = {}
     for line in lines:
         if line.get(metric) is not None:
@@ -78,12 +78,12 @@ def _mean_over_seeds(values: Mapping[tuple[str, Any], float]) -> dict[str, float
 
 
 def per_concept(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
-    """Concept -> mean of the metric over its seeds; without those that do not have it."""
+    """Return the mean of the metric over the seeds of each concept. Lines without the metric are left out."""
     return _mean_over_seeds(_values(lines, metric))
 
 
 def write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
-    """As CSV, the whole file or nothing; numbers have six digits."""
+    """Write the table as a CSV file with six significant digits. The file is replaced atomically."""
     columns = list(dict.fromkeys(column for line in table for column in line))
     rows = [[_cell(line.get(column)) for column in columns] for line in table]
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
@@ -99,13 +99,13 @@ def _claims_file(folder: Path, name: str) -> Path:
 
 
 def forget_claims(folder: Path, name: str) -> None:
-    """Takes away the figure's verdicts of an earlier time."""
+    """Delete the verdicts of an earlier run of the figure."""
     _claims_file(folder, name).unlink(missing_ok=True)
     _write_overview(folder)
 
 
 def write_claims(folder: Path, name: str, verdicts: Sequence[Verdict]) -> None:
-    """`folder`/<name>.claims.json, and claims.md over all figures that have such a file there."""
+    """Write `folder`/<name>.claims.json, and claims.md with the verdicts of all figures in the folder."""
     write_json(_claims_file(folder, name), [asdict(verdict) for verdict in verdicts])
     _write_overview(folder)
 

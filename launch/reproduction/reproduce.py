@@ -1,4 +1,4 @@
-"""What scripts/reproduce.py does: the paper's figures with numbers, intervals and verdicts."""
+"""scripts/reproduce.py: draw the figures of the paper, with numbers, intervals and verdicts."""
 
 import inspect
 import json
@@ -22,53 +22,53 @@ from .report import Figure, forget_claims, write_claims
 log = logging.getLogger("reproduce")
 
 SETTINGS = "settings.json"
-OWN = frozenset("figure figures budget scale learn evaluate cells images paths".split())  # keys that are read here
+OWN = frozenset("figure figures budget scale learn evaluate cells images paths".split())  # keys that this command reads
 
 
 def figures_asked_for(config: DictConfig) -> list[str]:
-    """Raises ValueError that lists the known ones if one is unknown."""
+    """Return the names of the requested figures. Raises ValueError with the known names if one is unknown."""
     known = list(config.figures)
     asked = list(config.figure) if isinstance(config.figure, ListConfig) else [config.figure]
     unknown = [name for name in asked if name not in (*known, "all")]
     if unknown:
-        raise ValueError(f"there is no figure {', '.join(map(repr, unknown))}: choose of {', '.join(known)}, or all.")
+        raise ValueError(f"there is no figure {', '.join(map(repr, unknown))}: choose from {', '.join(known)}, or all.")
     return known if "all" in asked else asked
 
 
 def require_budget_of_scale(config: DictConfig) -> None:
-    """Raises ValueError for settings that are meant for another model: their numbers would say nothing."""
+    """Raise ValueError if the budget is meant for another model: the results would be meaningless."""
     if config.name not in config.budget.scales:
         raise ValueError(
             f"budget={config.budget.name} is for {', '.join(config.budget.scales)}, not for {config.name}: "
-            f"budget=paper is the paper's."
+            f"budget=paper has the paper's settings."
         )
 
 
 def require_own_settings(overrides: Sequence[str]) -> None:
-    """Raises ValueError for an override that is train.py's or evaluate.py's: nothing here would read it."""
+    """Raise ValueError for an override of train.py or evaluate.py, which this command does not read."""
     for override in overrides:
         if override.lstrip("+~").split("=")[0].split(".")[0] not in OWN:
             raise ValueError(
-                f"{override} would change nothing: give what words are learned with as 'learn=[\"{override}\"]', what "
-                f"they are evaluated with as 'evaluate=[\"{override}\"]'."
+                f"{override} would have no effect: pass training settings as 'learn=[\"{override}\"]', evaluation "
+                f"settings as 'evaluate=[\"{override}\"]'."
             )
 
 
 def require_same_settings(config: DictConfig, folder: Path) -> None:
-    """Raises ValueError if the folder holds figures of other settings, whose verdicts would stand beside these."""
+    """Raise ValueError if the folder holds figures with other settings, since claims.md would mix their verdicts."""
     names = ("name", "budget", "learn", "evaluate", "images")
     every = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     settings = {name: every[name] for name in names}
     file = folder / SETTINGS
     if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != settings:
         raise ValueError(
-            f"{folder} holds figures of other settings ({file.name} lists them): give hydra.run.dir=<another folder>."
+            f"{folder} holds figures with other settings (see {file.name}): choose another folder (hydra.run.dir)."
         )
     write_json(file, settings)
 
 
 def render_concepts(names: Sequence[str], folder: Path) -> Path:
-    """The folder, with 25 pictures of each of the project's concepts that are named, as they are rendered now."""
+    """Render 25 images of each of the shipped concepts in `names` into `folder`; returns `folder`."""
     own = [name for name in names if name in concepts.CONCEPTS]
     for name in tqdm(own, desc="rendering concepts", unit="concept"):
         concepts.write(name, folder / name, concepts.MOST)
@@ -76,7 +76,7 @@ def render_concepts(names: Sequence[str], folder: Path) -> Path:
 
 
 def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:
-    """All that the figures named take pictures of."""
+    """Return all concepts that the figures use."""
     wanted = list(config.budget.concepts)
     for figure in (config.figures[name] for name in names):
         wanted += [*figure.get("styles", []), *figure.get("companions", [])]
@@ -85,8 +85,8 @@ def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:
 
 
 def draw_figure(config: DictConfig, name: str, store: CellStore, folder: Path) -> bool:
-    """Draws the figure and judges its claims; if it cannot be drawn, that is said, and what was drawn before is kept
-    without its verdicts."""
+    """Draw the figure and judge its claims; return whether it could be drawn. If not, log the reason; an earlier
+    drawing stays, without its verdicts."""
     log.info("%s", name)
     draw = instantiate(config.figures[name], _convert_="all")
     own = dict(draw.keywords)
@@ -99,7 +99,7 @@ def draw_figure(config: DictConfig, name: str, store: CellStore, folder: Path) -
     except (CellFailed, ValueError) as error:
         log.warning("%s: %s", name, error)
         return False
-    except RuntimeError:  # a GPU that is too small for one may do for the others
+    except RuntimeError:  # a GPU with too little memory for one figure may have enough for the others
         log.exception("%s", name)
         return False
     write_claims(folder, name, verdicts)
@@ -109,8 +109,7 @@ def draw_figure(config: DictConfig, name: str, store: CellStore, folder: Path) -
 
 
 def reproduce(config: DictConfig) -> None:
-    """The command: draws the figures that the config names, with their verdicts. Raises ValueError if some are
-    missing."""
+    """Draw the figures of the config, with their verdicts. Raises ValueError at the end if some could not be drawn."""
     folder, names = Path(config.paths.run), figures_asked_for(config)
     require_own_settings(HydraConfig.get().overrides.task)
     require_budget_of_scale(config)
@@ -124,4 +123,4 @@ def reproduce(config: DictConfig) -> None:
     if missing or store.failed:
         what = [f"no {', '.join(missing)}"] if missing else []
         what += [f"{len(store.failed)} cells failed"] if store.failed else []
-        raise ValueError(f"{' and '.join(what)}: see above; the same command tries what is missing again.")
+        raise ValueError(f"{' and '.join(what)}: see above. Run the same command again to retry.")

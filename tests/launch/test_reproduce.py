@@ -181,7 +181,7 @@ def test_figures_of_other_settings_are_not_mixed(reproduce):
     code, said, _ = reproduce(*nobody)
     assert code == 1 and "no blended: see above" in said and "'concept/nobody'" in said and "Traceback" not in said
     code, said, folder = reproduce(*nobody, "budget.pack=3")
-    assert code == 1 and f"{folder} holds figures of other settings (settings.json lists them)" in said
+    assert code == 1 and f"{folder} holds figures with other settings (see settings.json)" in said
 
 
 def test_of_each_concept_the_seeds_that_both_rows_have_are_compared(store):
@@ -239,7 +239,7 @@ def test_the_interval_of_two_rows_is_that_of_half_their_differences(store):
 
 def test_settings_that_nothing_would_read_are_refused(reproduce):
     code, said, folder = reproduce("figure=blended", "trainer.max_steps=9")
-    assert code == 1 and "trainer.max_steps=9 would change nothing" in said and "learn=" in said
+    assert code == 1 and "trainer.max_steps=9 would have no effect" in said and "learn=" in said
     assert not (folder / "settings.json").exists()
 
 
