@@ -1,11 +1,12 @@
 """CUDA graphs: record the kernels of a function once and launch them together. At batch 4, one step of the 1.4B model
 is thousands of kernels, and the CPU takes longer to launch each kernel than the GPU takes to run it."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 WARM_UP = 3  # calls before the recording: libraries choose their kernels and allocate their workspaces in them
 
@@ -33,3 +34,23 @@ class CudaGraph:
             own.copy_(given, non_blocking=True)
         self.graph.replay()
         return self.outputs
+
+
+class Replay:
+    """`function` of tensors, which runs `network` and keeps no gradient: recorded at the first call with inputs of each
+    shape, replayed by later ones. What is recorded stays with the network for as long as its weights stay in place."""
+
+    _kept: ClassVar[WeakKeyDictionary[nn.Module, tuple[Hashable, dict[Hashable, CudaGraph]]]] = WeakKeyDictionary()
+
+    def __init__(self, function: Callable[..., Tensor], network: nn.Module) -> None:
+        self.function = function
+        places = tuple(parameter.data_ptr() for parameter in network.parameters())
+        before, graphs = self._kept.get(network, (None, {}))
+        self.graphs = graphs if before == places else {}
+        self._kept[network] = places, self.graphs
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        shapes = tuple(x.shape for x in inputs)
+        if shapes not in self.graphs:
+            self.graphs[shapes] = CudaGraph(self.function, *inputs)
+        return self.graphs[shapes](*inputs).clone()

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from .conditioning import Conditioner, TextEncoder, cross_attention
+from .cuda_graph import Replay
 from .keyed_random import generator
 from .modules.autoencoder import AutoencoderKL, DiagonalGaussian
 from .modules.unet import UNet
-from .sampling import Sampler, guided
+from .sampling import Noise, Sampler, guided
 from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
 from .training.optimization import constant, with_schedule
 from .weights.fingerprint import weights_hash
@@ -125,18 +126,28 @@ class LatentDiffusion(L.LightningModule):
             return self.first_stage_model.decode(z / self.scale_factor)
 
     @torch.no_grad()
-    def sample(self, c: Tensor, z_T: Tensor, sampler: Sampler, guidance: float) -> Tensor:
+    def sample(self, c: Tensor, z_T: Tensor, sampler: Sampler, guidance: float, noise: Noise | None = None) -> Tensor:
         """Sample images [n, 3, H, W], about [-1, 1], from encoded texts c [n, m, d] and noise z_T [n, c, h, w] with
-        classifier-free guidance."""
-        eps = guided(self.eps, c, self.cond_stage_model([self.cond_stage_model.unconditional]), guidance)
-        return self.decode_first_stage(sampler(eps, z_T, self.alpha_bar))
+        classifier-free guidance. Stochastic samplers add `noise` in every step."""
+        uncond = self.cond_stage_model([self.cond_stage_model.unconditional])
+        return self.decode_first_stage(
+            sampler(guided(self.denoiser(), c, uncond, guidance), z_T, self.alpha_bar, noise)
+        )
 
-    def noise(self, seed: int, indices: Iterable[int]) -> Tensor:
-        """Return the starting noise z_T [n, c, h, w] of the images `indices`. Each depends only on (seed, index), not
-        on the rest of the batch."""
+    def denoiser(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return `eps` for sampling without gradients. For a frozen model on CUDA, its kernels are recorded once per
+        batch shape and replayed."""
+        frozen = not any(parameter.requires_grad for parameter in self.unet.parameters())
+        return Replay(self.eps, self.unet) if frozen and self.device.type == "cuda" else self.eps
+
+    def noise(self, seed: int, indices: Iterable[int], *step: int) -> Tensor:
+        """Return the starting noise z_T [n, c, h, w] of the images `indices`, or the noise of their sampling step
+        `step`. Each depends only on (seed, index, step), not on the rest of the batch."""
         shape = (self.unet.out_channels, self.unet.sample_size, self.unet.sample_size)
-        draws = [torch.randn(shape, generator=generator(seed, index)) for index in indices]
-        return torch.stack(draws).to(self.device)
+        draws = torch.stack([torch.randn(shape, generator=generator(seed, index, *step)) for index in indices])
+        if self.device.type == "cuda":
+            draws = draws.pin_memory()  # so that the copy does not block the CPU
+        return draws.to(self.device, non_blocking=True)
 
     def losses(self, z_0: Tensor, c: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """Return eq. 2 for each sample, the mean squared error of the predicted noise [b]; z_0 and eps [b, c, h, w],

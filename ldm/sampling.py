@@ -1,8 +1,9 @@
 """Samplers as functions of a denoiser eps(z_t, t): DDIM (Song et al. 2021), PLMS (Liu et al. 2022), DPM-Solver++ (Lu
 et al. 2022) and ancestral sampling (Ho et al. 2020). Classifier-free guidance wraps the denoiser."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t [b, c, h, w], t [b]) -> eps [b, c, h, w]
 Callback = Callable[[int, Tensor, Tensor], None]  # (steps done, z_t, predicted z_0)
 Noise = Callable[[int], Tensor]  # steps done -> fresh noise, shaped like z_T
+# (eps, z_T, alpha_bar [T], ascending timesteps, noise, callback) -> z_0. Deterministic solvers ignore `noise`.
+Solver = Callable[..., Tensor]
 
 
 def conditioned(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor) -> Denoiser:
@@ -63,6 +66,14 @@ def trailing_timesteps(steps: int, total: int) -> list[int]:
     return [round(i * (total - 1) / steps) for i in range(1, steps + 1)]
 
 
+def every_timestep(steps: int, total: int) -> list[int]:
+    """Return evenly spaced timesteps from the first to the last (Nichol & Dhariwal 2021, section 4). If `steps` equals
+    `total`, these are all timesteps."""
+    if not 2 <= steps <= total:
+        raise ValueError(f"{steps} sampling steps: choose 2 to {total}")
+    return [round(i * (total - 1) / (steps - 1)) for i in range(steps)]
+
+
 def ddim_sigma(a: Tensor, a_prev: Tensor, eta: float) -> Tensor:
     """Return the standard deviation of the noise added in a step (Song et al. 2021, eq. 16). eta = 0 adds none; eta = 1
     is ancestral sampling."""
@@ -83,28 +94,33 @@ def falling(timesteps: Sequence[int], alpha_bar: Tensor) -> list[tuple[int, Tens
     return [(t, alpha_bar[t], alpha_bar[end]) for t, end in zip(reversed(timesteps), reversed(ends), strict=True)]
 
 
+def _require(noise: Noise | None) -> Noise:
+    """Return `noise`. Raises ValueError if it is None."""
+    if noise is None:
+        raise ValueError("this sampler adds noise in every step: pass `noise`")
+    return noise
+
+
 @torch.no_grad()
 def ddim(
     eps: Denoiser,
     z_T: Tensor,
     alpha_bar: Tensor,
     timesteps: Sequence[int],
-    eta: float = 0.0,
     noise: Noise | None = None,
     callback: Callback | None = None,
+    eta: float = 0.0,
 ) -> Tensor:
     """DDIM: denoise z_T [b, c, h, w] to z_0 with one evaluation of eps for each of the ascending `timesteps`.
 
     alpha_bar [T] is the noise schedule. eta = 0 is deterministic; a larger eta adds `noise` in every step. To start
     from a partly noised image, pass only the timesteps up to its own."""
-    if eta and noise is None:
-        raise ValueError(f"eta = {eta} adds noise in every step: pass `noise`")
     z = z_T
     for done, (t, a, a_prev) in enumerate(falling(timesteps, alpha_bar), start=1):
         sigma = ddim_sigma(a, a_prev, eta)
         z, z_0 = ddim_step(z, eps(z, torch.full((len(z),), t, device=z.device)), a, a_prev, sigma)
-        if eta and noise is not None:
-            z = z + sigma * noise(done - 1)
+        if eta:
+            z = z + sigma * _require(noise)(done - 1)
         if callback is not None:
             callback(done, z, z_0)
     return z
@@ -123,7 +139,12 @@ def ddim_invert(eps: Denoiser, z_0: Tensor, alpha_bar: Tensor, timesteps: Sequen
 
 @torch.no_grad()
 def plms(
-    eps: Denoiser, z_T: Tensor, alpha_bar: Tensor, timesteps: Sequence[int], callback: Callback | None = None
+    eps: Denoiser,
+    z_T: Tensor,
+    alpha_bar: Tensor,
+    timesteps: Sequence[int],
+    noise: Noise | None = None,
+    callback: Callback | None = None,
 ) -> Tensor:
     """Pseudo linear multistep (Liu et al. 2022, eq. 12): DDIM steps along a linear combination of the last four eps.
     Each step evaluates eps once, the first one twice."""
@@ -150,7 +171,12 @@ def plms(
 
 @torch.no_grad()
 def dpm_solver(
-    eps: Denoiser, z_T: Tensor, alpha_bar: Tensor, timesteps: Sequence[int], callback: Callback | None = None
+    eps: Denoiser,
+    z_T: Tensor,
+    alpha_bar: Tensor,
+    timesteps: Sequence[int],
+    noise: Noise | None = None,
+    callback: Callback | None = None,
 ) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order in the predicted z_0, with one evaluation of eps per
     step. The first and the last step are DDIM steps; the last one needs this when there are few steps."""
@@ -173,20 +199,22 @@ def dpm_solver(
 def ancestral(
     eps: Denoiser,
     z_T: Tensor,
-    tables: Mapping[str, Tensor],
-    noise: Noise,
-    start: int | None = None,
+    alpha_bar: Tensor,
+    timesteps: Sequence[int],
+    noise: Noise | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Draw z_{t-1} ~ p(z_{t-1} | z_t) for every t from `start` - 1 (None: the last timestep) down to 0 (Ho et al. 2020,
-    algorithm 2). `tables` is the result of `schedule_buffers`."""
-    z = z_T
-    for done, t in enumerate(reversed(range(start or len(tables["betas"]))), start=1):
-        e = eps(z, torch.full((len(z),), t, device=z.device))
-        z_0 = tables["sqrt_recip_alphas_cumprod"][t] * z - tables["sqrt_recipm1_alphas_cumprod"][t] * e
-        z = tables["posterior_mean_coef1"][t] * z_0 + tables["posterior_mean_coef2"][t] * z
-        if t > 0:
-            z = z + (0.5 * tables["posterior_log_variance_clipped"][t]).exp() * noise(done - 1)
+    """Draw z_{t-1} ~ p(z_{t-1} | z_t) in every step (Ho et al. 2020, algorithm 2, with the smaller variance of section
+    3.2). Here t - 1 is the next of `timesteps` (Nichol & Dhariwal 2021, section 4). The last step returns z_0."""
+    z, a_bar = z_T, alpha_bar.double()  # 1 - alpha_bar_t / alpha_bar_{t-1} is small
+    ends = [a_bar.new_ones(()), *(a_bar[t] for t in timesteps[:-1])]
+    for done, (t, a_prev) in enumerate(zip(reversed(timesteps), reversed(ends), strict=True), start=1):
+        a, beta = a_bar[t], 1.0 - a_bar[t] / a_prev
+        z_0 = (z - (1.0 - a).sqrt() * eps(z, torch.full((len(z),), t, device=z.device))) / a.sqrt()
+        # eq. 7: the mean, and the variance beta~
+        z = (a_prev.sqrt() * beta / (1.0 - a)) * z_0 + ((a / a_prev).sqrt() * (1.0 - a_prev) / (1.0 - a)) * z
+        if done < len(timesteps):
+            z = z + (beta * (1.0 - a_prev) / (1.0 - a)).sqrt() * _require(noise)(done - 1)
         if callback is not None:
             callback(done, z, z_0)
     return z
@@ -194,12 +222,23 @@ def ancestral(
 
 @dataclass(frozen=True)
 class Sampler:
-    """A deterministic solver (`ddim`, `plms`, `dpm_solver`), its number of steps, and their spacing."""
+    """A solver (`ddim`, `plms`, `dpm_solver`, `ancestral`), its number of steps, and their spacing."""
 
     steps: int
-    solve: Callable[..., Tensor] = ddim
+    solve: Solver = ddim
     spacing: Callable[[int, int], list[int]] = ddim_timesteps
 
-    def __call__(self, eps: Denoiser, z_T: Tensor, alpha_bar: Tensor) -> Tensor:
-        """Denoise z_T [b, c, h, w] to z_0."""
-        return self.solve(eps, z_T, alpha_bar, self.spacing(self.steps, len(alpha_bar)))
+    def timesteps(self, total: int) -> list[int]:
+        """Return the timesteps that the solver visits, ascending."""
+        return self.spacing(self.steps, total)
+
+    def __call__(self, eps: Denoiser, z_T: Tensor, alpha_bar: Tensor, noise: Noise | None = None) -> Tensor:
+        """Denoise z_T [b, c, h, w] to z_0. Stochastic solvers add `noise` in every step."""
+        return self.solve(eps, z_T, alpha_bar, self.timesteps(len(alpha_bar)), noise)
+
+    @property
+    def name(self) -> str:
+        """The name of the solver with its options, such as "ddim, eta 1.0"."""
+        if isinstance(self.solve, partial):
+            return ", ".join([self.solve.func.__name__, *(f"{k} {v}" for k, v in self.solve.keywords.items())])
+        return self.solve.__name__  # pyright: ignore[reportFunctionMemberAccess]

@@ -149,6 +149,14 @@ def test_every_setup_becomes_a_learner(name):
     assert name == "one" or config["module"] != plain["module"] or config["callbacks"] != plain["callbacks"]
 
 
+@pytest.mark.parametrize("name", names("sampler"))
+def test_every_sampler_paints(name):
+    sampler = instantiate(compose("generate", [f"sampler={name}", "sampler.steps=4", "word=w", "prompt=p"]).sampler)
+    alpha_bar, z_T = torch.linspace(0.99, 0.01, 1000), torch.randn(2, 1, 2, 2)
+    z = sampler(lambda z, t: 0.1 * z, z_T, alpha_bar, lambda step: torch.zeros_like(z_T))
+    assert z.shape == z_T.shape and z.isfinite().all()
+
+
 def test_rates_are_the_papers_at_every_scale():
     for scale in names("scale"):
         rates = composed(CAT_TOY, f"scale={scale}")["rates"]

@@ -37,14 +37,14 @@ def edit(
     pipeline whose sampler is not DDIM."""
     ldm = pipeline.ldm
     if pipeline.sampler.solve is not ddim:
-        raise ValueError(f"edits are blended in steps of DDIM, not of {pipeline.sampler.solve.__name__}: sampler=ddim.")
+        raise ValueError(f"edits are blended in steps of DDIM, not of {pipeline.sampler.name}: sampler=ddim.")
     x = to_tensor(image[None]).to(ldm.device)
     c = embeddings.encode(ldm.text_encoder, prompts)
-    eps = guided(ldm.eps, c, ldm.text_encoder([ldm.text_encoder.unconditional]), pipeline.guidance)
+    eps = guided(ldm.denoiser(), c, ldm.text_encoder([ldm.text_encoder.unconditional]), pipeline.guidance)
     z_init = ldm.encode_first_stage(x).mean.expand(len(prompts), -1, -1, -1)
     under = torch.from_numpy(mask)[None, None].float().to(ldm.device)
     small = F.adaptive_max_pool2d(under, z_init.shape[-2:])  # what is masked in part is repainted
-    timesteps = pipeline.sampler.spacing(pipeline.sampler.steps, len(ldm.alpha_bar))
+    timesteps = pipeline.sampler.timesteps(len(ldm.alpha_bar))
     z = blended(eps, ldm.noise(pipeline.seed, range(len(prompts))), z_init, small[0, 0], ldm.alpha_bar, timesteps)
     painted = ldm.decode_first_stage(z).clamp(-1.0, 1.0)
     share = feather(under, x.shape[-1] // z_init.shape[-1])

@@ -1,6 +1,7 @@
 """From prompts to pictures with the frozen model, learned words included."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ def generate(
 ) -> Tensor:
     """One picture a prompt: [n, 3, H, W] in [-1, 1], on the CPU, by `sampler` with guidance.
 
-    Each starts from the noise of (seed, its number), so it does not depend on `batch_size`; `indices` are the numbers,
+    All noise of a picture depends on (seed, its number, step) alone and not on `batch_size`; `indices` are the numbers,
     0, 1, ... if None.
     """
     text = ldm.text_encoder
@@ -54,6 +55,6 @@ def generate(
     for start in tqdm(range(0, len(prompts), batch_size), desc="painting", unit="batch", disable=not progress):
         batch = list(prompts[start : start + batch_size])
         c = text(batch) if embeddings is None else embeddings.encode(text, batch)
-        z_T = ldm.noise(seed, indices[start : start + batch_size])
-        pictures.append(ldm.sample(c, z_T, sampler, guidance).clamp(-1.0, 1.0).cpu())
+        noise = partial(ldm.noise, seed, indices[start : start + batch_size])
+        pictures.append(ldm.sample(c, noise(), sampler, guidance, noise).clamp(-1.0, 1.0).cpu())
     return torch.cat(pictures)

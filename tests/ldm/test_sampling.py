@@ -1,16 +1,20 @@
 """DDIM against a world where the best denoiser is known in closed form, and guidance as algebra."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
 from ldm.sampling import (
     Sampler,
+    ancestral,
     conditioned,
     ddim,
     ddim_invert,
     ddim_timesteps,
     dpm_solver,
+    every_timestep,
     guided,
     plms,
     trailing_timesteps,
@@ -133,10 +137,12 @@ def test_dpm_solver_is_that_of_diffusers(steps):
     torch.testing.assert_close(ours, z, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("solve", [ddim, plms, dpm_solver])
+@pytest.mark.parametrize("solve", [ddim, plms, dpm_solver, ancestral])
 def test_a_sampler_reports_every_step_of_its_solver(solve):
     seen = []
-    z = solve(gaussian(0.5), noise(), ALPHA_BAR, [1, 400, 800], callback=lambda done, z, z_0: seen.append((done, z)))
+    z = solve(
+        gaussian(0.5), noise(), ALPHA_BAR, [1, 400, 800], fresh, callback=lambda done, z, z_0: seen.append((done, z))
+    )
     assert [done for done, _ in seen] == [1, 2, 3] and torch.equal(seen[-1][1], z)
 
 
@@ -187,6 +193,57 @@ def test_guidance_is_linear_in_its_scale():
     for scale in (0.0, 0.5, 1.0, 3.0, -2.0):
         expected = (1 - scale) * eps_u + scale * eps_c
         torch.testing.assert_close(guided(toy_unet, c, uncond, scale)(z_t, t), expected)
+
+
+STOCHASTIC = [Sampler(300, ancestral, every_timestep), Sampler(200, partial(ddim, eta=1.0))]
+
+
+def fresh(step: int, n: int = 3) -> Tensor:
+    rng = torch.Generator().manual_seed(step + 1)
+    return torch.randn(n, 4, 2, 2, generator=rng, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("sampler", STOCHASTIC)
+def test_what_adds_noise_in_every_step_still_draws_from_the_world(sampler):
+    z = sampler(gaussian(0.5), noise(4000), ALPHA_BAR, partial(fresh, n=4000))
+    assert float(z.mean()) == pytest.approx(MU, abs=0.02) and float(z.std()) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("sampler", STOCHASTIC)
+def test_noise_changes_the_picture_and_must_be_given(sampler):
+    one, other = (sampler(gaussian(0.5), noise(), ALPHA_BAR, n) for n in (fresh, lambda step: fresh(step + 999)))
+    assert (one - other).abs().max() > 0.1
+    with pytest.raises(ValueError, match="adds noise in every step"):
+        sampler(gaussian(0.5), noise(), ALPHA_BAR)
+
+
+def test_ancestral_steps_are_those_of_the_schedule_s_tables():
+    tables = schedule_buffers(scaled_linear_betas(1000, 0.00085, 0.012))
+    z, t = noise(), 600
+    seen = []
+    ancestral(gaussian(0.5), z, ALPHA_BAR, every_timestep(1000, 1000)[: t + 1], fresh,
+              callback=lambda done, z, z_0: seen.append((z, z_0)))  # fmt: skip
+    z_1, z_0 = seen[0]
+    mean = tables["posterior_mean_coef1"][t] * z_0 + tables["posterior_mean_coef2"][t] * z
+    expected = mean + (0.5 * tables["posterior_log_variance_clipped"][t]).exp() * fresh(0)
+    torch.testing.assert_close(z_1, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [2, 7, 250, 1000])
+def test_evenly_spaced_timesteps_reach_from_the_first_to_the_last(steps):
+    timesteps = every_timestep(steps, 1000)
+    assert (len(set(timesteps)), timesteps[0], timesteps[-1]) == (steps, 0, 999)
+    assert steps < 1000 or timesteps == list(range(1000))
+
+
+@pytest.mark.parametrize("steps", [1, 1001])
+def test_evenly_spaced_timesteps_of_a_wrong_number_are_named(steps):
+    with pytest.raises(ValueError, match=f"{steps} sampling steps"):
+        every_timestep(steps, 1000)
+
+
+def test_a_sampler_says_what_it_is():
+    assert [Sampler(2).name, Sampler(2, partial(ddim, eta=0.5)).name] == ["ddim", "ddim, eta 0.5"]
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0])

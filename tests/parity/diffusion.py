@@ -14,6 +14,7 @@ from ldm.sampling import (
     conditioned,
     ddim,
     ddim_sigma,
+    every_timestep,
     guided,
     plms,
     published_timesteps,
@@ -135,9 +136,9 @@ def ancestral_trajectory(case: Case) -> None:
     z = ancestral(
         denoiser(case, 1.0),
         case.input("x_T"),
-        PUBLISHED,
+        ALPHA_BAR,
+        every_timestep(1000, 1000)[: case.ctor["sample"]["start_T"]],
         lambda step: noise[step],
-        start=case.ctor["sample"]["start_T"],
         callback=lambda _, z, z_0: visited.append(z),
     )
     case.check(samples=z, intermediates=torch.stack(visited))

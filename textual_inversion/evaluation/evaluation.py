@@ -72,7 +72,7 @@ class Evaluation:
             "prompts": [{**asdict(prompt), "shows": dict(prompt.shows)} for prompt in self.prompts],
             "prompt_samples": self.prompt_samples,
             "seed": pipeline.seed,
-            "sampler": f"{sampler.solve.__name__}, {sampler.steps} steps, {sampler.spacing.__name__}",
+            "sampler": f"{sampler.name}, {sampler.steps} steps, {sampler.spacing.__name__}",
             "guidance": pipeline.guidance,
             "image_size": int(images.shape[1]),
             "references": len(images),

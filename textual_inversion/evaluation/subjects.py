@@ -147,15 +147,13 @@ class Bipartite:
     def __init__(self, inputs: SubjectInputs, source: str = "A photo of {}") -> None:
         word, pipeline = inputs.require_word(), inputs.pipeline
         if pipeline.sampler.solve is not ddim:
-            raise ValueError(
-                f"DDIM finds the noise, {pipeline.sampler.solve.__name__} cannot follow: give sampler=ddim."
-            )
+            raise ValueError(f"DDIM finds the noise, {pipeline.sampler.name} cannot follow: give sampler=ddim.")
         self.pipeline, self.placeholder, ldm = pipeline, word.placeholder, pipeline.ldm
         self.embeddings = manager_of(ldm, [word])
         c = self.embeddings.encode(ldm.text_encoder, [fill(source, word.placeholder)])
         x = to_tensor(inputs.images).to(ldm.device)
-        eps = conditioned(ldm.eps, c.expand(len(x), -1, -1))
-        timesteps = pipeline.sampler.spacing(pipeline.sampler.steps, len(ldm.alpha_bar))
+        eps = conditioned(ldm.denoiser(), c.expand(len(x), -1, -1))
+        timesteps = pipeline.sampler.timesteps(len(ldm.alpha_bar))
         self.z_T = ddim_invert(eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, timesteps)
 
     @torch.no_grad()
