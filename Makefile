@@ -6,23 +6,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-help:  ## show this list
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z_]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' Makefile
 
-cat_toy: $(STAMP)  ## learn the word S* from five pictures of a toy cat, then paint it in new places
+cat_toy: $(STAMP)  ## learn the word S* from five pictures of a toy cat, then generate images with it
 	$(BIN)/python scripts/train.py experiment=cat_toy
 
-# One thread per test worker: two workers on two cores would otherwise run four threads.
+# One thread per test worker. Otherwise two workers on two cores would run four threads.
 test: export OMP_NUM_THREADS := 1
 test: $(STAMP)  ## run the quick tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow and not integration"
 
-lint: $(STAMP)  ## ruff (rules and format) and pyright
+lint: $(STAMP)  ## run ruff (linter and formatter) and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# uv does not read pip's settings: hand over the places where pip has been told to look for wheels.
+# uv ignores pip's settings, so pass on the places where pip is configured to look for wheels.
 $(STAMP): pyproject.toml constraints.txt
 	@set -eu; \
 	if command -v uv >/dev/null; then \
