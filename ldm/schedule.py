@@ -12,19 +12,6 @@ def scaled_linear_betas(steps: int, start: float, end: float) -> np.ndarray:
     return np.linspace(start**0.5, end**0.5, steps, dtype=np.float64) ** 2
 
 
-def linear_betas(steps: int, start: float, end: float) -> np.ndarray:
-    """Return beta_t, evenly spaced: float64 [steps]. The published code calls this schedule "sqrt_linear", and its
-    square root "sqrt"."""
-    return np.linspace(start, end, steps, dtype=np.float64)
-
-
-def cosine_betas(steps: int, offset: float = 0.008) -> np.ndarray:
-    """Return beta_t such that alpha_bar_t falls as a squared cosine (Nichol & Dhariwal 2021, eq. 17); beta_t <= 0.999.
-    float64 [steps]."""
-    alpha_bar = np.cos((np.arange(steps + 1) / steps + offset) / (1.0 + offset) * np.pi / 2.0) ** 2
-    return np.clip(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.0, 0.999)
-
-
 def schedule_buffers(betas: np.ndarray, v_posterior: float = 0.0) -> dict[str, Tensor]:
     """Return the twelve tables of the published checkpoint, name -> [steps], computed in float64 and stored in float32.
     `v_posterior` interpolates the variance of ancestral steps from its lower bound (0) to its upper bound, beta_t (1).
@@ -63,11 +50,3 @@ def min_snr_weight(alpha_bar_t: Tensor, gamma: float) -> Tensor:
     2023)."""
     snr = alpha_bar_t / (1.0 - alpha_bar_t)
     return snr.clamp(max=gamma) / snr
-
-
-def elbo_weights(buffers: dict[str, Tensor]) -> Tensor:
-    """Return the weight of the eps-loss at t in the variational bound (Ho et al. 2020, eq. 12), [steps]. At t = 0 the
-    weight is infinite; it is replaced by the weight at t = 1."""
-    betas, variance = buffers["betas"], buffers["posterior_variance"]
-    weights = betas.square() / (2.0 * variance * (1.0 - betas) * (1.0 - buffers["alphas_cumprod"]))
-    return torch.cat([weights[1:2], weights[1:]])

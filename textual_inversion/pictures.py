@@ -130,22 +130,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def published_square(
-    image: Image.Image, size: int, centre_crop: bool = False, resample: Image.Resampling = Image.Resampling.BICUBIC
-) -> Image.Image:
-    """What the official code makes of a picture: alpha dropped, not turned upright, and squashed to a square unless
-    `centre_crop` is set. For comparisons; inversion here uses `to_rgb` and `centre_square`.
-
-    The longer side is brought to size first: Pillow's own order depends on its version, and the pixels on the order."""
-    image = image.convert("RGB")
-    if centre_crop:
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-    half_done = (image.width, size) if image.height > image.width else (size, image.height)
-    return image.resize(half_done, resample).resize((size, size), resample)
-
-
 def centre_square(image: Image.Image, size: int) -> Image.Image:
     """The largest centred square, resized to `size` x `size` (bicubic, smoothed when it shrinks); never squashed."""
     side = min(image.size)

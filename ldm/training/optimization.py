@@ -1,7 +1,7 @@
 """Learning-rate schedules as functions of the optimiser step."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,43 +18,6 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
         return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, total - warmup))
     return 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def published_cycle(step: int, lengths: Sequence[int]) -> tuple[int, int]:
-    """Return the index of the cycle that contains `step`, and the step within that cycle, for consecutive cycles of the
-    given lengths. As in the published code, the last step of a cycle is its length, so the next cycle starts at 1."""
-    start = 0
-    for cycle, length in enumerate(lengths):
-        if step <= start + length:
-            return cycle, step - start
-        start += length
-    raise ValueError(f"step {step} is past the last cycle, which ends at step {start}")
-
-
-def published_linear(
-    step: int, warmup: Sequence[int], lengths: Sequence[int], start: Sequence[float], peak: Sequence[float],
-    end: Sequence[float],
-) -> float:  # fmt: skip
-    """LambdaLinearScheduler of the published code. Each cycle is linear from `start` to `peak` during the warm-up, then
-    follows a line from `peak` at the first step of the cycle to `end` at its last step. The multiplier therefore jumps
-    at the end of the warm-up."""
-    cycle, n = published_cycle(step, lengths)
-    if n < warmup[cycle]:
-        return start[cycle] + (peak[cycle] - start[cycle]) * n / warmup[cycle]
-    return end[cycle] + (peak[cycle] - end[cycle]) * (lengths[cycle] - n) / lengths[cycle]
-
-
-def published_cosine(
-    step: int, warmup: Sequence[int], lengths: Sequence[int], start: Sequence[float], peak: Sequence[float],
-    end: Sequence[float],
-) -> float:  # fmt: skip
-    """LambdaWarmUpCosineScheduler of the published code. Each cycle is linear from `start` to `peak` during the
-    warm-up, then half a cosine to `end`."""
-    cycle, n = published_cycle(step, lengths)
-    if n < warmup[cycle]:
-        return start[cycle] + (peak[cycle] - start[cycle]) * n / warmup[cycle]
-    progress = (n - warmup[cycle]) / (lengths[cycle] - warmup[cycle])
-    return end[cycle] + 0.5 * (peak[cycle] - end[cycle]) * (1.0 + math.cos(math.pi * progress))
 
 
 def with_schedule(optimizer: torch.optim.Optimizer, schedule: Callable[[int], float]) -> Any:

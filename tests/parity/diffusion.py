@@ -20,7 +20,8 @@ from ldm.sampling import (
     published_timesteps,
     quadratic_timesteps,
 )
-from ldm.schedule import cosine_betas, elbo_weights, linear_betas, q_sample, scaled_linear_betas, schedule_buffers
+from ldm.schedule import q_sample, scaled_linear_betas, schedule_buffers
+from tests.parity import published
 from tests.parity.case import Case
 from tests.parity.networks import autoencoder_of, text_encoder_of, unet_of
 from textual_inversion.setups import RegularizedPublished
@@ -37,11 +38,11 @@ def betas_of(call: dict) -> np.ndarray:
         case "linear":
             return scaled_linear_betas(steps, *ends)
         case "sqrt_linear":
-            return linear_betas(steps, *ends)
+            return published.linear_betas(steps, *ends)
         case "sqrt":
-            return np.sqrt(linear_betas(steps, *ends))
+            return np.sqrt(published.linear_betas(steps, *ends))
         case "cosine":
-            return cosine_betas(steps)
+            return published.cosine_betas(steps)
     raise ValueError(call)
 
 
@@ -59,7 +60,7 @@ def register_schedule(case: Case) -> None:
     for i, call in enumerate(case.ctor["calls"]):
         buffers = schedule_buffers(betas_of(call), call.get("v_posterior", 0.0))
         of_z_0 = call.get("parameterization") == "x0"
-        weights = z_0_weights(buffers["alphas_cumprod"]) if of_z_0 else elbo_weights(buffers)
+        weights = z_0_weights(buffers["alphas_cumprod"]) if of_z_0 else published.elbo_weights(buffers)
         case.check(**{f"call_{i}.lvlb_weights": weights})
         case.check(**{f"call_{i}.{name}": table for name, table in buffers.items()})
 
@@ -199,7 +200,7 @@ def q_and_losses(case: Case) -> None:
         of_z_0 = variant.get("parameterization") == "x0"
         error = predicted - (x if of_z_0 else eps)
         losses = (error.abs() if variant.get("loss_type") == "l1" else error.square()).mean(dim=(1, 2, 3))
-        weights = z_0_weights(ALPHA_BAR) if of_z_0 else elbo_weights(PUBLISHED)
+        weights = z_0_weights(ALPHA_BAR) if of_z_0 else published.elbo_weights(PUBLISHED)
         bound = (weights[t] * losses).mean()
         logvar = case.input("logvar")[t] if variant.get("use_logvar") else torch.zeros(len(t))
         learned = (losses / logvar.exp() + logvar).mean()

@@ -9,7 +9,6 @@ from torch import Tensor
 from ldm.modules.autoencoder import AutoencoderKL
 from ldm.modules.clip_text import BytePairs, CLIPTextEncoder
 from ldm.modules.text import BERTTextEncoder, WordPiece
-from ldm.schedule import elbo_weights
 from tests.parity import published
 from tests.parity.case import Case
 from tests.parity.diffusion import PUBLISHED, model_of
@@ -212,7 +211,7 @@ def training(case: Case) -> None:
             penalties = [setup.penalty(v, s) for v, s in zip(vectors, start, strict=True)]
             loss = losses.mean() + torch.stack(penalties).mean()
             loss.backward()
-        bound = (elbo_weights(PUBLISHED)[t] * losses).mean()
+        bound = (published.elbo_weights(PUBLISHED)[t] * losses).mean()
         case.check(**{f"step_{k}.loss": loss, f"step_{k}.dict.train/loss_simple": losses.mean()})
         case.check(**{f"step_{k}.dict.train/loss_vlb": bound})
         out = model.unet.out[2].weight

@@ -9,9 +9,8 @@ from torch import nn
 
 from ldm.images import to_tensor
 from ldm.training.ema import EMA
-from ldm.training.optimization import published_cosine, published_linear
+from tests.parity import published
 from tests.parity.case import Case
-from textual_inversion.pictures import published_square
 
 
 def lit_ema(case: Case) -> None:
@@ -44,9 +43,9 @@ def lr_schedulers(case: Case) -> None:
             cycle = (given[name] for name in ("warm_up_steps", "max_decay_steps", "lr_start", "lr_max", "lr_min"))
             # Past its only cycle this one stays at its end.
             only = [[value] for value in cycle]
-            values = [published_cosine(min(n, given["max_decay_steps"]), *only) for n in call["steps"]]
+            values = [published.cosine_schedule(min(n, given["max_decay_steps"]), *only) for n in call["steps"]]
         else:
-            schedule = published_linear if "Linear" in call["class"] else published_cosine
+            schedule = published.linear_schedule if "Linear" in call["class"] else published.cosine_schedule
             cycles = [given[name] for name in ("warm_up_steps", "cycle_lengths", "f_start", "f_max", "f_min")]
             values = [schedule(n, *cycles) for n in call["steps"]]
         case.check(**{f"call_{i}": torch.tensor(values, dtype=torch.float64)})
@@ -59,6 +58,6 @@ def personalized_dataset(case: Case) -> None:
         resample = Image.Resampling.LANCZOS if given.get("interpolation") == "lanczos" else Image.Resampling.BICUBIC
         for kind in ("rgb", "rgba"):
             image = Image.fromarray(case.input(kind).numpy())
-            square = published_square(image, given["size"], given["center_crop"], resample)
+            square = published.square(image, given["size"], given["center_crop"], resample)
             pixels = to_tensor(np.asarray(square)[None])[0].permute(1, 2, 0)
             case.check(**{f"call_{i}.{kind}": pixels})
