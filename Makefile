@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help cat_toy test lint
+.PHONY: help cat_toy test lint notebooks
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z_]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z_]+:.*## / {printf "make %-9s  %s\n", $$1, $$2}' Makefile
 
 cat_toy: $(STAMP)  ## learn the word S* from five pictures of a toy cat, then generate images with it
 	$(BIN)/python scripts/train.py experiment=cat_toy
@@ -16,6 +16,9 @@ cat_toy: $(STAMP)  ## learn the word S* from five pictures of a toy cat, then ge
 test: export OMP_NUM_THREADS := 1
 test: $(STAMP)  ## run the quick tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow and not integration"
+
+notebooks: $(STAMP)  ## execute the notebooks and store their new outputs
+	$(BIN)/python notebooks/refresh.py
 
 lint: $(STAMP)  ## run ruff (linter and formatter) and pyright
 	$(BIN)/ruff check .
