@@ -46,7 +46,7 @@ def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
         return str(path)
     if resume == "auto":
         return None
-    raise ValueError(f"resume={resume}: the checkpoint does not exist.")
+    raise ValueError(f"resume={resume}: the checkpoint does not exist; remove the setting to start anew.")
 
 
 @contextmanager

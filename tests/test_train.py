@@ -138,7 +138,7 @@ def folder(tmp_path):
         (["concept.templates=[a photo]"], "'a photo' holds {{}} 0 times", "it must stand there once"),
         (["+module.weight=1"], "got an unexpected keyword argument 'weight'", "TextualInversion"),
         (["callbacks.sheet.prompts=[a cat]"], "the template 'a cat' has no {{}}", "where 'the new word' could go"),
-        (["resume={missing}/last.ckpt"], "resume={missing}/last.ckpt: there is no such", "leave it out to start anew"),
+        (["resume={missing}/last.ckpt"], "resume={missing}/last.ckpt: the checkpoint does not", "to start anew"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(folder, run_script, tmp_path, arguments, what, remedy):

@@ -1,4 +1,5 @@
-"""Blended Latent Diffusion (Avrahami et al. 2022): a text repaints what lies under a mask, the rest stays as it was."""
+"""Blended Latent Diffusion (Avrahami et al. 2022): repaint the part of an image under a mask from a text; the rest
+stays unchanged."""
 
 from collections.abc import Sequence
 
@@ -19,8 +20,8 @@ from .evaluation.subjects import Pipeline
 def blended(
     eps: Denoiser, z_T: Tensor, z_init: Tensor, mask: Tensor, alpha_bar: Tensor, timesteps: Sequence[int]
 ) -> Tensor:
-    """DDIM under the mask [h, w], 1 where the text paints: after every step the rest becomes z_init [b, c, h, w] again,
-    noised with z_T as far as the step has come."""
+    """Run DDIM under the mask [h, w], which is 1 where the text repaints. After every step, the rest is replaced by
+    z_init [b, c, h, w], noised with z_T to the same timestep."""
     z = z_T
     for t, a, a_prev in falling(timesteps, alpha_bar):
         z, _ = ddim_step(z, eps(z, torch.full((len(z),), t, device=z.device)), a, a_prev)
@@ -32,18 +33,20 @@ def blended(
 def edit(
     pipeline: Pipeline, prompts: Sequence[str], embeddings: EmbeddingManager, image: np.ndarray, mask: np.ndarray
 ) -> Tensor:
-    """One edit a prompt of `image`, uint8 [H, W, 3], where `mask`, bool [H, W], is true: [n, 3, H, W] in [-1, 1], on
-    the CPU. Outside the mask the pixels are the image's own, and no seam shows where it begins. Raises ValueError for a
-    pipeline whose sampler is not DDIM."""
+    """Edit `image`, uint8 [H, W, 3], where `mask`, bool [H, W], is True, once per prompt. Returns [n, 3, H, W] in
+    [-1, 1], on the CPU.
+
+    Pixels outside of the mask are those of `image`, and the edge of the mask is blended so that no seam is visible.
+    Raises ValueError if the sampler of the pipeline is not DDIM."""
     ldm = pipeline.ldm
     if pipeline.sampler.solve is not ddim:
-        raise ValueError(f"edits are blended in steps of DDIM, not of {pipeline.sampler.name}: sampler=ddim.")
+        raise ValueError(f"blended edits need DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
     x = to_tensor(image[None]).to(ldm.device)
     c = embeddings.encode(ldm.text_encoder, prompts)
     eps = guided(ldm.denoiser(), c, ldm.text_encoder([ldm.text_encoder.unconditional]), pipeline.guidance)
     z_init = ldm.encode_first_stage(x).mean.expand(len(prompts), -1, -1, -1)
     under = torch.from_numpy(mask)[None, None].float().to(ldm.device)
-    small = F.adaptive_max_pool2d(under, z_init.shape[-2:])  # what is masked in part is repainted
+    small = F.adaptive_max_pool2d(under, z_init.shape[-2:])  # repaint every latent that the mask touches
     timesteps = pipeline.sampler.timesteps(len(ldm.alpha_bar))
     z = blended(eps, ldm.noise(pipeline.seed, range(len(prompts))), z_init, small[0, 0], ldm.alpha_bar, timesteps)
     painted = ldm.decode_first_stage(z).clamp(-1.0, 1.0)
@@ -52,7 +55,7 @@ def edit(
 
 
 def feather(mask: Tensor, width: int) -> Tensor:
-    """The mask [1, 1, H, W] as a ramp within it: 1 / width at its edge, 1 from `width` pixels on."""
+    """Return the mask [1, 1, H, W] with a ramp inside of its edge: 1 / width at the edge, 1 from `width` pixels on."""
     smaller = [mask]
     for _ in range(width - 1):
         smaller.append(-F.max_pool2d(-smaller[-1], 3, stride=1, padding=1))

@@ -1,5 +1,5 @@
-"""What an inversion leaves behind: the word, previews over the steps, the contact sheet, and a last line that says
-where."""
+"""Callbacks that write the output of an inversion: the word, previews during training, the contact sheet, the
+evaluation, and messages."""
 
 import logging
 import os
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 
 class SaveWords(L.Callback):
-    """`folder`/learned_embeds.safetensors at every validation and at the end, with where the words come from; the
-    resolved config.yaml that lies in `folder` goes with them."""
+    """Writes `folder`/learned_embeds.safetensors at every validation and at the end. The provenance of the words
+    includes the resolved config.yaml in `folder`."""
 
     def __init__(self, folder: str, model: str) -> None:
         self.path, self.model = Path(folder) / FILE_NAME, model
@@ -58,11 +58,11 @@ class SaveWords(L.Callback):
 
 
 class Previews(L.Callback):
-    """Before the first step and after some, a picture of `prompt` from the same noise:
+    """Before the first step and after the steps `at_steps`, writes an image of `prompt`, always from the same noise:
     `folder`/<concept>-<step>.png."""
 
     def __init__(self, folder: str, at_steps: Sequence[int], prompt: str, sampler: Sampler, guidance: float) -> None:
-        fill(prompt, "the new word")  # a prompt without a slot is an error now and not when the picture is due
+        fill(prompt, "the new word")  # raise an error for a prompt without a slot now, not during training
         self.folder, self.at_steps, self.prompt = Path(folder), frozenset(at_steps), prompt
         self.options = {"sampler": sampler, "guidance": guidance, "progress": False}
 
@@ -81,14 +81,14 @@ class Previews(L.Callback):
 
 
 class ContactSheet(L.Callback):
-    """At the end, for each concept, `folder`/contact_sheet.png (the first), contact_sheet_1.png, ...: training pictures
-    | the word over the steps, from `previews` | the word in each of `prompts`."""
+    """At the end, writes a sheet for each concept, `folder`/contact_sheet.png (the first), contact_sheet_1.png, ... Its
+    rows are the training images, the word over the steps (from `previews`), and the word in each of `prompts`."""
 
     def __init__(
         self, folder: str, previews: str, prompts: Sequence[str], columns: int, sampler: Sampler, guidance: float
     ) -> None:
         for prompt in prompts:
-            fill(prompt, "the new word")  # a prompt without a slot is an error now and not after the last step
+            fill(prompt, "the new word")  # raise an error for a prompt without a slot now, not after the last step
         self.folder, self.previews, self.prompts, self.columns = Path(folder), Path(previews), list(prompts), columns
         self.options = {"sampler": sampler, "guidance": guidance}
 
@@ -118,8 +118,8 @@ class ContactSheet(L.Callback):
 
 
 class Evaluate(L.Callback):
-    """At the end, `folder`/evaluation.json (the first concept's), evaluation_1.json, ...: how well each word is
-    learned, compared with all pictures of its folder, so that words of fewer pictures can be compared."""
+    """At the end, evaluates each word and writes `folder`/evaluation.json (the first concept), evaluation_1.json, ...
+    The references are all images in the concept's folder, so that words learned from fewer of them can be compared."""
 
     def __init__(self, folder: str, evaluation: Evaluation, sampler: Sampler, guidance: float) -> None:
         self.folder, self.evaluation, self.sampler, self.guidance = Path(folder), evaluation, sampler, guidance
@@ -141,8 +141,8 @@ class Evaluate(L.Callback):
 
 
 class Messages(L.Callback):
-    """The first lines of a run, what will be done; and the last, where everything is and what to try: `command` paints
-    with the words of a run."""
+    """Logs at the start what will be learned, and at the end where the results are and what to try next. `command` is
+    the command that generates images with the words of a run."""
 
     def __init__(self, folder: str, command: str) -> None:
         self.folder, self.command = os.path.relpath(folder), command
@@ -168,7 +168,9 @@ class Messages(L.Callback):
             near = ", ".join(pl_module.nearest_words(concept.placeholder))
             log.info("%s is learned; the words nearest to it are %s", concept.placeholder, near)
         prompt = f"a photo of {pl_module.concepts[0].placeholder} on the moon"
-        prompt = shlex.quote(f'prompt="{prompt}"')  # for Hydra, the quotes within: it would not take <cat-toy> bare
+        prompt = shlex.quote(
+            f'prompt="{prompt}"'
+        )  # the inner quotes are for Hydra, which does not accept <cat-toy> without
         word = shlex.quote(f"word={self.folder}")
         log.info("contact sheet:   %s/contact_sheet.png", self.folder)
         log.info("the word:        %s/%s", self.folder, FILE_NAME)

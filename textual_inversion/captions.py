@@ -1,4 +1,4 @@
-"""The texts that a concept is learned with: neutral sentences around the placeholder (Gal et al. 2022, section 4.1)."""
+"""Captions for training: neutral templates with a slot for the placeholder (Gal et al. 2022, section 4.1)."""
 
 from collections.abc import Sequence
 
@@ -8,19 +8,20 @@ SLOT = "{}"  # where the placeholder goes in a template
 
 
 def fill(template: str, placeholder: str) -> str:
-    """The template with the placeholder in its slot, braces in the placeholder included as they are."""
+    """Replace the slots of the template by the placeholder, which may contain braces. Raises ValueError if the template
+    has no slot."""
     if SLOT not in template:
         raise ValueError(f"the template {template!r} has no {SLOT} where {placeholder!r} could go")
     return template.replace(SLOT, placeholder)
 
 
 def pick(templates: Sequence[str], rng: torch.Generator) -> str:
-    """One of the templates, each equally likely."""
+    """Draw one of the templates uniformly."""
     return templates[int(torch.randint(len(templates), (), generator=rng))]
 
 
 def require_templates(templates: Sequence[str], what_goes_there: str, slots: int = 1) -> None:
-    """Raises ValueError unless each of them has that many {}."""
+    """Raise ValueError unless every template has exactly `slots` slots {}."""
     if isinstance(templates, str):
         raise ValueError(f"templates is the text {templates!r}: give a list of sentences")
     if not templates:

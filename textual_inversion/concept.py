@@ -1,4 +1,4 @@
-"""A concept: the pseudo-word to learn and what it is learned from (Gal et al. 2022, section 4)."""
+"""A concept: a pseudo-word, and the images and settings to learn it with (Gal et al. 2022, section 4)."""
 
 import math
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from .setups import PAPER, Setup
 
 @dataclass(frozen=True)
 class Concept:
-    """`placeholder` is the pseudo-word, any string such as "S*". `initializer` is a one-word coarse descriptor ("cat"),
-    whose embedding the vectors start from. `images` is a folder with pictures; `flip` mirrors each with probability
-    0.5. `templates` are sentences with one {} where the placeholder goes; one that is there twice is drawn twice as
-    often. `learning_rate` is the one that the optimiser sees. Raises ValueError for what cannot be meant.
+    """A pseudo-word, and the images and settings to learn it with.
 
-    `first` takes so many of the pictures (None: all); `setup` is the way in which the word is learned."""
+    `placeholder` is the pseudo-word, any string such as "S*". `initializer` is a coarse descriptor of one word ("cat");
+    its embedding initialises the vectors. `images` is a folder of images; `first` limits their number (None: all), and
+    `flip` mirrors each with probability 0.5. `templates` are captions with one slot {} for the placeholder; a template
+    that is listed twice is drawn twice as often. `learning_rate` is the rate of the optimiser. `setup` defines how the
+    word is learned. Raises ValueError for invalid values."""
 
     placeholder: str
     initializer: str

@@ -1,4 +1,5 @@
-"""Pseudo-words in the embedding space of the text encoder (Gal et al. 2022, figure 2): expand ids, embed, overwrite."""
+"""Pseudo-words in the embedding space of the text encoder (Gal et al. 2022, figure 2): give placeholders their own
+token ids, look up the embeddings, and replace those of placeholders by v*."""
 
 import logging
 import re
@@ -15,8 +16,8 @@ log = logging.getLogger(__name__)
 
 
 def initial_vectors(text: TextEncoder, initializer: str, num_vectors: int) -> Tensor:
-    """The embedding of a coarse word, [num_vectors, width], all rows alike; of a word that the vocabulary holds in
-    several pieces, their mean. Raises ValueError for a word that it can only spell letter by letter."""
+    """Return the embedding of a coarse word, repeated to [num_vectors, width]. If the tokenizer splits the word into
+    several pieces, it is the mean of their embeddings. Raises ValueError if a piece is unknown or a single letter."""
     tokenizer = text.tokenizer
     pieces = tokenizer.pieces(initializer)
     words = [tokenizer.word(piece) for piece in pieces]
@@ -29,21 +30,20 @@ def initial_vectors(text: TextEncoder, initializer: str, num_vectors: int) -> Te
         raise ValueError(f"the initializer {initializer!r} is no word of the model's vocabulary; {hint}.")
     if len(pieces) > 1:
         log.info(
-            "the initializer %r is several word pieces (%s): starting from their mean", initializer, " ".join(words)
+            "the initializer %r has several word pieces (%s): starting from their mean", initializer, " ".join(words)
         )
     ids = torch.tensor(pieces, device=text.device)
     return text.embed(ids).mean(dim=0).float().expand(num_vectors, -1).clone()
 
 
 class EmbeddingManager(nn.Module):
-    """Learned vectors v* of any number of placeholders, and how they come into a prompt.
+    """The learned vectors v* of any number of placeholders; inserts them into prompts.
 
-    A placeholder is any string; it is found before the text is tokenised and takes as many places as it has vectors,
-    under ids of its own that follow the vocabulary's.
-    """
+    A placeholder is any string. It is found before the text is tokenised, and takes one token per vector, with its own
+    ids after those of the vocabulary."""
 
     def __init__(self, tokenizer: Tokenizer, words: Mapping[str, Tensor]) -> None:
-        """`words`: placeholder -> its vectors [k, width]; they become float32 parameters."""
+        """`words` maps placeholders to their vectors [k, width], which become float32 parameters."""
         super().__init__()
         self.tokenizer = tokenizer
         self.placeholders = tuple(words)
@@ -54,12 +54,12 @@ class EmbeddingManager(nn.Module):
         self._pattern = re.compile("|".join(map(_as_pattern, sorted(words, key=len, reverse=True))))
 
     def mentions(self, prompt: str) -> list[str]:
-        """The placeholders in `prompt`, in their order there."""
+        """Return the placeholders in `prompt`, in order of appearance."""
         return self._pattern.findall(prompt)
 
     def tokenize(self, prompts: Iterable[str], active: int | None = None) -> Tensor:
-        """n prompts -> ids [n, max_length]; of each word at most the first `active` vectors, None: all. Raises
-        ValueError if a placeholder falls off the end."""
+        """Tokenize n prompts to ids [n, max_length], with at most the first `active` vectors of each word (None: all).
+        Raises ValueError if a placeholder does not fit into `max_length`."""
         return torch.tensor([self._ids_of(prompt, active) for prompt in prompts])
 
     def _ids_of(self, prompt: str, active: int | None) -> list[int]:
@@ -75,24 +75,23 @@ class EmbeddingManager(nn.Module):
                 f"{prompt!r} has {len(pieces)} pieces, the model reads {room}: the placeholder is cut off."
             )
         if len(pieces) > room:
-            log.warning("%r is cut: the model reads %d pieces of its %d", prompt, room, len(pieces))
+            log.warning("%r is truncated: the model reads only %d of its %d pieces", prompt, room, len(pieces))
         return self.tokenizer.frame(pieces)
 
     def embed(self, ids: Tensor, table: Callable[[Tensor], Tensor]) -> Tensor:
-        """ids [b, n] -> embeddings [b, n, width]: rows of the model's `table`, and v* where an id is a
-        placeholder's."""
+        """Embed ids [b, n] to [b, n, width]: rows of the model's `table`, and v* for the ids of placeholders."""
         own = ids - self.tokenizer.vocab_size
         rows = torch.cat(list(self.vectors))
         frozen = table(ids.where(own < 0, self.tokenizer.pad_id))
         return torch.where((own >= 0)[..., None], rows[own.clamp(min=0)].to(frozen.dtype), frozen)
 
     def encode(self, text: TextEncoder, prompts: Sequence[str]) -> Tensor:
-        """Prompts -> c [n, max_length, width] through the frozen encoder `text`."""
+        """Encode n prompts to c [n, max_length, width] with the frozen encoder `text`."""
         return text.encode(self.embed(self.tokenize(prompts).to(text.device), text.embed))
 
 
 def _as_pattern(placeholder: str) -> str:
-    """The placeholder itself, but not as a part of a longer word."""
+    """Return a pattern for the placeholder that does not match inside of a longer word."""
     before = r"(?<!\w)" if re.match(r"\w", placeholder) else ""
     after = r"(?!\w)" if re.search(r"\w$", placeholder) else ""
     return before + re.escape(placeholder) + after

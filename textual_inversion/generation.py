@@ -1,4 +1,4 @@
-"""From prompts to pictures with the frozen model, learned words included."""
+"""Generate images from prompts with the frozen model and learned words."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,13 +15,13 @@ from .words.file import LearnedWord
 
 
 def manager_of(ldm: LatentDiffusion, words: Sequence[LearnedWord]) -> EmbeddingManager:
-    """The learned words, ready to be put into prompts for `ldm`."""
+    """Return an EmbeddingManager with the learned words for `ldm`."""
     vectors = {word.placeholder: word.vectors for word in words}
     return EmbeddingManager(ldm.text_encoder.tokenizer, vectors).to(ldm.device)
 
 
 def require_placeholders(prompts: Sequence[str], embeddings: EmbeddingManager) -> None:
-    """Raises ValueError for a prompt that mentions none of the learned words: it would silently paint something
+    """Raise ValueError for a prompt that mentions none of the learned words: its images would silently show something
     else."""
     known = " or ".join(repr(placeholder) for placeholder in embeddings.placeholders)
     for prompt in prompts:
@@ -44,11 +44,10 @@ def generate(
     batch_size: int = 8,
     progress: bool = True,
 ) -> Tensor:
-    """One picture a prompt: [n, 3, H, W] in [-1, 1], on the CPU, by `sampler` with guidance.
+    """Generate one image per prompt with `sampler` and classifier-free guidance: [n, 3, H, W] in [-1, 1], on the CPU.
 
-    All noise of a picture depends on (seed, its number, step) alone and not on `batch_size`; `indices` are the numbers,
-    0, 1, ... if None.
-    """
+    The noise of an image depends only on (seed, its index, step), not on `batch_size`. `indices` defaults to 0, 1,
+    ..."""
     text = ldm.text_encoder
     indices = range(len(prompts)) if indices is None else indices
     pictures = []

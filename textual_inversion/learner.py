@@ -1,5 +1,6 @@
-"""Textual inversion (Gal et al. 2022, eq. 2): v* = argmin_v E ||eps - eps_theta(z_t, t, c_theta(y))||^2, everything but
-v frozen. One concept or many at once: the samples of a batch never mix, so each concept's gradient is its own."""
+"""Textual inversion (Gal et al. 2022, eq. 2): v* = argmin_v E ||eps - eps_theta(z_t, t, c_theta(y))||^2, with
+everything but v frozen. Several concepts can be learned at once: samples of a batch do not interact, so the gradient of
+a concept depends only on its own samples."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,21 +25,20 @@ from .embedding_manager import EmbeddingManager, initial_vectors
 from .objective import CompiledLosses, GraphedLosses, Objective, sample_losses
 from .pictures import load_pictures
 
-_VALIDATION = 1 << 31  # a step that no training reaches: the key of the fixed draws that validate
+_VALIDATION = 1 << 31  # a step that no training reaches; the key of the fixed draws for validation
 
 
 def concept_identity(concept: Concept) -> dict[str, Any]:
-    """What a checkpoint must agree about with the training that goes on from it."""
+    """Return the fields of a concept in which a checkpoint and the run that resumes from it must agree."""
     return {name: getattr(concept, name) for name in ("placeholder", "initializer", "num_vectors", "seed")}
 
 
 class TextualInversion(L.LightningModule):
-    """Learns the vectors of `concepts` in the frozen `ldm` with `batch_size` samples a step for each, in each process.
+    """Learns the vectors of `concepts` for the frozen `ldm`, with `batch_size` samples per step, concept and process.
 
-    Its state dict is the embeddings alone. `image_size` is the side that pictures are brought to, `steps` the length of
-    the training, which some setups must know. The frozen UNet and text encoder compute in
-    `frozen_dtype`, `compiled` if asked for; v*, its optimiser and the loss are float32.
-    """
+    The state dict holds only the embeddings. Images are resized to sides of `image_size` pixels. `steps` is the length
+    of the training, which some setups need. The frozen UNet and text encoder compute in `frozen_dtype`, with
+    torch.compile if `compiled` is True; v*, its optimiser and the loss are in float32."""
 
     def __init__(
         self,
@@ -54,7 +54,9 @@ class TextualInversion(L.LightningModule):
     ) -> None:
         super().__init__()
         self.strict_loading = False  # the frozen model is not in the checkpoint
-        self._ddp_params_and_buffers_to_ignore = [f"ldm.{name}" for name in ldm.state_dict()]  # only v* is shared
+        self._ddp_params_and_buffers_to_ignore = [
+            f"ldm.{name}" for name in ldm.state_dict()
+        ]  # DDP synchronises only v*
         self.ldm, self.frozen_dtype = ldm.eval().requires_grad_(False), frozen_dtype
         self.objective: Objective = CompiledLosses() if compiled else sample_losses
         self.concepts = tuple(concepts)
@@ -74,7 +76,7 @@ class TextualInversion(L.LightningModule):
         ]
         everything = [self.initial, *self.extra_words]
         if len({name for words in everything for name in words}) < sum(map(len, everything)):
-            raise ValueError(f"a word that is learned beside {placeholders} has the name of another: rename the words")
+            raise ValueError(f"an extra word of {placeholders} has the name of another word: rename the placeholders")
         self.embeddings = EmbeddingManager(
             text.tokenizer, {name: v for words in everything for name, v in words.items()}
         )
@@ -83,18 +85,18 @@ class TextualInversion(L.LightningModule):
                 self.embeddings.tokenize([fill(template, concept.placeholder)])
 
     def vectors(self, concept: Concept) -> torch.nn.Parameter:
-        """v* of the concept [k, width]."""
+        """Return v* of the concept, [k, width]."""
         return self._vectors(concept.placeholder)
 
     def _vectors(self, word: str) -> torch.nn.Parameter:
         return self.embeddings.vectors[self.embeddings.placeholders.index(word)]  # pyright: ignore
 
     def active(self, concept: Concept, step: int) -> int:
-        """How many of its vectors stand for the concept at optimiser step `step`."""
+        """Return how many vectors of the concept are in use at optimiser step `step`."""
         return concept.setup.active(concept.num_vectors, step, self.steps)
 
     def learned(self, concept: Concept, step: int) -> Tensor:
-        """Those of its vectors that have been learned by then."""
+        """Return the vectors of the concept that are in use at optimiser step `step`."""
         return self.vectors(concept)[: self.active(concept, step)]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -107,15 +109,17 @@ class TextualInversion(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = [concept_identity(concept) for concept in self.concepts]
         if checkpoint["concepts"] != own:
-            raise ValueError(f"the checkpoint is of {checkpoint['concepts']}, not of {own}: start anew without resume.")
+            raise ValueError(
+                f"the checkpoint is of {checkpoint['concepts']}, not of {own}: use resume=null to start anew."
+            )
 
     def setup(self, stage: str) -> None:
-        """Before the model goes to the device: in half precision it takes half the room."""
+        """Cast the model before it is moved to the device: in half precision it needs half the memory."""
         self.ldm.freeze(self.frozen_dtype)
 
     def on_fit_start(self) -> None:
-        """Encode every picture and its mirror image once: per concept, moments [n, flip, mean and std, c, h, w]. Then
-        the autoencoder makes room for the training, until a preview asks for it."""
+        """Encode every image and its mirror image once: moments [n, flip, mean and std, c, h, w] for each concept. Then
+        move the autoencoder to the CPU to free memory; previews move it back for decoding."""
         self.moments = [torch.stack([self._encode(x) for x in to_tensor(p.images)]) for p in self.pictures]
         self.ldm.first_stage_model.cpu()
         self.initial = {placeholder: start.to(self.device) for placeholder, start in self.initial.items()}
@@ -127,8 +131,8 @@ class TextualInversion(L.LightningModule):
         return torch.stack([posterior.mean, posterior.std], dim=1).cpu()
 
     def draw(self, step: int, rank: int = 0) -> dict[str, Tensor]:
-        """The batch of optimiser step `step` in process number `rank`: every sample depends on (its concept's seed,
-        step, index) alone, so two processes with half the batch draw what one draws."""
+        """Draw the batch of optimiser step `step` in process `rank`. Every sample depends only on (the seed of its
+        concept, step, index), so two processes with half the batch size draw the same samples as one."""
         samples = [
             self._sample(concept, moments, step, rank * self.batch_size + index)
             for concept, moments in zip(self.concepts, self.moments, strict=True)
@@ -137,7 +141,8 @@ class TextualInversion(L.LightningModule):
         return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     def _sample(self, concept: Concept, moments: Tensor, step: int, index: int) -> dict[str, Tensor]:
-        """z_0 [c, h, w] from a random picture's posterior, ids [n] of a random caption, t, and eps like z_0."""
+        """Draw z_0 [c, h, w] from the posterior of a random image, the ids [n] of a random caption, t, and eps, shaped
+        like z_0."""
         rng = generator(concept.seed, step, index)
         picture = int(torch.randint(len(moments), (), generator=rng))
         flipped = int(torch.rand((), generator=rng) < 0.5 and concept.flip)
@@ -152,31 +157,32 @@ class TextualInversion(L.LightningModule):
         }
 
     def losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """eq. 2 for each concept: [len(concepts)]."""
+        """Return eq. 2 for each concept: [len(concepts)]."""
         rows = self.embed(batch["ids"])
         return self.per_concept(self.objective(self.ldm, rows, batch["z_0"], batch["t"], batch["eps"]))
 
     def embed(self, ids: Tensor) -> Tensor:
-        """ids [b, n] -> embeddings [b, n, width] with v* in their places."""
+        """Embed ids [b, n] to [b, n, width], with v* for the ids of placeholders."""
         return self.embeddings.embed(ids, self.ldm.text_encoder.embed)
 
     def per_concept(self, per_sample: Tensor) -> Tensor:
-        """Losses [b] of a batch of `draw` -> means [len(concepts)]."""
+        """Average the losses [b] of a batch of `draw` over each concept: [len(concepts)]."""
         return per_sample.view(len(self.concepts), -1).mean(dim=1)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         losses = self.losses(batch)
         self.require_finite(losses, self.global_step)
         self.log("train/loss", losses.detach().mean(), prog_bar=True)
-        return losses.sum() + self.penalty()  # each concept's gradient is that of its own mean
+        return losses.sum() + self.penalty()  # the sum keeps each concept's gradient equal to that of its own mean
 
     def penalty(self) -> Tensor:
-        """What the setups add to the loss, sum over the concepts."""
+        """Return the penalty that the setups add to the loss, summed over the concepts."""
         return torch.stack([c.setup.penalty(self.vectors(c), self.initial[c.placeholder]) for c in self.concepts]).sum()
 
     @staticmethod
     def require_finite(losses: Tensor, step: int) -> None:
-        """Looks at every 50th step: to look is to wait for the GPU."""
+        """Raise RuntimeError if a loss is not finite. Checks only every 50th step, because the check waits for the
+        GPU."""
         if step % 50 == 0 and not losses.isfinite().all():
             raise RuntimeError(f"the loss is {losses.tolist()} at step {step}: lower optim.lr.")
 
@@ -184,7 +190,7 @@ class TextualInversion(L.LightningModule):
         self.before_step(self.global_step)
 
     def before_step(self, step: int) -> None:
-        """Between the gradients of optimiser step `step` and the step."""
+        """Check the gradients at step 0, and call the setups between the backward pass and optimiser step `step`."""
         if step == 0:
             self.require_gradients()
         for concept in self.concepts:
@@ -195,13 +201,14 @@ class TextualInversion(L.LightningModule):
             concept.setup.after_step(self.vectors(concept), self.initial[concept.placeholder])
 
     def require_gradients(self) -> None:
-        """Proof of learning: at the first step every row of a word must get a finite gradient that is not zero."""
+        """Raise RuntimeError unless every active vector has a finite, non-zero gradient. This detects a word that
+        cannot learn at the first step."""
         for concept in self.concepts:
             vectors, active = self.vectors(concept), self.active(concept, 0)
             size = torch.zeros(active) if vectors.grad is None else vectors.grad[:active].norm(dim=1)
             if not (size.isfinite().all() and (size > 0).all()):
                 raise RuntimeError(
-                    f"{concept.placeholder!r} cannot learn: its rows' gradients have norms {size.tolist()}."
+                    f"{concept.placeholder!r} cannot learn: the gradients of its vectors have norms {size.tolist()}."
                 )
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -210,7 +217,8 @@ class TextualInversion(L.LightningModule):
         self.log_dict(metrics, sync_dist=True)
 
     def validation_metrics(self, losses: Tensor) -> dict[str, Tensor]:
-        """The loss of fixed pictures, t and noise, which is comparable between steps, and where v* has gone."""
+        """Return the loss on fixed draws of images, t and noise, which is comparable between steps, and the norm of v*
+        and its cosine similarity to the initial vectors."""
         metrics = {"val/loss": losses.mean()}
         for concept, loss in zip(self.concepts, losses, strict=True):
             placeholder, vectors = concept.placeholder, self.vectors(concept)
@@ -223,7 +231,7 @@ class TextualInversion(L.LightningModule):
         return metrics
 
     def nearest_words(self, placeholder: str, count: int = 5) -> list[str]:
-        """The words of the vocabulary whose embeddings have the largest cosine with the placeholder's first vector."""
+        """Return the words of the vocabulary with the largest cosine similarity to the placeholder's first vector."""
         text = self.ldm.text_encoder
         table = text.embed(torch.arange(text.vocab_size, device=self.device)).float()
         v_star = self._vectors(placeholder)[0]
@@ -246,7 +254,7 @@ class TextualInversion(L.LightningModule):
         return optimizer
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """One group a concept: its vectors, then those of its setup's extra words."""
+        """Return one parameter group per concept: its vectors, then those of the extra words of its setup."""
         return [
             {
                 "params": [self.vectors(c), *map(self._vectors, extra)],

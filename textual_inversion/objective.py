@@ -1,5 +1,5 @@
-"""The objective of textual inversion (Gal et al. 2022, eq. 2) for each sample, and two ways to compute it faster:
-compiled, and as a CUDA graph. Neither is used before its gradient has been compared with the plain one."""
+"""The objective of textual inversion (Gal et al. 2022, eq. 2) for each sample, and two faster implementations:
+torch.compile and CUDA graphs. Each is used only if its gradient agrees with that of the plain one."""
 
 import logging
 from collections.abc import Callable
@@ -17,13 +17,13 @@ Objective = Callable[..., Tensor]  # (ldm, rows [b, n, width], z_0, t, eps) -> l
 
 
 def sample_losses(ldm: LatentDiffusion, rows: Tensor, z_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-    """eq. 2 for each sample [b], from its embedded caption, rows [b, n, width]."""
+    """Return eq. 2 for each sample [b]; `rows` [b, n, width] are the embedded captions."""
     return ldm.losses(z_0, ldm.text_encoder.encode(rows), t, eps)
 
 
 def bends(objective: Objective, ldm: LatentDiffusion, rows: Tensor, *sample: Tensor) -> float:
-    """How far the gradient of `objective` to `rows` lies from that of `sample_losses`, as a share of its norm, where
-    that is more than rounding; else 0."""
+    """Return the relative error of the gradient of `objective` with respect to `rows`, compared with `sample_losses`;
+    0 if it is within rounding error."""
     rows = rows.detach().requires_grad_()
     plain, fast = (
         torch.autograd.grad(losses(ldm, rows, *sample).sum(), rows)[0].float() for losses in (sample_losses, objective)
@@ -33,8 +33,8 @@ def bends(objective: Objective, ldm: LatentDiffusion, rows: Tensor, *sample: Ten
 
 
 class CompiledLosses:
-    """`sample_losses`, compiled. Some builds of the compiler have lost or bent gradients without a word, so the first
-    batch goes both ways, and where they disagree everything stays as it was."""
+    """`sample_losses` with torch.compile. Some builds of the compiler silently produce wrong gradients, so the first
+    batch is computed with both; if they disagree, the plain function is used."""
 
     def __init__(self) -> None:
         self.losses: Objective = torch.compile(sample_losses)
@@ -44,14 +44,17 @@ class CompiledLosses:
         if not self.checked and rows.requires_grad:
             off = bends(self.losses, ldm, rows, *sample)
             if off:
-                log.warning("torch.compile bends the gradient here by %.2g: training goes on without it.", off)
+                log.warning(
+                    "torch.compile changes the gradient here by %.2g (relative): training continues without it.", off
+                )
                 self.losses = sample_losses
             self.checked = True
         return self.losses(ldm, rows, *sample)
 
 
 class _Replay(torch.autograd.Function):
-    """Losses [b] of a graph that has computed their gradients as well: a sample's rows move its own loss alone."""
+    """Losses [b] of a graph that also computes their gradients. The rows of a sample affect only its own loss, so the
+    backward pass scales the recorded gradient of each sample."""
 
     @staticmethod
     def forward(ctx: Any, graph: CudaGraph, rows: Tensor, *sample: Tensor) -> Tensor:
@@ -66,14 +69,14 @@ class _Replay(torch.autograd.Function):
 
 
 class GraphedLosses:
-    """`losses` and their gradient on CUDA: one launch a step, recorded at the first batch of each size."""
+    """`losses` and their gradient as a CUDA graph: one launch per step, recorded at the first batch of each shape."""
 
     def __init__(self, losses: Objective) -> None:
         self.losses = losses
         self.recorded: dict[torch.Size, Objective] = {}
 
     def __call__(self, ldm: LatentDiffusion, rows: Tensor, *sample: Tensor) -> Tensor:
-        if not rows.requires_grad:  # validation: seldom
+        if not rows.requires_grad:  # validation, which is rare
             return self.losses(ldm, rows, *sample)
         if rows.shape not in self.recorded:
             self.recorded[rows.shape] = self._record(ldm, rows, *sample)
@@ -94,6 +97,8 @@ class GraphedLosses:
 
         off = bends(replay, ldm, rows, *sample)
         if off:
-            log.warning("The CUDA graph bends the gradient here by %.2g: training goes on without it.", off)
+            log.warning(
+                "The CUDA graph changes the gradient here by %.2g (relative): training continues without it.", off
+            )
             return self.losses
         return replay

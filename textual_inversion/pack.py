@@ -1,5 +1,5 @@
-"""Packs: runs of textual inversion that share the frozen model train in one batch, and each is left with what it would
-have learned alone. Samples of a batch never mix, so a run's gradient is that of its own samples."""
+"""Packs: runs of textual inversion with the same frozen model are trained in one batch. Each run learns the same word
+as it would alone: samples of a batch do not interact, so the gradient of a run depends only on its own samples."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -20,11 +20,11 @@ from ldm.training.resumption import STATE, Checkpoint, read_state
 from .learner import TextualInversion
 
 State = dict[str, Any]
-PackBatch = Mapping[int, Mapping[str, Tensor]]  # number of the run -> its batch
+PackBatch = Mapping[int, Mapping[str, Tensor]]  # index of the run -> its batch
 
 
 class Pack(L.LightningModule):
-    """Trains `runs`, which share one frozen model and take as many draws for their validation, as one."""
+    """Trains `runs` as one module. They must share one frozen model and have equally many validation batches."""
 
     def __init__(self, runs: Sequence[TextualInversion]) -> None:
         super().__init__()
@@ -32,12 +32,12 @@ class Pack(L.LightningModule):
         self.ldm = runs[0].ldm
         self._ddp_params_and_buffers_to_ignore = runs[0]._ddp_params_and_buffers_to_ignore
         if any(run.ldm is not self.ldm for run in runs):
-            raise ValueError("the runs of a pack must share one frozen model: build it once and give it to each.")
+            raise ValueError("the runs of a pack must share one frozen model: build it once and pass it to each run.")
         self.runs = cast(Sequence[TextualInversion], nn.ModuleList(runs))
         self.stopped: dict[int, int] = {}  # run -> the step at which it ended before the others
 
     def still_training(self) -> dict[int, TextualInversion]:
-        """Number -> run, of those that still train."""
+        """Return the runs that are still training, index -> run."""
         return {i: run for i, run in enumerate(self.runs) if i not in self.stopped}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -52,11 +52,11 @@ class Pack(L.LightningModule):
             run.on_fit_start()
 
     def draw(self, step: int, rank: int = 0) -> PackBatch:
-        """The batches of optimiser step `step` in process number `rank`."""
+        """Draw the batches of optimiser step `step` in process `rank`."""
         return {i: run.draw(step, rank) for i, run in self.still_training().items()}
 
     def losses(self, batch: PackBatch) -> dict[int, Tensor]:
-        """eq. 2 for each concept of each run that still trains: number -> [its concepts]."""
+        """Return eq. 2 for each concept of each run that is still training: index -> [number of concepts]."""
         runs = {i: run for i, run in self.still_training().items() if i in batch}
         rows = torch.cat([run.embed(batch[i]["ids"]) for i, run in runs.items()])
         z_0, t, eps = (torch.cat([batch[i][name] for i in runs]) for name in ("z_0", "t", "eps"))
@@ -102,8 +102,8 @@ class Pack(L.LightningModule):
 
 
 class RunTrainer:
-    """What the callbacks of run number `index` see of the pack's trainer: the metrics of that run, and the end of its
-    training when one of them sets `should_stop`; all else is the trainer's own."""
+    """The trainer as the callbacks of run `index` see it: it has the metrics of that run, and setting `should_stop`
+    ends only that run. Everything else is delegated to the trainer of the pack."""
 
     def __init__(self, trainer: L.Trainer, pack: Pack, index: int) -> None:
         self._trainer, self._pack, self._index = trainer, pack, index
@@ -123,7 +123,7 @@ class RunTrainer:
 
     @property
     def optimizers(self) -> list[SimpleNamespace]:
-        """With the groups of that run alone."""
+        """The optimiser with only the parameter groups of this run."""
         own = {id(vectors) for vectors in self._pack.runs[self._index].embeddings.vectors}
         (whole,) = self._trainer.optimizers
         return [SimpleNamespace(param_groups=[g for g in whole.param_groups if id(g["params"][0]) in own])]
@@ -139,12 +139,12 @@ class RunTrainer:
             self._trainer.should_stop = len(self._pack.stopped) == len(self._pack.runs)
 
 
-# Which run's callback is at work, so that what it says can go to that run's log; None: the whole pack's.
+# Index of the run whose callback is active, so that its log records go to the log of that run; None: the whole pack.
 speaking: ContextVar[int | None] = ContextVar("speaking", default=None)
 
 
 class OfRun(L.Callback):
-    """A callback of run number `index`, which sees that run as if it trained alone."""
+    """Wraps a callback of run `index`, so that it sees this run as if it was training alone."""
 
     def __init__(self, callback: L.Callback, index: int) -> None:
         self.callback, self.index = callback, index
@@ -191,7 +191,7 @@ class OfRun(L.Callback):
 
 
 def split_checkpoint(pack: Pack, checkpoint: State) -> list[State]:
-    """A pack's checkpoint -> each run's, as the run would have written it alone."""
+    """Split the checkpoint of a pack into one checkpoint per run, as the run would have written it alone."""
     (optimizer,) = checkpoint["optimizer_states"]
     parts, first = [], 0
     for i, run in enumerate(pack.runs):
@@ -211,7 +211,8 @@ def split_checkpoint(pack: Pack, checkpoint: State) -> list[State]:
 
 
 def join_checkpoints(pack: Pack, parts: Sequence[State]) -> State:
-    """The runs' checkpoints of one step -> the pack's. Raises ValueError if one is of another concept."""
+    """Join the checkpoints of the runs, all of the same step, into one of the pack. Raises ValueError if a checkpoint
+    is of another concept."""
     state_dict, state, groups, callbacks = {}, {}, [], {}
     count = 0
     for i, (run, part) in enumerate(zip(pack.runs, parts, strict=True)):
@@ -231,12 +232,12 @@ def join_checkpoints(pack: Pack, parts: Sequence[State]) -> State:
 
 
 def _renamed(table: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
-    """What begins with `old`, beginning with `new` instead."""
+    """Return the entries whose names start with the prefix `old`, with the prefix `new` instead."""
     return {new + name.removeprefix(old): value for name, value in table.items() if name.startswith(old)}
 
 
 class PackCheckpoint(Checkpoint):
-    """last.ckpt of each run in its folder, from which it goes on alone or in a pack."""
+    """Saves last.ckpt of each run to its folder. A run can resume from it alone or in a pack."""
 
     def __init__(self, folders: Sequence[Path], every_steps: int, every_minutes: float) -> None:
         super().__init__(str(folders[0]), every_steps, every_minutes)
@@ -254,7 +255,7 @@ class PackCheckpoint(Checkpoint):
 
 
 def saved_bytes(run: TextualInversion) -> int:
-    """Memory that the backward pass of one step of `run` keeps from its forward pass."""
+    """Return the bytes that the forward pass of one step of `run` saves for the backward pass."""
     storages: dict[int, int] = {}
     own = {parameter.untyped_storage().data_ptr() for parameter in run.parameters()}
 

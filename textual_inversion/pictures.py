@@ -1,4 +1,5 @@
-"""A concept's pictures: any folder of photos, told apart by content, turned upright and cut to squares."""
+"""Load the images of a concept from a folder: detect formats by content, apply the EXIF orientation, crop to
+squares."""
 
 import logging
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from PIL import Image, ImageOps
 log = logging.getLogger(__name__)
 
 READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-# Files with these names are meant as pictures: if their content is none, that is an error and not a file to skip.
+# Files with these suffixes are meant to be images: if their content is not an image, raise an error, do not skip them.
 _SUFFIXES = frozenset(".jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif".split())
-BESIDE = frozenset(("concept.json", "short.txt", "long.txt"))  # what is known of the pictures lies beside them
+BESIDE = frozenset(("concept.json", "short.txt", "long.txt"))  # labels and captions in the same folder
 _UNREADABLE_SUFFIXES = {
     **dict.fromkeys((".heic", ".heif"), "HEIC"),
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"), "camera raw"),
@@ -24,7 +25,8 @@ _HEIF_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """`images` uint8 [n, size, size, 3] RGB, `names` of their n files, `skipped` (name, reason) of the others."""
+    """Loaded images: `images` uint8 [n, size, size, 3] RGB, `names` of their n files, and `skipped` (name, reason) of
+    other files."""
 
     images: np.ndarray
     names: tuple[str, ...]
@@ -32,8 +34,8 @@ class Pictures:
 
 
 def load_pictures(folder: Path, size: int, first: int | None = None) -> Pictures:
-    """The pictures in `folder`, sorted by name, all or the `first` so many: the centre square of each, resized to
-    `size`. Other files are skipped and logged. Raises ValueError if there are too few, or if one is broken."""
+    """Load the images in `folder`, sorted by name, all or only the `first` ones: the centre square of each, resized to
+    `size`. Other files are skipped and logged. Raises ValueError if there are too few images, or if one is broken."""
     folder = Path(folder)
     images, names, skipped = [], [], []
     for path in _files(folder):
@@ -72,7 +74,9 @@ def _reason_to_skip(path: Path) -> str | None:
     if not path.is_file():
         return "a folder" if path.is_dir() else "not a file"
     suffix, kind = path.suffix.lower(), picture_kind(_head(path))
-    unreadable = _UNREADABLE_SUFFIXES.get(suffix) if kind in (None, "TIFF") else None  # camera raw begins as TIFF does
+    unreadable = (
+        _UNREADABLE_SUFFIXES.get(suffix) if kind in (None, "TIFF") else None
+    )  # camera raw files start like TIFF
     unreadable = unreadable or (kind if kind is not None and kind not in READABLE else None)
     if unreadable:
         return f"{unreadable} is not supported, save it as JPEG or PNG"
@@ -88,7 +92,7 @@ def _head(path: Path) -> bytes:
 
 
 def picture_kind(head: bytes) -> str | None:
-    """The kind of picture that a file with these first 16 bytes holds, None for anything else."""
+    """Return the image format of a file with these first 16 bytes, or None if it is not an image."""
     starts = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
     for start, kind in starts.items():
         if head.startswith(start):
@@ -104,8 +108,8 @@ def picture_kind(head: bytes) -> str | None:
 
 
 def read_picture(path: Path) -> Image.Image:
-    """The picture upright in 8-bit RGB: transparency on white, 16 bits scaled to 8, of an animation the first frame.
-    Raises ValueError naming the file if it holds no whole picture."""
+    """Read an image upright in 8-bit RGB: transparency becomes white, 16 bits are scaled to 8, and an animation gives
+    its first frame. Raises ValueError with the path if the file does not hold a complete image."""
     head = _head(path)
     kind = picture_kind(head)
     if kind is None:
@@ -114,12 +118,12 @@ def read_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=(kind,)) as image:
             return to_rgb(ImageOps.exif_transpose(image))
-    except Exception as error:  # on broken bytes Pillow's decoders raise almost anything
+    except Exception as error:  # Pillow's decoders raise almost any exception for broken files
         raise ValueError(f"{path} is a {kind} that cannot be decoded ({error}): replace it, or remove it") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB of a picture in any mode; what is transparent becomes white."""
+    """Convert an image of any mode to 8-bit RGB; transparency becomes white. Raises ValueError for 32-bit images."""
     if image.mode.startswith("I;16"):
         return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
@@ -131,8 +135,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """The largest centred square, resized to `size` x `size` (bicubic, smoothed when it shrinks); never squashed."""
+    """Crop the largest centred square and resize it to `size` x `size` (bicubic, antialiased). Keeps the aspect
+    ratio."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))  # not resize(box=...), which looks beyond the box's edge
+    square = image.crop((left, top, left + side, top + side))  # resize(box=...) would read pixels outside of the box
     return square.resize((size, size), Image.Resampling.BICUBIC)

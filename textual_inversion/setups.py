@@ -1,5 +1,5 @@
-"""Setups: what each changes of the way a word is learned. The paper's others (Gal et al. 2022, section 5.1), and one
-that is not in the paper. A new setup is a class here and a file in configs/setup."""
+"""Setups: variants of how a word is learned, those of the paper (Gal et al. 2022, section 5.1) and one that is not in
+the paper. A new setup is a class in this file and a config in configs/setup."""
 
 from collections.abc import Sequence
 
@@ -12,63 +12,67 @@ from .captions import SLOT, fill, pick, require_templates
 
 
 class Setup:
-    """The paper's own method. A setup is a subclass that overrides what it changes.
+    """The method of the paper. A setup is a subclass that overrides some of the methods.
 
-    Learner and pack call these methods for each concept. `vectors` are the concept's v* [k, d], a parameter, and
-    `start` is where they began [k, d]."""
+    The learner and the pack call these methods for each concept. `vectors` is the parameter v* [k, d] of the concept,
+    and `start` its initial value [k, d]."""
 
     def check(self, num_vectors: int, steps: int | None) -> None:
-        """Raises ValueError for what cannot be learned with so many vectors in `steps` steps (None: not known)."""
+        """Raise ValueError if the setup cannot learn `num_vectors` vectors in `steps` steps (None: unknown)."""
 
     def active(self, num_vectors: int, step: int, steps: int) -> int:
-        """How many of the vectors stand for the word at optimiser step `step` of `steps`: a pure function of it."""
+        """Return how many of the vectors are in use at optimiser step `step` of `steps`. A pure function of its
+        arguments."""
         return num_vectors
 
     def extra_words(self, placeholder: str, pictures: int, width: int, seed: int) -> dict[str, Tensor]:
-        """Words that learn beside the placeholder and are thrown away at the end: name -> start [k, width]."""
+        """Return words that are learned together with the placeholder and discarded at the end: name -> initial vectors
+        [k, width]."""
         return {}
 
     def caption(self, placeholder: str, templates: Sequence[str], picture: int, rng: torch.Generator) -> str:
-        """The caption of a sample that shows picture number `picture`."""
+        """Draw the caption of a sample that shows the image with index `picture`."""
         return fill(pick(templates, rng), placeholder)
 
     def penalty(self, vectors: Tensor, start: Tensor) -> Tensor:
-        """Added to the loss of eq. 2."""
+        """Return a penalty to add to the loss of eq. 2."""
         return vectors.new_zeros(())
 
     def before_step(self, vectors: Tensor, start: Tensor) -> None:
-        """Before the optimiser's step: may change `vectors.grad` in place."""
+        """Called before the optimiser step; may change `vectors.grad` in place."""
 
     def after_step(self, vectors: Tensor, start: Tensor) -> None:
-        """After the optimiser's step: may change `vectors` in place."""
+        """Called after the optimiser step; may change `vectors` in place."""
 
 
 PAPER = Setup()
 
 
 class Progressive(Setup):
-    """The word grows: after each of the shares `grows_at` of the training, one more of the vectors joins."""
+    """Adds vectors during training: after each fraction of the training in `grows_at`, one more vector is in use."""
 
     def __init__(self, grows_at: Sequence[float]) -> None:
         if any(not 0 < share < 1 for share in grows_at) or list(grows_at) != sorted(grows_at):
-            raise ValueError(f"grows_at is {list(grows_at)}: it must be rising shares of the training between 0 and 1")
+            raise ValueError(
+                f"grows_at is {list(grows_at)}: it must be ascending fractions of the training, between 0 and 1"
+            )
         self.grows_at = tuple(grows_at)
 
     def check(self, num_vectors: int, steps: int | None) -> None:
         if len(self.grows_at) >= num_vectors:
             raise ValueError(
-                f"grows_at is {list(self.grows_at)} for {num_vectors} vectors: it must be fewer shares than vectors"
+                f"grows_at is {list(self.grows_at)} for {num_vectors} vectors: it must have fewer entries than vectors"
             )
         if steps is None:
-            raise ValueError("a word that grows must know how long the training is: give `steps`")
+            raise ValueError("Progressive needs the length of the training: pass `steps`")
 
     def active(self, num_vectors: int, step: int, steps: int) -> int:
         return num_vectors - sum(step < share * steps for share in self.grows_at)
 
 
 class Regularized(Setup):
-    """The word is held near its coarse one: `weight` times the squared distance of each vector from its start joins
-    the loss, mean over the vectors."""
+    """Regularises the word towards the coarse word: adds `weight` times the squared distance of each vector from its
+    initial value to the loss, averaged over the vectors."""
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
@@ -78,8 +82,8 @@ class Regularized(Setup):
 
 
 class RegularizedPublished(Regularized):
-    """As the official code has it: the mean of all k * k products of the differences, cross terms included. Of one
-    vector it is the same."""
+    """The regularisation of the official code: the mean of all k * k products of the differences, including cross
+    terms. With one vector it equals `Regularized`."""
 
     def penalty(self, vectors: Tensor, start: Tensor) -> Tensor:
         difference = vectors - start
@@ -87,22 +91,22 @@ class RegularizedPublished(Regularized):
 
 
 class PerImage(Setup):
-    """Each picture i has a word S_i for what only that picture shows: with probability `share` a caption is one of
-    `templates`, in which S_i has the second {}."""
+    """Each image i has its own word S_i for what only that image shows. With probability `share`, a caption is one of
+    `templates`, with S_i in the second slot {}."""
 
     def __init__(self, templates: Sequence[str], share: float = 0.25) -> None:
         if not 0 < share <= 1:
-            raise ValueError(f"share is {share}: it must lie between 0 and 1")
+            raise ValueError(f"share is {share}: it must be between 0 and 1")
         require_templates(templates, "the placeholder and the picture's own word go", slots=2)
         self.templates, self.share = tuple(templates), share
 
     @staticmethod
     def word(placeholder: str, picture: int) -> str:
-        """S_i."""
+        """Return the name of S_i."""
         return f"{placeholder}-{picture}"
 
     def extra_words(self, placeholder: str, pictures: int, width: int, seed: int) -> dict[str, Tensor]:
-        """Their start is uniform in [0, 1), as in the official code."""
+        """Return one word per image, initialised uniformly in [0, 1), as in the official code."""
         key = (1 << 31) - 1  # a step that no training reaches
         draws = [torch.rand(1, width, generator=generator(seed, key, i)) for i in range(pictures)]
         return {self.word(placeholder, i): draw for i, draw in enumerate(draws)}
@@ -115,17 +119,18 @@ class PerImage(Setup):
 
 
 class Direction(Setup):
-    """Only the direction of each vector learns (Directional Textual Inversion, 2026): under eq. 2 the norm of a word
-    grows beyond that of the model's own words, and the rest of the prompt is heard less. Here the norm stays."""
+    """Learns only the direction of each vector and keeps its norm (Directional Textual Inversion, 2026). Under eq. 2
+    alone, the norm of a word grows beyond the norms of the model's own words, and the rest of the prompt loses
+    influence."""
 
     @torch.no_grad()
     def before_step(self, vectors: Tensor, start: Tensor) -> None:
-        """Leaves the gradient on the sphere: what would change the norms is taken out."""
+        """Project the gradient onto the sphere: remove the component that would change the norms."""
         if vectors.grad is not None:
             unit = vectors / vectors.norm(dim=1, keepdim=True)
             vectors.grad -= (vectors.grad * unit).sum(dim=1, keepdim=True) * unit
 
     @torch.no_grad()
     def after_step(self, vectors: Tensor, start: Tensor) -> None:
-        """Brings the vectors back to the norms that they began with."""
+        """Rescale the vectors to their initial norms."""
         vectors *= (start.norm(dim=1) / vectors.norm(dim=1))[:, None]

@@ -66,7 +66,7 @@ def test_an_edit_does_not_depend_on_what_it_is_painted_with(pipeline, embeddings
 
 def test_another_sampler_is_refused(pipeline, embeddings, image, mask):
     solver = replace(pipeline, sampler=Sampler(4, solve=dpm_solver))
-    with pytest.raises(ValueError, match="not of dpm_solver: sampler=ddim"):
+    with pytest.raises(ValueError, match="not dpm_solver: use sampler=ddim"):
         edit(solver, PROMPTS, embeddings, image, mask)
 
 

@@ -152,7 +152,7 @@ def test_the_checkpoint_of_another_concept_does_not_join(runs, trainer, tmp_path
     first.fit(pack)
     first.save_checkpoint(tmp_path / "pack.ckpt")
     one, two, three = split_checkpoint(pack, torch.load(tmp_path / "pack.ckpt", weights_only=False))
-    with pytest.raises(ValueError, match="start anew without resume"):
+    with pytest.raises(ValueError, match="use resume=null to start anew"):
         join_checkpoints(Pack(runs()), [two, one, three])
 
 

@@ -40,18 +40,18 @@ def test_a_word_grows_at_its_shares_of_the_training(inversion, concept, trainer)
 
 
 def test_a_word_that_grows_must_know_how_long_the_training_is(inversion, concept):
-    with pytest.raises(ValueError, match="give `steps`"):
+    with pytest.raises(ValueError, match="pass `steps`"):
         inversion(concept(num_vectors=2, setup=Progressive((0.5,))))
 
 
 @pytest.mark.parametrize("grows_at", [(0.8, 0.4), (0.0, 0.5), (2000,)])
 def test_shares_that_cannot_be_meant_are_refused(grows_at):
-    with pytest.raises(ValueError, match=r"grows_at is .* must be rising shares"):
+    with pytest.raises(ValueError, match=r"grows_at is .* must be ascending fractions"):
         Progressive(grows_at)
 
 
 def test_a_word_cannot_grow_beyond_its_vectors(inversion, concept):
-    with pytest.raises(ValueError, match=r"grows_at is .* for 3 vectors: it must be fewer"):
+    with pytest.raises(ValueError, match=r"grows_at is .* for 3 vectors: it must have fewer"):
         inversion(concept(num_vectors=3, setup=Progressive((0.2, 0.4, 0.6))), steps=5)
 
 
