@@ -107,7 +107,7 @@ def test_results_of_unlike_protocols_are_refused_before_anything_is_painted(eval
     ("arguments", "what", "remedy"),
     [
         ([], "which pictures should it be compared with?", "Give images="),
-        (["images={pictures}"], "there is no learned word to evaluate", "give word="),
+        (["images={pictures}"], "there is no learned word to evaluate", "add word="),
         (["word={untold}"], "which pictures should it be compared with?", "Give images="),
         (["word={two}"], "{two} holds 2 words", "scripts/embeddings.py split"),
         (["word={missing}"], "there are no learned words at {missing}", "Near it are"),
@@ -119,7 +119,7 @@ def test_results_of_unlike_protocols_are_refused_before_anything_is_painted(eval
             "there are no captions at {pictures}/short.txt",
             "one phrase",
         ),
-        (["subject=pivotal", "word={one}"], "does not say what it was learned from", "learn it here"),
+        (["subject=pivotal", "word={one}"], "does not name its initializer", "learn the word again"),
         (["word={one}", "against=[{missing}]"], "{missing} is not a result of evaluate.py", "No such file"),
         (["word={one}", "against=[{pictures}/long.txt]"], "long.txt is not a result of evaluate.py", "line 1"),
         (["word={one}", "protocol.samples=0"], "an evaluation needs prompts and samples", "0 and 1 samples"),

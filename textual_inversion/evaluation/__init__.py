@@ -1,1 +1,1 @@
-"""How good a word is: the paper's two metrics, who measures them and on what, intervals and verdicts."""
+"""Evaluation of words: the metrics of the paper, evaluators, subjects, confidence intervals and verdicts."""

@@ -1,12 +1,12 @@
-"""What the paper finds, put to the test: paired differences over concepts (or samples), a 95% interval, and a verdict
-that nobody writes by hand."""
+"""Tests of the paper's claims: paired differences over concepts (or samples), a 95% confidence interval, and a verdict
+that follows from it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-FEWEST = 3  # units below which no interval means anything
+FEWEST = 3  # minimal number of units for an interval
 
 REPRODUCED, NOT_REPRODUCED, OPPOSITE, NOT_TESTED = "reproduced", "not reproduced", "opposite", "not tested"
 
@@ -30,8 +30,8 @@ class Interval:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean of `values`, one a concept, with its 95% interval (Student's t). Of fewer than `FEWEST` the interval is
-    everything. Raises ValueError if a value is not finite, or there is none."""
+    """Return the mean of `values`, one per concept, with its 95% interval (Student's t). With fewer than `FEWEST`
+    values, the interval is infinite. Raises ValueError if there are no values, or if one is not finite."""
     each = np.asarray(values, dtype=float)
     if not each.size or not np.isfinite(each).all():
         raise ValueError(f"an interval needs finite numbers, got {each.tolist()}")
@@ -44,8 +44,8 @@ def interval(values: Sequence[float]) -> Interval:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`claim` in the paper's words, `statistic` says of which differences `interval` is, `units` over how many concepts
-    or samples; no interval where there was too little to compare."""
+    """The verdict on a claim. `claim` is the claim in words, `statistic` describes the differences that `interval` is
+    of, and `units` is the number of concepts or samples. `interval` is None if there were too few of them."""
 
     claim: str
     statistic: str
@@ -57,33 +57,33 @@ class Verdict:
         return f"{self.claim} | {self.statistic}: {self.measured()} | {self.verdict}"
 
     def measured(self) -> str:
-        """The mean difference and its interval."""
+        """Format the mean difference and its interval."""
         i = self.interval
         return f"{i.mean:+.3f} [{i.low:+.3f}, {i.high:+.3f}]" if i else "-"
 
 
 def greater(found: Interval) -> str:
-    """The differences lie above 0."""
+    """Test that the differences are above 0."""
     return REPRODUCED if found.low > 0 else OPPOSITE if found.high < 0 else NOT_REPRODUCED
 
 
 def alike(found: Interval, margin: float) -> str:
-    """The differences lie within the margin on both sides."""
+    """Test that the differences are within the margin on both sides."""
     if found.low > margin or found.high < -margin:
         return OPPOSITE
     return REPRODUCED if -margin < found.low and found.high < margin else NOT_REPRODUCED
 
 
 def at_most(found: Interval, margin: float) -> str:
-    """The differences lie below the margin: no more, or little more."""
+    """Test that the differences are below the margin."""
     return REPRODUCED if found.high < margin else OPPOSITE if found.low > margin else NOT_REPRODUCED
 
 
 def decide(
     claim: str, statistic: str, one: Mapping[str, float], other: Mapping[str, float], test: Callable[[Interval], str]
 ) -> Verdict:
-    """The verdict of `test` on the differences between `one` and `other` (concept -> number), of the concepts that both
-    have."""
+    """Return the verdict of `test` on the differences between `one` and `other` (concept -> value), over the concepts
+    in both."""
     common = sorted(one.keys() & other.keys())
     if len(common) < FEWEST:
         return Verdict(claim, statistic, None, len(common), NOT_TESTED)

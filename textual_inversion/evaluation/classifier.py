@@ -1,5 +1,5 @@
-"""What is in a picture, exactly: a small convolutional network that names class, colour, pattern, background, ... The
-paper could not measure these; in a procedural world the truth is known to train it on."""
+"""A small convolutional network that classifies the attributes of an image: class, colour, pattern, background, ... The
+paper could not measure these; the procedural world provides the ground truth to train it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ldm.keyed_random import generator
 from ldm.training.optimization import constant, with_schedule
 
-_IGNORED = -100  # cross entropy's own mark of a row without a truth
+_IGNORED = -100  # the index that cross_entropy ignores
 
 
 class ResidualBlock(nn.Module):
-    """x [b, c, h, w] -> the same shape."""
+    """Two pre-norm convolutions with a residual, x [b, c, h, w] -> the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,13 +30,13 @@ class ResidualBlock(nn.Module):
 
 
 def soften(x: Tensor, blur: float, noise: float, generator: torch.Generator) -> Tensor:
-    """Pictures [b, 3, H, W] in [-1, 1], half of them less sharp and less clean than renders are, as an autoencoder
-    leaves them: blurred by up to `blur` (standard deviation, pixels), with noise of up to `noise`."""
+    """Degrade half of the images x [b, 3, H, W] in [-1, 1], so that they resemble outputs of the autoencoder: blur them
+    by up to `blur` pixels (standard deviation) and add noise of up to `noise`."""
     amount, strength, spared = torch.rand(3, len(x), generator=generator).to(x)
     sigma = (blur * amount).clamp(min=1e-3)[:, None]
     offsets = torch.arange(-3, 4, device=x.device)[None]
-    kernel = torch.softmax(-0.5 * (offsets / sigma).square(), dim=1)  # one a picture
-    padded = F.pad(x, (3, 3, 3, 3), mode="replicate").transpose(0, 1)  # [3, b, ...]: a group for each picture
+    kernel = torch.softmax(-0.5 * (offsets / sigma).square(), dim=1)  # one per image
+    padded = F.pad(x, (3, 3, 3, 3), mode="replicate").transpose(0, 1)  # [3, b, ...]: one group per image
     smooth = F.conv2d(padded, kernel[:, None, None, :], groups=len(x))
     smooth = F.conv2d(smooth, kernel[:, None, :, None], groups=len(x)).transpose(0, 1)
     rough = smooth + noise * strength[:, None, None, None] * torch.randn(x.shape, generator=generator).to(x)
@@ -44,11 +44,10 @@ def soften(x: Tensor, blur: float, noise: float, generator: torch.Generator) -> 
 
 
 class AttributeClassifier(L.LightningModule):
-    """Pictures x [b, 3, H, W] in [-1, 1] -> for each of `labels` (name -> its values) logits [b, values].
+    """Images x [b, 3, H, W] in [-1, 1] -> logits [b, values] for each of `labels` (name -> its values).
 
-    A batch's "label_<name>" holds the truth; a value that is none of the label's says nothing about that picture.
-    In training pictures are `soften` by `blur` and `noise`.
-    """
+    "label_<name>" of a batch holds the ground truth. A value that is not among the label's values is ignored in
+    training and validation. Training images are degraded with `soften`, by `blur` and `noise`."""
 
     def __init__(
         self,
@@ -72,7 +71,7 @@ class AttributeClassifier(L.LightningModule):
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """What the trunk has seen at half the resolution, a quarter, ...: [b, c, h, w] each."""
+        """Return the feature maps of the trunk at half the resolution, a quarter, ...: [b, c, h, w] each."""
         found = []
         for layer in self.trunk:
             if isinstance(layer, nn.Conv2d):
@@ -81,7 +80,7 @@ class AttributeClassifier(L.LightningModule):
         return [*found[1:], x]
 
     def features(self, x: Tensor) -> Tensor:
-        """[b, d]: the mean and the maximum of every channel over the picture."""
+        """Return the mean and the maximum of every channel over the image: [b, d]."""
         maps = self.trunk(x)
         return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
@@ -91,7 +90,7 @@ class AttributeClassifier(L.LightningModule):
 
     @torch.no_grad()
     def names(self, x: Tensor, batch_size: int = 64) -> dict[str, list[str]]:
-        """For each label what the pictures [n, 3, H, W] show."""
+        """Return the predicted values of each label for images [n, 3, H, W]."""
         found: dict[str, list[str]] = {name: [] for name in self.labels}
         for part in x.split(batch_size):
             for name, logits in self(part.to(self.device)).items():
@@ -99,25 +98,25 @@ class AttributeClassifier(L.LightningModule):
         return found
 
     def truth(self, batch: Mapping[str, Any], name: str) -> Tensor:
-        """Numbers [b] of the values of label `name`."""
+        """Return the indices [b] of the true values of label `name`."""
         values = {value: i for i, value in enumerate(self.labels[name])}
         return torch.tensor([values.get(value, _IGNORED) for value in batch[f"label_{name}"]], device=self.device)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         rng = generator(self.seed, self.global_step)
-        with torch.autocast(self.device.type, enabled=False):  # a kernel for each picture is slow in half precision
+        with torch.autocast(self.device.type, enabled=False):  # one kernel per image is slow in half precision
             x = soften(batch["image"], self.blur, self.noise, rng)
         losses = []
         for name, logits in self(x).items():
             truth = self.truth(batch, name)
-            # Over the whole batch: of a label that few pictures have, those few must not count for more.
+            # Divide by the batch size, so that images do not count for more if few of them have the label.
             losses.append(F.cross_entropy(logits, truth, reduction="sum", ignore_index=_IGNORED) / len(truth))
         loss = torch.stack(losses).sum()
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(x))
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """How often each label is named rightly, among the pictures that have it."""
+        """Log the accuracy of each label among the images that have it."""
         for name, logits in self(batch["image"]).items():
             truth = self.truth(batch, name)
             known = truth != _IGNORED

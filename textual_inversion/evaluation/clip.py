@@ -1,5 +1,5 @@
-"""A small CLIP (Radford et al. 2021), trained from scratch on a small world's pictures and captions: the evaluator of
-the shipped model."""
+"""A small CLIP (Radford et al. 2021), trained from scratch on the images and captions of a small world. It is the
+evaluator of the shipped model."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -23,17 +23,17 @@ MAX_LOGIT_SCALE = math.log(100.0)  # as in the paper, section 2.5
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, logit_scale: Tensor) -> Tensor:
-    """Symmetric cross entropy over all pairs of a batch: picture i belongs to text i (figure 3 of the paper).
-    Both embeddings [b, d] of unit length; `logit_scale` is the logarithm of the inverse temperature."""
-    with torch.autocast(images.device.type, enabled=False):  # cosines times 100: three digits are not enough
+    """Return the symmetric cross entropy over all pairs of a batch, where image i belongs to text i (figure 3 of the
+    CLIP paper). Both embeddings [b, d] have unit length; `logit_scale` is the logarithm of the inverse temperature."""
+    with torch.autocast(images.device.type, enabled=False):  # half precision is too coarse for cosines times 100
         logits = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * images @ texts.T
         own = torch.arange(len(images), device=images.device)
         return 0.5 * (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own))
 
 
 def zoom_and_shift(x: Tensor, zoom: float, shift: float, generator: torch.Generator) -> Tensor:
-    """Each picture [b, 3, H, W] seen through a window of its own: larger by up to `zoom` (a fraction) or smaller by as
-    much, off the middle by up to `shift` of the half side; borders are mirrored."""
+    """Randomly scale and shift each image [b, 3, H, W]: the window is larger or smaller by up to the fraction `zoom`,
+    and moved by up to `shift` times half the side. Borders are mirrored."""
     scale = 1.0 + zoom * (2.0 * torch.rand(len(x), generator=generator) - 1.0)
     offset = shift * (2.0 * torch.rand(len(x), 2, generator=generator) - 1.0)
     theta = torch.cat([torch.diag_embed(scale[:, None].expand(-1, 2)), offset[:, :, None]], dim=2).to(x)
@@ -42,9 +42,8 @@ def zoom_and_shift(x: Tensor, zoom: float, shift: float, generator: torch.Genera
 
 
 class ConvStem(nn.Sequential):
-    """Pictures [b, 3, S, S] -> one vector per patch [b, width, S / patch_size, S / patch_size] by strided convolutions:
-    shapes are learned from far fewer pictures than with one linear map a patch (Xiao et al. 2021: early convolutions).
-    """
+    """Images [b, 3, S, S] -> one vector per patch [b, width, S / patch_size, S / patch_size], by strided convolutions.
+    They learn shapes from far fewer images than a linear projection of patches (Xiao et al. 2021)."""
 
     def __init__(self, width: int, patch_size: int) -> None:
         halvings = round(math.log2(patch_size))
@@ -58,17 +57,16 @@ class ConvStem(nn.Sequential):
 
     @property
     def weight(self) -> Tensor:
-        """transformers asks the patch embedding for its dtype."""
+        """The first parameter: transformers reads the dtype of the patch embedding from its weight."""
         return next(self.parameters())
 
 
 class SmallCLIP(Evaluator):
-    """An evaluator that is trained here.
+    """An evaluator that can be trained.
 
-    `questions` are asked of the held-out pictures at every validation and scored over all of them and for each value of
-    the label `by`; the batch's "label_<name>" holds the truth.
-    In training each picture is moved by `zoom` and `shift` (`zoom_and_shift`).
-    """
+    At every validation, the accuracy of zero-shot classification is measured for each of `questions`, over all held-out
+    images and for each value of the label `by`; "label_<name>" of a batch holds the ground truth. Training images are
+    augmented with `zoom_and_shift`, by `zoom` and `shift`."""
 
     def __init__(
         self,
@@ -96,7 +94,7 @@ class SmallCLIP(Evaluator):
             "max_position_embeddings": tokenizer.max_length,
             "pad_token_id": tokenizer.pad_id,
             "bos_token_id": tokenizer.cls_id,
-            "eos_token_id": tokenizer.sep_id,  # where the sentence is read off
+            "eos_token_id": tokenizer.sep_id,  # the token whose state is the text embedding
         }
         config = CLIPConfig(
             vision_config=vision | _tower(image_width, image_layers, image_heads),
@@ -105,7 +103,7 @@ class SmallCLIP(Evaluator):
         )
         model = CLIPModel(config)
         model.vision_model.embeddings.add_module("patch_embedding", ConvStem(image_width, patch_size))
-        model.set_attn_implementation("eager")  # faster on a CPU than the fused one: 65 and 36 positions
+        model.set_attn_implementation("eager")  # faster on CPUs than fused attention for 65 and 36 positions
         super().__init__(model, partial(_trimmed, tokenizer), image_size)
         self.questions, self.by = dict(questions or {}), by
         self.zoom, self.shift = zoom, shift
@@ -125,8 +123,8 @@ class SmallCLIP(Evaluator):
         self._answers = {name: embed_names(self, q.words, q.forms) for name, q in self.questions.items()}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """The loss among the batch's own captions; how often each question is answered rightly ("val/class"), and how
-        often so for the pictures with one value of the label `by` ("val/class_photo")."""
+        """Log the loss within the batch, the accuracy of each question ("val/class"), and the accuracy for the images
+        with each value of the label `by` ("val/class_photo")."""
         x = batch["image"]
         images, texts = self.embed_images(x), self.embed_texts(batch["caption"])
         self.log("val/loss", contrastive_loss(images, texts, self.model.logit_scale), batch_size=len(x))
@@ -142,7 +140,8 @@ class SmallCLIP(Evaluator):
 
 
 def _trimmed(tokenizer: WordPiece, texts: list[str]) -> Tensor:
-    """Ids [n, longest]: what follows [SEP] cannot be seen from it."""
+    """Tokenize texts to ids [n, longest], without common padding. Attention is causal, so [SEP] ignores what follows
+    it."""
     ids = tokenizer(texts)
     return ids[:, : int((ids != tokenizer.pad_id).sum(dim=1).max())]
 
@@ -158,5 +157,5 @@ def _tower(width: int, layers: int, heads: int) -> dict[str, Any]:
 
 
 def _rows_of(labels: list[str]) -> dict[str, list[int]]:
-    """Each label that occurs -> the rows it stands in."""
+    """Return the rows of each label: label -> row indices."""
     return {label: [i for i, other in enumerate(labels) if other == label] for label in sorted(set(labels))}

@@ -1,5 +1,5 @@
-"""How well a word is learned (Gal et al. 2022, section 5.1): both metrics, by a protocol that is written down with the
-numbers; and, where a classifier knows the world, what the pictures show exactly."""
+"""Evaluate a word (Gal et al. 2022, section 5.1): both metrics of the paper, with a protocol that is stored together
+with the results; with a classifier, also which labels the images show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,13 +20,13 @@ from .metrics import image_similarity, published_text_similarity, similarity_amo
 from .subjects import ImageOnly, Pipeline, Subject, without_word
 
 RESULT = "evaluation.json"
-VERSION = 1  # of the metrics' definitions
+VERSION = 1  # version of the definitions of the metrics
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A sentence with {} for the word. `kind` is what it asks for (background, style, composition, ...); `shows` is
-    what a picture of it must show beside the word, label -> value."""
+    """A prompt with a slot {} for the word. `kind` is the kind of the prompt (background, style, composition, ...);
+    `shows` are the labels that its images must show in addition to the word, label -> value."""
 
     text: str
     kind: str
@@ -39,8 +39,8 @@ class Prompt:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The protocol: `samples` pictures of `reconstruction` for image similarity, `prompt_samples` of each of `prompts`
-    for text similarity; `classifier`, if there is one, looks at them, too."""
+    """An evaluation protocol: `samples` images of `reconstruction` for image similarity, and `prompt_samples` images of
+    each of `prompts` for text similarity. If there is a `classifier`, it classifies all of them."""
 
     evaluator: Evaluator
     prompts: Sequence[Prompt]
@@ -57,13 +57,14 @@ class Evaluation:
             )
 
     def to(self, device: str | torch.device) -> Self:
-        """Moves the evaluator and the classifier to the device, freezes them, and returns itself."""
+        """Move the evaluator and the classifier to the device and freeze them in place; returns self."""
         for network in filter(None, (self.evaluator, self.classifier)):
             network.to(device).eval().requires_grad_(False)
         return self
 
     def protocol(self, pipeline: Pipeline, images: np.ndarray) -> dict[str, Any]:
-        """All that the numbers depend on but the subject, as JSON values; `images` are the training pictures."""
+        """Return everything that the results depend on except for the subject, as JSON values. `images` are the
+        training images."""
         sampler = pipeline.sampler
         return {
             "version": VERSION,
@@ -90,13 +91,13 @@ class Evaluation:
         truth: Mapping[str, str] | None = None,
         progress: bool = True,
     ) -> dict[str, Any]:
-        """The numbers and their protocol, as JSON values. `images` are the training pictures, uint8 [m, H, W, 3];
-        `truth` is what the word shows, label -> value."""
+        """Evaluate `subject`; return the metrics and their protocol as JSON values. `images` are the training images,
+        uint8 [m, H, W, 3]; `truth` are the labels that the word should show, label -> value."""
         truth = dict(truth or {}) if self.classifier else {}
         references = self.embed(to_tensor(images))
         photos = subject.paint([self.reconstruction], range(self.samples))
         among = similarity_among(references) if len(images) > 1 else None
-        itself = isinstance(subject, ImageOnly)  # a training picture is not compared with itself
+        itself = isinstance(subject, ImageOnly)  # do not compare a training image with itself
         each = len(images) if itself else self.prompt_samples
         asked, at_once = [], max(1, pipeline.batch_size // each)
         with tqdm(total=len(self.prompts), desc="evaluating", unit="prompt", disable=not progress, leave=False) as bar:
@@ -130,23 +131,24 @@ class Evaluation:
         }
 
     def embed(self, images: Tensor) -> Tensor:
-        """Pictures [n, 3, H, W] in [-1, 1] -> [n, d], on the CPU."""
+        """Embed images [n, 3, H, W] in [-1, 1] to [n, d], on the CPU."""
         parts = [self.evaluator.embed_images(x.to(self.evaluator.device)).cpu() for x in images.split(32)]
         return torch.cat(parts)
 
     def _shown(self, images: Tensor, truth: Mapping[str, str]) -> dict[str, float]:
-        """The share of pictures that show each of these labels' values."""
+        """Return for each label in `truth` the fraction of images that show its value. Raises ValueError for a label
+        that the classifier does not know."""
         if not truth or self.classifier is None:
             return {}
         seen = self.classifier.names(images)
         unknown = sorted(set(truth) - set(seen))
         if unknown:
-            raise ValueError(f"the classifier knows nothing of {', '.join(unknown)}: it tells {', '.join(seen)}")
+            raise ValueError(f"the classifier does not know {', '.join(unknown)}: its labels are {', '.join(seen)}")
         return {name: float(np.mean([one == value for one in seen[name]])) for name, value in truth.items()}
 
 
 def means(asked: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Of the rows of several prompts: the mean of each number that a row has."""
+    """Return the mean of each metric over the rows of several prompts that have it."""
     found: dict[str, list[float]] = {}
     for row in asked:
         numbers = {name: row[name] for name in ("text_similarity", "text_similarity_published")}
@@ -157,18 +159,18 @@ def means(asked: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a result in one flat table."""
+    """Return the metrics of a result as one flat table."""
     numbers = {name: value for name, value in result.items() if isinstance(value, float)}
     return numbers | {f"identity_{name}": value for name, value in result["identity"].items()}
 
 
 def require_same_protocol(results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises ValueError that names what differs, unless all results (name -> result) come from one protocol."""
+    """Raise ValueError that names the differences, unless all results (name -> result) have the same protocol."""
     (first, one), *others = results.items()
     for name, other in others:
         keys = one["protocol"].keys() | other["protocol"].keys()
         unlike = [k for k in sorted(keys) if one["protocol"].get(k) != other["protocol"].get(k)]
         if unlike:
             raise ValueError(
-                f"{first} and {name} cannot be compared: they were evaluated with another {', '.join(unlike)}."
+                f"{first} and {name} cannot be compared: they were evaluated with a different {', '.join(unlike)}."
             )

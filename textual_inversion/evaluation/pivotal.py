@@ -1,5 +1,5 @@
-"""Pivotal tuning (Gal et al. 2022, appendix A, after Roich et al. 2022): once v* is found it stays, and the UNet itself
-learns the pictures. Shapes get closer; editing suffers as guidance grows."""
+"""Pivotal tuning (Gal et al. 2022, appendix A, after Roich et al. 2022): fix the learned v* and fine-tune the UNet on
+the training images. Shapes are reproduced more closely, but editing gets worse as guidance grows."""
 
 import copy
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from .subjects import SubjectInputs, Word
 
 
 class PivotalTuning(L.LightningModule):
-    """Trains the UNet of `inversion`, whose words stay as they are, on pictures and sentences of its concepts."""
+    """Fine-tunes the UNet of `inversion` on the images and captions of its concepts, with fixed words."""
 
     def __init__(self, inversion: TextualInversion, learning_rate: float) -> None:
         super().__init__()
@@ -43,12 +43,13 @@ class PivotalTuning(L.LightningModule):
         return torch.optim.AdamW(self.inversion.ldm.unet.parameters(), lr=self.learning_rate, weight_decay=0.0)
 
 
-@lru_cache(maxsize=1)  # figures ask for one model at several guidances
+@lru_cache(maxsize=1)  # figures use one tuned model at several guidance scales
 def tune(
     ldm: LatentDiffusion, concept: Concept, vectors: tuple[tuple[float, ...], ...], image_size: int, steps: int
 ) -> LatentDiffusion:
-    """A copy of `ldm` whose UNet has learned the concept's pictures with the word's `vectors` [k, d]; the concept's
-    learning rate is the UNet's. It stays in float32: half precision would round the small steps away."""
+    """Return a copy of `ldm` whose UNet is fine-tuned on the concept's images with the fixed `vectors` [k, d] of the
+    word. The learning rate of the concept is used for the UNet. The copy is in float32: half precision would round the
+    small updates away."""
     copied = copy.deepcopy(ldm).freeze()
     inversion = TextualInversion(copied, [concept], image_size)
     with torch.no_grad():
@@ -68,13 +69,13 @@ def tune(
 
 
 class Pivotal(Word):
-    """The word in a copy of the model whose UNet has learned the concept's pictures with it."""
+    """The word in a copy of the model whose UNet is fine-tuned on the concept's images."""
 
     def __init__(self, inputs: SubjectInputs, steps: int, learning_rate: float, templates: Sequence[str]) -> None:
         word, pipeline = inputs.require_word(), inputs.pipeline
         initializer = word.provenance.get("initializer")
         if initializer is None:
-            raise ValueError(f"the file of {word.placeholder!r} does not say what it was learned from: learn it here.")
+            raise ValueError(f"the file of {word.placeholder!r} does not name its initializer: learn the word again.")
         concept = Concept(
             word.placeholder,
             initializer,

@@ -1,6 +1,5 @@
-"""Who stands in for S* in a prompt: a learned word, or what the paper compares it with (Gal et al. 2022, section 5.1).
-
-Each factory takes the same `SubjectInputs` and gives a subject; a config names the factory."""
+"""Subjects of an evaluation: a learned word, or a baseline that takes its place in a prompt (Gal et al. 2022, section
+5.1). Each class is built from the same `SubjectInputs`; a config names the class."""
 
 import json
 from collections.abc import Sequence
@@ -23,17 +22,17 @@ from ..words.file import LearnedWord
 
 
 class Subject(Protocol):
-    """Sample number i of a template depends on i and on the protocol's seed alone."""
+    """An evaluated subject. Sample i of a template depends only on i and on the seed of the protocol."""
 
     def paint(self, templates: Sequence[str], samples: range) -> Tensor:
-        """The samples of the first template, then those of the next: [len(templates) * len(samples), 3, H, W] in
-        [-1, 1], on the CPU."""
+        """Generate the samples of the first template, then those of the next: [len(templates) * len(samples), 3, H, W]
+        in [-1, 1], on the CPU."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
-    """The frozen model with the settings that it is evaluated with."""
+    """The frozen model with its settings for sampling."""
 
     ldm: LatentDiffusion
     sampler: Sampler
@@ -42,14 +41,14 @@ class Pipeline:
     batch_size: int = 8
 
     def __call__(self, prompts: Sequence[str], samples: range, embeddings: EmbeddingManager | None = None) -> Tensor:
-        """The samples of the first prompt, then those of the next: [len(prompts) * len(samples), 3, H, W]."""
+        """Generate the samples of the first prompt, then those of the next: [len(prompts) * len(samples), 3, H, W]."""
         repeated = [prompt for prompt in prompts for _ in samples]
         return self.each(repeated, [*samples] * len(prompts), embeddings)
 
     def each(
         self, prompts: Sequence[str], numbers: Sequence[int], embeddings: EmbeddingManager | None = None
     ) -> Tensor:
-        """One picture a prompt, from the noise of the sample with its number."""
+        """Generate one image per prompt, each from the noise of the sample with its number."""
         return generate(
             self.ldm,
             prompts,
@@ -65,8 +64,8 @@ class Pipeline:
 
 @dataclass(frozen=True, eq=False)
 class SubjectInputs:
-    """What a subject may be made of: `pipeline`, the learned `word`, `folder` of its pictures, and these, uint8
-    [m, H, W, 3]."""
+    """The inputs of a subject: `pipeline`, the learned `word`, the `folder` of its images, and the `images` themselves,
+    uint8 [m, H, W, 3]."""
 
     pipeline: Pipeline
     word: LearnedWord | None
@@ -74,25 +73,25 @@ class SubjectInputs:
     images: np.ndarray
 
     def require_word(self) -> LearnedWord:
-        """The word. Raises ValueError if none is there."""
+        """Return the word. Raises ValueError if there is none."""
         if self.word is None:
-            raise ValueError("there is no learned word to evaluate: give word=<run folder, or file of a word>.")
+            raise ValueError("there is no learned word to evaluate: add word=<run folder, or file of a word>.")
         return self.word
 
 
 def labels_in(folder: Path) -> dict[str, str]:
-    """What every picture in the concept's folder shows, from its concept.json; nothing if there is none."""
+    """Read the labels that all images in the folder share from its concept.json; empty without such a file."""
     file = folder / "concept.json"
     return json.loads(file.read_text(encoding="utf-8")).get("labels", {}) if file.is_file() else {}
 
 
 def without_word(template: str) -> str:
-    """The template with nothing in its slot: what the text alone asks for."""
+    """Return the template with an empty slot."""
     return " ".join(template.replace(SLOT, " ").split())
 
 
 class Word:
-    """The learned word itself."""
+    """The learned word."""
 
     def __init__(self, inputs: SubjectInputs) -> None:
         word = inputs.require_word()
@@ -104,15 +103,15 @@ class Word:
 
 
 class Captions:
-    """What a person says instead of S*: the lines of `file` in the concept's folder, in turn."""
+    """Human captions in place of S*: the lines of `file` in the concept's folder, in turn."""
 
     def __init__(self, inputs: SubjectInputs, file: str) -> None:
         self.pipeline, path = inputs.pipeline, inputs.folder / file
         if not path.is_file():
-            raise ValueError(f"there are no captions at {path}: write what stands for S*, one phrase a line.")
+            raise ValueError(f"there are no captions at {path}: write phrases that replace S*, one per line.")
         self.captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not self.captions:
-            raise ValueError(f"{path} is empty: write what stands for S*, one phrase a line.")
+            raise ValueError(f"{path} is empty: write phrases that replace S*, one per line.")
 
     def paint(self, templates: Sequence[str], samples: range) -> Tensor:
         captions = [self.captions[i % len(self.captions)] for i in samples]
@@ -131,7 +130,7 @@ class PromptOnly:
 
 
 class ImageOnly:
-    """The training pictures, whatever the prompt. Their image similarity is that of different pictures."""
+    """The training images, regardless of the prompt. Their image similarity is taken between different images."""
 
     def __init__(self, inputs: SubjectInputs) -> None:
         self.images = to_tensor(inputs.images)
@@ -141,13 +140,13 @@ class ImageOnly:
 
 
 class Bipartite:
-    """Bipartite inversion (Gal et al. 2022, appendix A): the noise from which DDIM paints a training picture as
-    `source`, and with it another text. Raises ValueError for a painter whose sampler is another."""
+    """Bipartite inversion (Gal et al. 2022, appendix A): find the noise from which DDIM reproduces a training image
+    with the prompt `source`, and use this noise with other prompts. Raises ValueError if the sampler is not DDIM."""
 
     def __init__(self, inputs: SubjectInputs, source: str = "A photo of {}") -> None:
         word, pipeline = inputs.require_word(), inputs.pipeline
         if pipeline.sampler.solve is not ddim:
-            raise ValueError(f"DDIM finds the noise, {pipeline.sampler.name} cannot follow: give sampler=ddim.")
+            raise ValueError(f"bipartite inversion needs DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
         self.pipeline, self.placeholder, ldm = pipeline, word.placeholder, pipeline.ldm
         self.embeddings = manager_of(ldm, [word])
         c = self.embeddings.encode(ldm.text_encoder, [fill(source, word.placeholder)])

@@ -1,4 +1,4 @@
-"""Zero-shot classification with CLIP: the name whose sentences lie nearest a picture (Radford et al. 2021, 3.1)."""
+"""Zero-shot classification with CLIP: the name whose texts are most similar to an image (Radford et al. 2021, 3.1)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Embedder(Protocol):
-    """Pictures and sentences in one space, both of unit length [n, d]."""
+    """Embeds images and texts in a common space, as [n, d] of unit length."""
 
     def embed_images(self, x: Tensor) -> Tensor: ...
 
@@ -18,7 +18,8 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """What a picture is asked: which of `names` (label -> its words), put into the "{}" of each sentence form."""
+    """A zero-shot classification: which of `names` (label -> its words) fits an image best. The words are put into the
+    slot "{}" of each text in `forms`."""
 
     names: Mapping[str, str]
     forms: Sequence[str]
@@ -28,30 +29,30 @@ class Question:
             raise ValueError(f"a question needs names and forms, got {dict(self.names)} and {list(self.forms)}")
         wrong = [form for form in self.forms if form.count("{}") != 1]
         if wrong:
-            raise ValueError(f"sentence forms have one {{}} each, unlike {wrong}")
+            raise ValueError(f"every form needs exactly one {{}}, unlike {wrong}")
 
     @property
     def words(self) -> list[str]:
         return list(self.names.values())
 
     def index(self, label: str) -> int:
-        """The label's number. Raises ValueError for a label that is none of the names."""
+        """Return the index of the label. Raises ValueError if it is not among the names."""
         if label not in self.names:
-            raise ValueError(f"{label!r} is none of {list(self.names)}")
+            raise ValueError(f"{label!r} is not one of {list(self.names)}")
         return list(self.names).index(label)
 
 
 def embed_names(clip: Embedder, names: Sequence[str], forms: Sequence[str]) -> Tensor:
-    """One vector of unit length per name [n, d]: the mean of its sentences' embeddings."""
+    """Return one vector of unit length per name [n, d]: the normalised mean of the embeddings of its texts."""
     embeddings = clip.embed_texts([form.format(name) for name in names for form in forms])
     return F.normalize(embeddings.reshape(len(names), len(forms), -1).mean(dim=1), dim=-1)
 
 
 def zero_shot(clip: Embedder, images: Tensor, names: Sequence[str], forms: Sequence[str]) -> Tensor:
-    """Pictures [b, 3, H, W] in [-1, 1] -> indices [b] into `names`."""
+    """Classify images [b, 3, H, W] in [-1, 1]; return indices [b] into `names`."""
     return nearest(clip.embed_images(images), embed_names(clip, names, forms))
 
 
 def nearest(images: Tensor, names: Tensor) -> Tensor:
-    """Embeddings [b, d] and [n, d] -> for each picture the index [b] of the name with the largest cosine."""
+    """Return for each image embedding [b, d] the index [b] of the name embedding [n, d] with the largest cosine."""
     return (images @ names.T).argmax(dim=-1)

@@ -1,1 +1,1 @@
-"""Pictures for people: contact sheets and plots."""
+"""Contact sheets and plots."""

@@ -1,4 +1,4 @@
-"""The figures' one style: readable in print, in colour and without; PNG and PDF."""
+"""Plots in a common style, readable in colour and in grey, as PNG and PDF."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -24,29 +24,29 @@ STYLE: dict[Any, Any] = {
     "grid.alpha": 0.25,
     "legend.frameon": False,
     "legend.fontsize": 8,
-    "pdf.fonttype": 42,  # text stays text
+    "pdf.fonttype": 42,  # embed TrueType fonts, so that text stays text
     "savefig.dpi": 160,
 }
-# Okabe & Ito (2008): told apart by all kinds of eyes; the markers tell them apart in grey.
+# Okabe & Ito (2008): distinguishable with colour-vision deficiency; the markers distinguish them in grey.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vP*XhpdH<>8"
-NAMES_HIGH = 20  # names in one column of a legend
+NAMES_HIGH = 20  # number of names in one column of a legend
 
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of a PDF's fonts
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every table of the fonts in a PDF
 
 
 @contextmanager
 def figure(width: float = 5.5, height: float = 4.0):
-    """An empty figure of that size in inches, in the style."""
+    """Yield an empty figure of that size in inches, in the common style."""
     with rc_context(STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
 def save(fig: Figure, path: Path) -> None:
-    """`path`.png and `path`.pdf, each whole or not at all."""
+    """Write `path`.png and `path`.pdf, each atomically."""
     for kind in ("png", "pdf"):
         with replacing(path.with_name(f"{path.name}.{kind}")) as partial:
-            # Without a date the same numbers make the same file.
+            # Without a date, equal figures give equal files.
             fig.savefig(partial, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {})
 
 
@@ -57,8 +57,8 @@ def scatter_plot(
     y_label: str,
     apart: Collection[str] = (),
 ) -> None:
-    """Named points, each with its interval on both axes. With points that lie far `apart` there is a second panel, the
-    others from near."""
+    """Plot named points with their intervals on both axes. If some points are far `apart` from the others, a second
+    panel shows the others enlarged."""
     columns = -(-len(points) // NAMES_HIGH)
     with figure((9.6 if apart else 6.6) + 1.8 * (columns - 1), 4.2) as fig:
         panels = np.atleast_1d(fig.subplots(1, 2 if apart else 1))
@@ -68,7 +68,7 @@ def scatter_plot(
                     axes.errorbar(
                         x.mean, y.mean, xerr=_bars(x), yerr=_bars(y), label=name, color=COLORS[i % len(COLORS)],
                         marker=MARKERS[i % len(MARKERS)], markersize=6, elinewidth=0.8, linestyle="none",
-                        zorder=3 + len(points) - i,  # the first is the one that the others are compared with
+                        zorder=3 + len(points) - i,  # the first point is the reference, so draw it on top
                     )  # fmt: skip
             axes.set_xlabel(x_label)
             axes.set_ylabel(y_label)
@@ -79,7 +79,7 @@ def scatter_plot(
 def line_plot(
     path: Path, panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], x_label: str, log_x: bool = False
 ) -> None:
-    """Panels side by side, y label -> name -> x -> interval."""
+    """Plot panels side by side; `panels` is y label -> name -> x -> interval."""
     with figure(3.2 * len(panels) + 0.4, 3.2) as fig:
         row = np.atleast_1d(fig.subplots(1, len(panels)))
         for axes, (y_label, curves) in zip(row, panels.items(), strict=True):
@@ -98,12 +98,12 @@ def line_plot(
 
 
 def _short(x: float) -> str:
-    """0.5 or 3e-5: the form that takes less room under an axis."""
+    """Format a number in its shorter form, such as 0.5 or 3e-5."""
     return min(f"{x:g}", np.format_float_scientific(x, trim="-", exp_digits=1), key=len)
 
 
 def bar_plot(path: Path, groups: Mapping[str, Mapping[str, float]], y_label: str) -> None:
-    """Groups (say before and after) of named shares, side by side."""
+    """Plot groups (such as before and after) of named fractions side by side."""
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     with figure(max(5.0, 0.45 * len(names) * len(groups)), 3.2) as fig:
         axes = fig.subplots()

@@ -1,4 +1,4 @@
-"""Rows of pictures under titles: a contact sheet, which says whether an inversion worked, and a figure for print."""
+"""Rows of images with titles: a contact sheet, which shows whether an inversion worked, and a figure for print."""
 
 import textwrap
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from ldm.files import replacing
 from .plots import figure, save
 
 _MARGIN, _GAP, _TITLE, _LINE = 12, 4, 24, 14  # pixels
-_LETTERS_PER_PIXEL = 0.16  # of the small font
+_LETTERS_PER_PIXEL = 0.16  # in the small font
 
 
 @dataclass(frozen=True, eq=False)
 class PictureRow:
-    """A line of the sheet: a title above pictures uint8 [n, H, W, 3], each with a caption below it if there are any."""
+    """A row of the sheet: a title above images uint8 [n, H, W, 3], with optional captions below them."""
 
     title: str
     images: np.ndarray
@@ -26,7 +26,7 @@ class PictureRow:
 
 
 def contact_sheet(rows: Sequence[PictureRow], side: int = 160) -> Image.Image:
-    """The rows on white, every picture brought to `side` pixels; long captions go on in a new line."""
+    """Draw the rows on white, with images resized to `side` pixels. Long captions are wrapped."""
     font, small = ImageFont.load_default(15), ImageFont.load_default(11)
     wrapped = [[textwrap.wrap(caption, int(side * _LETTERS_PER_PIXEL)) for caption in row.captions] for row in rows]
     below = [_LINE * max((len(lines) for lines in row), default=0) for row in wrapped]
@@ -49,13 +49,14 @@ def contact_sheet(rows: Sequence[PictureRow], side: int = 160) -> Image.Image:
 
 
 def save_sheet(path: Path, rows: Sequence[PictureRow]) -> None:
-    """The sheet as a PNG, written whole or not at all."""
+    """Write the sheet as a PNG file, atomically."""
     with replacing(path) as partial:
         contact_sheet(rows).save(partial, format="PNG")
 
 
 def save_figure(path: Path, rows: Sequence[PictureRow], side: float = 0.95) -> None:
-    """The rows in the figures' style, as `path`.png and `path`.pdf; `side` in inches."""
+    """Write the rows in the style of the plots, as `path`.png and `path`.pdf. `side` is the side of an image in
+    inches."""
     margin, title, line = 0.05, 0.2, 0.085
     wrapped = [[textwrap.fill(caption, int(24 * side)) for caption in row.captions] for row in rows]
     below = [max((1 + text.count("\n") for text in row if text), default=0) * line for row in wrapped]

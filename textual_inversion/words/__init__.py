@@ -1,1 +1,1 @@
-"""Learned words in files: ours and those of other tools."""
+"""Learned words in files, in our format and those of other tools."""

@@ -1,5 +1,5 @@
-"""Learned words on disk: a safetensors file with one tensor per placeholder, its metadata says where each came from.
-Words of other tools are read, too (`embedding_formats`)."""
+"""Learned words on disk: a safetensors file with one tensor per placeholder, and the provenance of each in its
+metadata. `load_words` also reads the files of other tools (see `formats`)."""
 
 import json
 import logging
@@ -31,8 +31,8 @@ FORMAT, FORMAT_VERSION = "textual_inversion", 1
 
 @dataclass(frozen=True, eq=False)
 class LearnedWord:
-    """A placeholder with its own copy of the `vectors` [k, d], float32 on the CPU, and `provenance`, what is known of
-    their making as JSON values; see `provenance()`. Raises ValueError if a number is not finite."""
+    """A placeholder with its own copy of the `vectors` [k, d], float32 on the CPU, and their `provenance` as JSON
+    values (see `provenance()`). Raises ValueError if the name or the shape is invalid, or if a number is not finite."""
 
     placeholder: str
     vectors: Tensor
@@ -51,8 +51,8 @@ class LearnedWord:
 
 
 def provenance(concept: Concept, *, steps: int, model: str, fingerprint: str) -> dict[str, Any]:
-    """What to write beside a word learned in `steps` optimiser steps: `model` is the frozen model's name for people,
-    `fingerprint` identifies its weights."""
+    """Return the provenance of a word learned in `steps` optimiser steps. `model` is a readable name of the frozen
+    model; `fingerprint` identifies its weights."""
     return {
         "initializer": concept.initializer,
         "num_vectors": concept.num_vectors,
@@ -68,10 +68,10 @@ def provenance(concept: Concept, *, steps: int, model: str, fingerprint: str) ->
 
 
 def save_words(path: Path, words: Sequence[LearnedWord]) -> None:
-    """Writes the words to `path`, the whole file or nothing."""
+    """Write the words to `path`, atomically. Raises ValueError if there are none, or if two have the same name."""
     placeholders = [word.placeholder for word in words]
     if not words or len(set(placeholders)) < len(placeholders):
-        raise ValueError(f"a file holds one or more words, each under a name of its own, not {placeholders}")
+        raise ValueError(f"a file holds one or more words with different names, not {placeholders}")
     origins = {word.placeholder: {**word.provenance, "width": word.vectors.shape[1]} for word in words}
     metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "words": json.dumps(origins, allow_nan=False)}
     content = save({word.placeholder: word.vectors for word in words}, metadata)
@@ -79,10 +79,11 @@ def save_words(path: Path, words: Sequence[LearnedWord]) -> None:
 
 
 def load_words(path: Path, width: int | None = None, fingerprint: str | None = None) -> tuple[LearnedWord, ...]:
-    """The words in a file of this or of another tool, or in the `learned_embeds.safetensors` of a run folder, in the
-    order they were saved in.
-    Raises ValueError if there are none, if the file is not what it should be, or if the vectors do not have `width`
-    numbers, when that is given; warns of words learned in a model of another `fingerprint`, when that is given."""
+    """Load the words of a file of this or another tool, or of learned_embeds.safetensors in a run folder, in the order
+    in which they were saved.
+
+    Raises ValueError if there are none, if the file cannot be read, or if the vectors do not have `width` numbers. Logs
+    a warning if a word was learned with a model of another `fingerprint`. None skips either check."""
     file = find_file(Path(path))
     words = _read(file)
     for word in words:
@@ -95,7 +96,7 @@ def load_words(path: Path, width: int | None = None, fingerprint: str | None = N
             )
         if fingerprint is not None and word.provenance.get("model_fingerprint", fingerprint) != fingerprint:
             log.warning(
-                "%s: the word %r was learned in other weights than these, where it may mean something else",
+                "%s: the word %r was learned with other weights, so it may mean something else in this model",
                 file,
                 word.placeholder,
             )
@@ -103,7 +104,7 @@ def load_words(path: Path, width: int | None = None, fingerprint: str | None = N
 
 
 def find_file(path: Path) -> Path:
-    """The file that `path` means: itself, or the one in that run folder. Raises ValueError that lists what is near."""
+    """Return the file at `path`, or the one in the run folder `path`. Raises ValueError with the files nearby."""
     file = path / FILE_NAME if path.is_dir() else path
     if file.is_file():
         return file
@@ -126,7 +127,7 @@ def _read(path: Path) -> tuple[LearnedWord, ...]:
 
 
 def _read_own(path: Path) -> tuple[LearnedWord, ...] | None:
-    """None if another tool has made the file."""
+    """Read a file in our format; None if another tool has written it."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -134,7 +135,7 @@ def _read_own(path: Path) -> tuple[LearnedWord, ...] | None:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- it is no dict
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is broken ({error}): copy or learn it again") from error
+        raise ValueError(f"{path} is damaged ({error}): copy or learn it again") from error
     found = metadata.get("format_version")
     if found != str(FORMAT_VERSION):
         raise ValueError(f"{path} has format version {found}, this code reads {FORMAT_VERSION}: update the code")

@@ -1,5 +1,6 @@
-"""Learned words as other tools write them: the official code of the paper, the AUTOMATIC1111 web UI, diffusers. What a
-file is, its content says; its name gives a word a name only where the content has none."""
+"""The file formats of other tools for learned words: the official code of the paper, the AUTOMATIC1111 web UI,
+diffusers. The format is detected from the content. The name of the file is used only if the content has no name for the
+word."""
 
 import io
 from collections.abc import Mapping
@@ -16,14 +17,14 @@ from ldm.weights.pickled import Skipped, load_pickled
 Origin = dict[str, Any]
 Vectors = Tensor  # [k, width]
 
-# The official code looks for its placeholder by a token's number, which the file must give: that of "*" in the
-# vocabularies of the two models (bert-base-uncased, CLIP). A1111 reads "*", too, but goes by the file's "name".
+# The official code finds its placeholder by a token id, which the file must contain. These are the ids of "*" in the
+# vocabularies of the two models (bert-base-uncased, CLIP). A1111 files also contain "*", but use the entry "name".
 STAR = "*"
 STAR_TOKEN = {1280: 1008, 768: 265}
 
 
 def words_of_other_tools(path: Path) -> dict[str, tuple[Vectors, Origin]]:
-    """Placeholder -> its vectors and what the file says of them. Raises ValueError if the file holds no words."""
+    """Read the words of a file: placeholder -> vectors and their origin. Raises ValueError if it holds no words."""
     content = load_file(path) if file_kind(path) == "safetensors" else load_pickled(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds no learned words but {type(content).__name__}")
@@ -40,9 +41,9 @@ def words_of_other_tools(path: Path) -> dict[str, tuple[Vectors, Origin]]:
 
 
 def _string_to_param(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[Vectors, Origin]]:
-    """Official files and those of A1111, which come from them and add a "name"."""
+    """Read files of the official code and of A1111, whose format is the same with an additional "name"."""
     parameters = content["string_to_param"]
-    if isinstance(parameters, Skipped):  # a ParameterDict, of which old and new versions of torch agree on this entry
+    if isinstance(parameters, Skipped):  # a ParameterDict; old and new versions of torch both have this entry
         parameters = (parameters.state or {}).get("_parameters")
     if not isinstance(parameters, Mapping) or not parameters:
         raise ValueError(f"{path} has no vectors in its 'string_to_param'")
@@ -62,7 +63,7 @@ def _string_to_param(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[
 
 
 def _lifted(path: Path, name: str, value: Any) -> Vectors:
-    """One vector may come without its row: [width] -> [1, width]."""
+    """Return vectors as [k, width]; a single vector may be stored as [width]."""
     if not isinstance(value, Tensor) or value.ndim not in (1, 2) or not value.is_floating_point():
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(f"{path}: {name!r} is {shape}, not the vectors [k, width] of a word")
@@ -70,14 +71,14 @@ def _lifted(path: Path, name: str, value: Any) -> Vectors:
 
 
 def official(words: Mapping[str, tuple[Vectors, Origin]]) -> bytes:
-    """The official code's embeddings.pt. Raises ValueError for a placeholder whose token's number is not known."""
+    """Return the embeddings.pt of the official code. Raises ValueError if the token id of a placeholder is unknown."""
     tokens = {}
     for name, (vectors, origin) in words.items():
         token = origin.get("token") or (STAR_TOKEN.get(vectors.shape[1]) if name == STAR else None)
         if token is None:
             raise ValueError(
-                f"the official format wants the number of {name!r} in the model's vocabulary, which is known here for "
-                f"'*' in the 1280 and 768 wide models alone: rename the word to '*'"
+                f"the official format needs the token id of {name!r} in the model's vocabulary, which is known only "
+                f"for '*' in models of width 1280 and 768: rename the word to '*'"
             )
         tokens[name] = torch.tensor(token)
     parameters = nn.ParameterDict({name: nn.Parameter(vectors.clone()) for name, (vectors, _) in words.items()})
@@ -85,7 +86,7 @@ def official(words: Mapping[str, tuple[Vectors, Origin]]) -> bytes:
 
 
 def a1111(name: str, vectors: Vectors, origin: Origin) -> bytes:
-    """The web UI's .pt with one word."""
+    """Return a .pt file of the web UI with one word."""
     content = {
         "string_to_token": {STAR: STAR_TOKEN[768]},
         "string_to_param": {STAR: vectors.clone()},
@@ -98,7 +99,7 @@ def a1111(name: str, vectors: Vectors, origin: Origin) -> bytes:
 
 
 def diffusers(name: str, vectors: Vectors) -> bytes:
-    """What diffusers' load_textual_inversion reads, with one word."""
+    """Return a file with one word for load_textual_inversion of diffusers."""
     return save({name: vectors.contiguous()})
 
 

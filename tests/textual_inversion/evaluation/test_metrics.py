@@ -48,7 +48,7 @@ def test_pictures_among_themselves_are_not_compared_with_themselves():
 
 
 def test_one_picture_alone_has_none_to_be_compared_with():
-    with pytest.raises(ValueError, match="1 picture has none to be compared with"):
+    with pytest.raises(ValueError, match="1 image cannot be compared"):
         similarity_among(at(0))
 
 

@@ -88,7 +88,7 @@ def test_the_unet_is_tuned_around_the_word_that_it_is_given(inputs):
 
 def test_a_word_of_unknown_origin_cannot_be_tuned_around(inputs):
     word = LearnedWord("S*", inputs.word.vectors)
-    with pytest.raises(ValueError, match=r"'S\*' does not say what it was learned from"):
+    with pytest.raises(ValueError, match=r"'S\*' does not name its initializer"):
         Pivotal(replace(inputs, word=word), 1, 1e-3, TEMPLATES)
 
 

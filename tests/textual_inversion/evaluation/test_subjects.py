@@ -90,7 +90,7 @@ def test_captions_take_the_lines_of_the_file_in_turn(inputs):
 def test_captions_that_are_not_there_are_asked_for(inputs, content, what):
     if content is not None:
         (inputs.folder / "long.txt").write_text(content)
-    with pytest.raises(ValueError, match=rf"{what}.*one phrase a line|long.txt {what}.*one phrase a line"):
+    with pytest.raises(ValueError, match=rf"{what}.*one per line|long.txt {what}.*one per line"):
         Captions(inputs, "long.txt")
 
 
@@ -109,13 +109,13 @@ def test_the_images_themselves_answer_any_prompt(inputs):
 
 def test_bipartite_inversion_is_ddims_alone(inputs):
     other = replace(inputs, pipeline=replace(inputs.pipeline, sampler=Sampler(2, dpm_solver)))
-    with pytest.raises(ValueError, match="dpm_solver cannot follow: give sampler=ddim"):
+    with pytest.raises(ValueError, match="not dpm_solver: use sampler=ddim"):
         Bipartite(other)
 
 
 @pytest.mark.parametrize("subject", [Word, Bipartite])
 def test_without_a_learned_word_the_user_is_told_to_give_one(inputs, subject):
-    with pytest.raises(ValueError, match="no learned word to evaluate: give word="):
+    with pytest.raises(ValueError, match="no learned word to evaluate: add word="):
         subject(replace(inputs, word=None))
 
 

@@ -55,7 +55,7 @@ def test_a_question_puts_words_to_labels():
     question = Question({"moon": "on the moon", "beach": "on the beach"}, ["a cat {}"])
     assert question.words == ["on the moon", "on the beach"]
     assert question.index("beach") == 1
-    with pytest.raises(ValueError, match="'desert' is none of"):
+    with pytest.raises(ValueError, match="'desert' is not one of"):
         question.index("desert")
 
 

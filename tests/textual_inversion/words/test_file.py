@@ -33,7 +33,7 @@ def test_words_learned_together_keep_their_order(tmp_path):
 
 
 def test_two_words_of_one_name_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="a name of its own"):
+    with pytest.raises(ValueError, match="words with different names"):
         save_words(tmp_path / FILE_NAME, [word("*"), word("*")])
     assert not list(tmp_path.iterdir())
 
@@ -108,7 +108,7 @@ def test_a_cut_file_is_broken(tmp_path):
     path = tmp_path / FILE_NAME
     save_words(path, [word()])
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(ValueError, match="is broken"):
+    with pytest.raises(ValueError, match="is damaged"):
         load_words(path)
 
 

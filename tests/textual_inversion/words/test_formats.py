@@ -92,7 +92,7 @@ def test_official_files_hold_what_the_official_code_reads(tmp_path):
 
 
 def test_the_official_format_needs_the_number_of_the_token():
-    with pytest.raises(ValueError, match=r"the number of '<cat-toy>' .* rename the word to '\*'"):
+    with pytest.raises(ValueError, match=r"the token id of '<cat-toy>' .* rename the word to '\*'"):
         official({"<cat-toy>": (vectors((1, 1280)), {})})
 
 
