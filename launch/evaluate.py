@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -74,15 +75,8 @@ def keep(folder: Path, config: DictConfig, word: Path | None, result: Mapping[st
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Format a table with one line per metric and one column per result."""
-    numbers = {name: summary(result) for name, result in results.items()}
-    rows = list(dict.fromkeys(row for column in numbers.values() for row in column))
-    wide = max(len(row) for row in rows)
-    columns = [max(len(name), 8) for name in numbers]
-    lines = [" " * wide + "".join(f"  {name:>{w}}" for name, w in zip(numbers, columns, strict=True))]
-    for row in rows:
-        cells = [f"{c[row]:.3f}" if row in c else "" for c in numbers.values()]
-        lines.append(f"{row:{wide}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(cells, columns, strict=True)))
-    return "\n".join(lines)
+    numbers = pd.DataFrame({name: summary(result) for name, result in results.items()})
+    return numbers.to_string(float_format="{:.3f}".format, na_rep="")
 
 
 def others(paths: list[str]) -> dict[str, dict[str, Any]]:

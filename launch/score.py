@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -94,11 +95,8 @@ def faults(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> list[str
 def obedience(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str, float]:
     """For each label, return the fraction of images that show the requested value, among the prompts that request
     one."""
-    found: dict[str, list[bool]] = {}
-    for i, prompt in enumerate(prompts):
-        for label, value in prompt.labels.items():
-            found.setdefault(label, []).append(seen[label][i] == value)
-    return {label: float(np.mean(right)) for label, right in found.items()}
+    right = [{name: float(seen[name][i] == value) for name, value in p.labels.items()} for i, p in enumerate(prompts)]
+    return {str(name): share for name, share in pd.DataFrame(right).mean().items()}  # gaps are skipped
 
 
 def obedience_of_photos(prompts: Sequence[Prompt], seen: Mapping[str, list[str]]) -> dict[str, float]:

@@ -4,8 +4,8 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import yaml
 
 from textual_inversion.evaluation.claims import Interval, interval
@@ -13,7 +13,7 @@ from textual_inversion.evaluation.evaluation import RESULT, require_same_protoco
 from textual_inversion.figures import plots
 
 from . import jobs
-from .reproduction.report import per_concept, write_table
+from .reproduction.report import per_concept, table_of, write_table
 
 log = logging.getLogger(__name__)
 
@@ -38,44 +38,36 @@ def report(folder: Path, every: Mapping[int, Sequence[str]]) -> None:
         log.warning("no table of results: %s", error)
         return
     varied = {n: dict(o.split("=", 1) for o in jobs.varying(every[n], list(every.values()))) for n in results}
-    table = [{"job": number, **varied[number], **summary(results[number])} for number in results]
+    table = table_of({"job": number, **varied[number], **summary(results[number])} for number in results)
     write_table(folder / f"{NAME}.csv", table)
-    draw(folder / NAME, table)
+    keys = dict.fromkeys(key for overrides in varied.values() for key in overrides if key not in REPETITIONS)
+    draw(folder / NAME, table, list(keys))
     log.info("%s.csv and .png: %s over %d words", folder / NAME, " and ".join((LIKENESS, OBEDIENCE)), len(table))
 
 
-def draw(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
-    """Plot both metrics over the varied setting if there is a single one and it is a number, else against each
-    other."""
-    keys = [key for key in dict.fromkeys(k for line in table for k in line if k != "job") if _is_setting(key, table)]
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for line in table:
-        groups.setdefault(tuple(str(line.get(key)) for key in keys), []).append(line)
+def draw(path: Path, table: pd.DataFrame, keys: list[str]) -> None:
+    """Plot both metrics over the varied setting (`keys` are the columns of those) if there is a single one and it is a
+    number, else against each other."""
+    names = table[keys].fillna("").agg(", ".join, axis=1) if keys else pd.Series("all", table.index)
     found = {
-        group: tuple(interval(_repetitions(lines, metric)) for metric in (LIKENESS, OBEDIENCE))
-        for group, lines in groups.items()
+        str(name): (interval(_repetitions(lines, LIKENESS)), interval(_repetitions(lines, OBEDIENCE)))
+        for name, lines in table.groupby(names, sort=False)
     }
-    numbers = [_number(group[0]) for group in groups] if len(keys) == 1 else [None]
+    numbers = [_number(name) if len(keys) == 1 else None for name in found]
     if all(number is not None for number in numbers):
         panels: dict[str, dict[str, dict[float, Interval]]] = {
-            metric.replace("_", " "): {"": {float(group[0]): both[i] for group, both in found.items()}}
+            metric.replace("_", " "): {"": {float(name): both[i] for name, both in found.items()}}
             for i, metric in enumerate((LIKENESS, OBEDIENCE))
         }
         plots.line_plot(path, panels, keys[0], log_x=min(n for n in numbers if n is not None) > 0)
         return
-    points = {", ".join(group) or "all": (both[0], both[1]) for group, both in found.items()}
-    plots.scatter_plot(path, points, "image similarity", "text similarity")
+    plots.scatter_plot(path, found, "image similarity", "text similarity")
 
 
-def _repetitions(lines: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
+def _repetitions(lines: pd.DataFrame, metric: str) -> list[float]:
     """Return one value per concept, the mean over its seeds. With a single concept, return one value per seed."""
     means = per_concept(lines, metric)
-    return list(means.values()) if len(means) > 1 else [line[metric] for line in lines]
-
-
-def _is_setting(key: str, table: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether the column is an override and not a repetition. Overrides are strings, results are floats."""
-    return key not in REPETITIONS and all(isinstance(line.get(key, ""), str) for line in table)
+    return means.tolist() if len(means) > 1 else lines[metric].tolist()
 
 
 def _number(text: str) -> float | None:

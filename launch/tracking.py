@@ -1,5 +1,4 @@
-"""Loggers of a run: W&B, TensorBoard, CSV, or several at once. An error in a logger causes one warning and never stops
-the run."""
+"""Loggers of a run: W&B, TensorBoard, or both. An error in a logger causes one warning and never stops the run."""
 
 import json
 import logging
@@ -17,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from ldm.training.callbacks import learning_rates
 from textual_inversion.evaluation.evaluation import RESULT, summary
 from textual_inversion.learner import TextualInversion
 from textual_inversion.words.file import FILE_NAME
@@ -120,9 +120,7 @@ class Track(L.Callback):
             self.since = step, time.perf_counter()
             batch = getattr(trainer.datamodule or pl_module, "batch_size", 1)  # pyright: ignore
             speed = {"samples_a_second": batch * trainer.world_size * (step - before) / (self.since[1] - start)}
-            groups = trainer.optimizers[0].param_groups
-            rates = {f"lr/{i}" if len(groups) > 1 else "lr": group["lr"] for i, group in enumerate(groups)}
-            self._metrics(trainer, "train/", speed | rates)
+            self._metrics(trainer, "train/", speed | learning_rates(trainer))
             self._pictures(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

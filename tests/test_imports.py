@@ -17,11 +17,11 @@ ARROWS = {
     "ldm": {"torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy", "PIL", "tqdm"},
     "textual_inversion": {
         "ldm", "torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy", "PIL", "matplotlib",
-        "tqdm",
+        "scipy", "tqdm",
     },
     "launch": {
         "toyland", "ldm", "textual_inversion", "hydra", "omegaconf", "wandb", "torch", "pytorch_lightning", "diffusers",
-        "huggingface_hub", "safetensors", "numpy", "PIL", "tqdm", "psutil", "filelock", "yaml",
+        "huggingface_hub", "safetensors", "numpy", "pandas", "PIL", "tqdm", "psutil", "filelock", "yaml",
     },
 }  # fmt: skip
 CODE = [*ARROWS, "scripts"]

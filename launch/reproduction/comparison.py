@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from textual_inversion.evaluation.claims import Interval, Verdict, interval
 from textual_inversion.evaluation.evaluation import require_same_protocol, summary
 from textual_inversion.figures import plots
 
 from .cells import Cell, CellFailed, CellStore
-from .report import Figure, per_concept
+from .report import Figure, per_concept, table_of
 
-Table = list[dict[str, Any]]
 LABELS = {"image_similarity": "image similarity (reconstruction)", "text_similarity": "text similarity (editability)"}
 
 
@@ -30,8 +30,10 @@ class ComparedRow:
     x: float = 0.0
 
 
-def measure(store: CellStore, rows: Sequence[ComparedRow], concepts: Sequence[str], seeds: Sequence[int]) -> Table:
-    """Run the cells of all rows; return one record per cell, without failed cells. Raises CellFailed if all failed."""
+def measure(
+    store: CellStore, rows: Sequence[ComparedRow], concepts: Sequence[str], seeds: Sequence[int]
+) -> pd.DataFrame:
+    """Run the cells of all rows; return one line per cell, without failed cells. Raises CellFailed if all failed."""
     cells = {  # the rows of one word follow each other, since some share a tuned model
         Cell(concept, seed, None if row.learn is None else tuple(row.learn), tuple(row.evaluate)): row
         for concept in concepts
@@ -43,13 +45,13 @@ def measure(store: CellStore, rows: Sequence[ComparedRow], concepts: Sequence[st
         raise CellFailed("all its cells failed; cell.json in their folders holds the errors.")
     alike = {str(i): {"protocol": without_guidance(result)} for i, result in enumerate(results.values())}
     require_same_protocol(alike)
-    return [
+    return table_of(
         {"row": row.row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
         | {"curve": row.curve, "x": row.x}
         | {name: result.get(name) for name in ("config", "commit", "word_commit")}
         for cell, row in cells.items()
         if (result := results.get(cell)) is not None
-    ]
+    )
 
 
 def without_guidance(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def compare(
     concepts: Sequence[str],
     seeds: Sequence[int],
     rows: Sequence[Mapping[str, Any]],
-    draw: Callable[[Path, Table], None],
+    draw: Callable[[Path, pd.DataFrame], None],
 ) -> list[Verdict]:
     """Measure both metrics of `rows` (each a mapping with the fields of `ComparedRow`), draw the figure, and judge its
     claims."""
@@ -72,39 +74,37 @@ def compare(
     return figure.conclude(table)
 
 
-def of_rows(table: Table, metric: str) -> dict[str, Interval]:
+def of_rows(table: pd.DataFrame, metric: str) -> dict[str, Interval]:
     """Return the mean of each row with a within-concept confidence interval: the level of each concept is subtracted
     (Cousineau 2005, with the correction of Morey 2008), since the claims also compare rows within concepts. The levels
-    are a least-squares fit, so that a missing cell does not shift a row."""
-    rows = dict.fromkeys(line["row"] for line in table)
-    values = {row: per_concept([line for line in table if line["row"] == row], metric) for row in rows}
-    values = {row: found for row, found in values.items() if found}
-    concepts = list(dict.fromkeys(concept for found in values.values() for concept in found))
-    cells = [(row, concept) for row, found in values.items() for concept in found]
-    is_of = np.array([[row == r for r in values] + [concept == c for c in concepts] for row, concept in cells], float)
-    y = np.array([values[row][concept] for row, concept in cells])
-    effects = np.linalg.lstsq(is_of, y, rcond=None)[0]
-    means = dict(zip(values, effects[: len(values)] + effects[len(values) :].mean(), strict=True))
-    left = dict(zip(cells, y - is_of @ effects, strict=True))
-    correction = (len(values) / max(len(values) - 1, 1)) ** 0.5
-    return {
-        row: interval([means[row] + correction * left[row, concept] for concept in found])
-        for row, found in values.items()
-    }
+    are a least-squares fit, so that a missing cell does not shift a row. Written by hand, since neither scipy nor
+    pandas has these intervals."""
+    values = per_concept(table, metric)
+    is_row, is_concept = (pd.get_dummies(values.index.get_level_values(key), dtype=float) for key in ("row", "concept"))
+    is_of = np.hstack([is_row, is_concept])
+    effects = np.linalg.lstsq(is_of, values, rcond=None)[0]
+    rows, concepts = np.split(effects, [is_row.shape[1]])
+    means = is_row.to_numpy() @ (rows + concepts.mean())
+    correction = (len(rows) / max(len(rows) - 1, 1)) ** 0.5
+    within = pd.Series(means + correction * (values - is_of @ effects), values.index)
+    return {str(row): interval(found.tolist()) for row, found in within.groupby("row", sort=False)}
 
 
-def scatter(path: Path, table: Table, apart: Sequence[str]) -> None:
+def scatter(path: Path, table: pd.DataFrame, apart: Sequence[str]) -> None:
     """Plot both metrics of every row against each other, with 95% intervals."""
     x, y = (of_rows(table, metric) for metric in LABELS)
     points = {row: (x[row], y[row]) for row in x if row in y}
     plots.scatter_plot(path, points, *LABELS.values(), apart=apart)
 
 
-def curves(path: Path, table: Table, x_label: str, log_x: bool = False) -> None:
+def curves(path: Path, table: pd.DataFrame, x_label: str, log_x: bool = False) -> None:
     """Plot both metrics over x, with one line per curve."""
+    rows = table.drop_duplicates("row")
     panels: dict[str, dict[str, dict[float, Interval]]] = {}
     for metric, label in LABELS.items():
-        panels[label], found = {}, of_rows(table, metric)
-        for line in table:
-            panels[label].setdefault(line["curve"], {})[float(line["x"])] = found[line["row"]]
+        found = of_rows(table, metric)
+        panels[label] = {
+            str(curve): {float(x): found[row] for x, row in zip(points["x"], points["row"], strict=True)}
+            for curve, points in rows.groupby("curve", sort=False)
+        }
     plots.line_plot(path, panels, x_label, log_x)

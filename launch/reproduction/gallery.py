@@ -23,7 +23,7 @@ from toyland.captions import with_article
 
 from .cells import CellStore, LearnedConcept, commit
 from .hashes import combine
-from .report import Figure, write_table
+from .report import Figure, table_of, write_table
 
 Table = list[dict[str, Any]]
 
@@ -37,7 +37,7 @@ def record(figure: Figure, learned: LearnedConcept, *others: LearnedConcept, **n
 def save_gallery(figure: Figure, rows: Sequence[PictureRow], table: Table) -> list[Verdict]:
     """Write the figure and its table; return the verdicts on its claims."""
     sheets.save_figure(figure.path, rows)
-    return figure.conclude(table)
+    return figure.conclude(table_of(table))
 
 
 def painting(learned_concepts: Mapping[str, LearnedConcept]) -> Iterable[tuple[str, LearnedConcept]]:
@@ -212,12 +212,14 @@ def bias(
                 for value in look_classifier.labels[label]:
                     share = float(np.mean([seen[row][label][i] == value for i in those])) if those else 0.0
                     look_records.append(record(figure, learned, row=row, look=f"{label} {value}", share=share))
-    shares = {
-        each["row"]: {e["look"]: e["share"] for e in look_records if e["row"] == each["row"]} for each in look_records
-    }
     if look_records:
+        looks = table_of(look_records)
+        shares = {
+            str(row): dict(zip(found["look"], found["share"], strict=True))
+            for row, found in looks.groupby("row", sort=False)
+        }
         plots.bar_plot(figure.folder / f"{figure.name}_looks", shares, "share of pictures")
-        write_table(figure.folder / f"{figure.name}_looks.csv", look_records)
+        write_table(figure.folder / f"{figure.name}_looks.csv", looks)
     return save_gallery(figure, rows, table)
 
 

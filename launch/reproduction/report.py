@@ -1,14 +1,14 @@
 """The output of a figure: PNG and PDF, its table as CSV, and a verdict on each claim."""
 
-import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ldm.files import replacing, write_json, write_whole
 from textual_inversion.evaluation.claims import Interval, Verdict, decide, greater
@@ -41,57 +41,57 @@ class Figure:
         """The path of its files, without suffix."""
         return self.folder / self.name
 
-    def conclude(self, table: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    def conclude(self, table: pd.DataFrame) -> list[Verdict]:
         """Write the table; return the verdicts on the claims."""
         write_table(self.folder / f"{self.name}.csv", table)
         return judge(self.claims, table)
 
 
-def judge(claims: Sequence[Mapping[str, Any]], table: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+KEYS = {"row": "", "concept": "", "seed": 0}  # the columns that identify a line, and the value of a missing column
+
+
+def table_of(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return a table with one line per record. Raises ValueError for a number that is not finite, since pandas would
+    treat NaN as a missing value."""
+    records = list(records)
+    for record in records:
+        for name, value in record.items():
+            if isinstance(value, float) and not np.isfinite(value):
+                raise ValueError(f"{name} is {value} in {record}")
+    return pd.DataFrame(records)
+
+
+def judge(claims: Sequence[Mapping[str, Any]], table: pd.DataFrame) -> list[Verdict]:
     """Return a verdict on each claim (a mapping with the fields of `Claim`), from a table with the columns "row",
     "concept" and optionally "seed". For each concept, only seeds that both rows have are compared."""
     return [_judge(Claim(**claim), table) for claim in claims]
 
 
-def _judge(claim: Claim, table: Sequence[Mapping[str, Any]]) -> Verdict:
-    of, than = (_values([line for line in table if line["row"] == row], claim.metric) for row in (claim.of, claim.than))
-    common = of.keys() & than.keys()
+def _judge(claim: Claim, table: pd.DataFrame) -> Verdict:
+    seeds = _per_seed(table, claim.metric).unstack("row").reindex(columns=[claim.of, claim.than]).dropna()
+    means = seeds.groupby("concept").mean()
+    of, than = ({str(concept): value for concept, value in means[row].items()} for row in (claim.of, claim.than))
     statistic = f"{claim.metric} of {claim.of!r} minus that of {claim.than!r}"
     if isinstance(claim.test, partial):
         statistic += "".join(f" ({name} {value:g})" for name, value in claim.test.keywords.items())
-    one, other = (_mean_over_seeds({key: values[key] for key in common}) for values in (of, than))
-    return decide(claim.says, statistic, one, other, claim.test)
+    return decide(claim.says, statistic, of, than, claim.test)
 
 
-def _values(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[tuple[str, Any], float]:
-    """Return the mean of the metric for each (concept, seed). Lines without the metric are left out."""
-    found: dict[tuple[str, Any], list[float]] = {}
-    for line in lines:
-        if line.get(metric) is not None:
-            found.setdefault((str(line.get("concept")), line.get("seed")), []).append(float(line[metric]))
-    return {key: float(np.mean(values)) for key, values in found.items()}
+def _per_seed(table: pd.DataFrame, metric: str) -> pd.Series:
+    """Return the mean of the metric for each (row, concept, seed). Lines without the metric are left out."""
+    keyed = table.assign(**{key: value for key, value in KEYS.items() if key not in table})
+    return keyed.reindex(columns=[*KEYS, metric]).dropna(subset=[metric]).groupby([*KEYS], sort=False)[metric].mean()
 
 
-def _mean_over_seeds(values: Mapping[tuple[str, Any], float]) -> dict[str, float]:
-    concepts = dict.fromkeys(concept for concept, _ in values)
-    return {c: float(np.mean([v for (concept, _), v in values.items() if concept == c])) for c in concepts}
+def per_concept(table: pd.DataFrame, metric: str) -> pd.Series:
+    """Return the mean of the metric over the seeds of each (row, concept). Lines without the metric are left out."""
+    return _per_seed(table, metric).groupby(["row", "concept"], sort=False).mean()
 
 
-def per_concept(lines: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
-    """Return the mean of the metric over the seeds of each concept. Lines without the metric are left out."""
-    return _mean_over_seeds(_values(lines, metric))
-
-
-def write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
+def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write the table as a CSV file with six significant digits. The file is replaced atomically."""
-    columns = list(dict.fromkeys(column for line in table for column in line))
-    rows = [[_cell(line.get(column)) for column in columns] for line in table]
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
-
-
-def _cell(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else value
+    with replacing(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _claims_file(folder: Path, name: str) -> Path:

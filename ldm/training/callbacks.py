@@ -61,9 +61,16 @@ class Weights(L.Callback):
             write_weights(self.folder, {name: value for name, value in weights.items() if not name.startswith(DROPPED)})
 
 
+def learning_rates(trainer: L.Trainer) -> dict[str, float]:
+    """Return the rates of the first optimizer: "lr", or "lr/0", "lr/1", ... for several parameter groups."""
+    groups = trainer.optimizers[0].param_groups
+    return {f"lr/{i}" if len(groups) > 1 else "lr": group["lr"] for i, group in enumerate(groups)}
+
+
 class MetricsTable(L.Callback):
-    """Writes logged metrics as rows of the CSV file `path`, every `every` steps and at each validation. A resumed run
-    appends to the file and first drops rows past the step it resumes from, so each step appears once."""
+    """Writes logged metrics and learning rates as rows of the CSV file `path`, every `every` steps and at each
+    validation. A resumed run appends to the file and first drops rows past the step it resumes from, so each step
+    appears once. Written by hand, since Lightning's CSVLogger deletes the rows from before the interruption."""
 
     def __init__(self, path: str, every: int = 50) -> None:
         self.path, self.every = Path(path), every
@@ -78,14 +85,14 @@ class MetricsTable(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step % self.every == 0:
-            self._add(trainer, "train/")
+            self._add(trainer, "train/", learning_rates(trainer))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.sanity_checking:
-            self._add(trainer, "val/")
+            self._add(trainer, "val/", {})
 
-    def _add(self, trainer: L.Trainer, prefix: str) -> None:
-        metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(prefix)}
+    def _add(self, trainer: L.Trainer, prefix: str, more: dict[str, float]) -> None:
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(prefix)} | more
         if not self.rows or self.rows[-1]["step"] != trainer.global_step:
             self.rows.append({"step": trainer.global_step})
         self.rows[-1].update(metrics)

@@ -1,10 +1,10 @@
 """The paper's figures from the command line, on a model that paints noise: cells, claims, every figure."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
@@ -128,11 +128,10 @@ def test_a_figure_leaves_pictures_numbers_and_verdicts(reproduce):
     two_seeds = ["budget.concepts=[cat_toy]", "figures.set_size.seeds=[0,1]"]
     code, said, folder = reproduce("figure=set_size", *two_seeds)
     assert code == 0, said
-    with (folder / "set_size.csv").open(newline="") as file:
-        table = list(csv.DictReader(file))
-    assert [line["row"] for line in table] == 2 * ["1 picture", *(f"{n} pictures" for n in (2, 3, 5, 10, 25))]
-    assert [line["seed"] for line in table] == 6 * ["0"] + 6 * ["1"]
-    assert all(line["commit"] and line["config"] and float(line["image_similarity"]) for line in table)
+    table = pd.read_csv(folder / "set_size.csv")
+    assert [*table["row"]] == 2 * ["1 picture", *(f"{n} pictures" for n in (2, 3, 5, 10, 25))]
+    assert [*table["seed"]] == 6 * [0] + 6 * [1]
+    assert table[["commit", "config", "image_similarity"]].notna().all(axis=None)
     assert (folder / "set_size.png").stat().st_size and (folder / "set_size.pdf").stat().st_size
     claims = json.loads((folder / "set_size.claims.json").read_text())
     assert len(claims) == 3 and all(claim["verdict"] == "not tested" for claim in claims)  # of one concept
@@ -184,74 +183,10 @@ def test_figures_of_other_settings_are_not_mixed(reproduce):
     assert code == 1 and f"{folder} holds figures with other settings (see settings.json)" in said
 
 
-def test_of_each_concept_the_seeds_that_both_rows_have_are_compared(store):
-    from launch.reproduction.report import judge
-
-    values = {("high", "cat", 0): 5.0, ("low", "cat", 0): 4.0, ("low", "cat", 1): 99.0}
-    values |= {(row, concept, 0): 2.0 + (row == "high") for row in ("high", "low") for concept in ("dog", "owl")}
-    table = [{"row": row, "concept": c, "seed": seed, "score": v} for (row, c, seed), v in values.items()]
-    (verdict,) = judge([{"says": "higher", "metric": "score", "of": "high", "than": "low"}], table)
-    assert verdict.interval.mean == 1.0 and verdict.verdict == "reproduced"
-
-
-def test_intervals_of_rows_forget_what_concepts_differ_in(store):
-    from launch.reproduction.comparison import of_rows
-
-    levels = {"cat": 0.1, "dog": 0.5, "owl": 0.9}
-    table = [
-        {"row": row, "concept": concept, "seed": 0, "score": level + more}
-        for row, more in (("low", 0.0), ("high", 0.2))
-        for concept, level in levels.items()
-    ]
-    found = of_rows(table, "score")
-    assert (found["low"].mean, found["high"].mean) == pytest.approx((0.5, 0.7))
-    assert all(i.high - i.low < 1e-9 for i in found.values())
-
-
-def test_a_missing_cell_shifts_no_row_and_widens_none(store):
-    from launch.reproduction.comparison import of_rows
-
-    table = [
-        {"row": row, "concept": concept, "seed": 0, "score": level + (row == "high")}
-        for row in ("low", "high")
-        for concept, level in {"cat": 0.1, "dog": 0.5, "owl": 0.9, "car": 0.3}.items()
-    ]
-    found = of_rows(table[:-1], "score")
-    assert (found["low"].mean, found["high"].mean) == pytest.approx((0.45, 1.45))
-    assert all(i.high - i.low < 1e-9 for i in found.values())
-
-
-def test_the_interval_of_two_rows_is_that_of_half_their_differences(store):
-    from launch.reproduction.comparison import of_rows
-    from textual_inversion.evaluation.claims import interval
-
-    low, high = [0.1, 0.4, 0.2], [0.3, 0.5, 0.7]
-    table = [
-        {"row": row, "concept": concept, "seed": 0, "score": score}
-        for row, scores in (("low", low), ("high", high))
-        for concept, score in zip(("cat", "dog", "owl"), scores, strict=True)
-    ]
-    # Morey 2008: with two rows the variance left in each is half that of the differences, as of independent rows.
-    differences = interval([b - a for a, b in zip(low, high, strict=True)])
-    for found in of_rows(table, "score").values():
-        assert found.high - found.low == pytest.approx((differences.high - differences.low) / 2**0.5)
-
-
 def test_settings_that_nothing_would_read_are_refused(reproduce):
     code, said, folder = reproduce("figure=blended", "trainer.max_steps=9")
     assert code == 1 and "trainer.max_steps=9 would have no effect" in said and "learn=" in said
     assert not (folder / "settings.json").exists()
-
-
-def test_verdicts_of_a_figure_that_can_be_drawn_no_more_are_gone(store, tmp_path):
-    from launch.reproduction.report import forget_claims, write_claims
-    from textual_inversion.evaluation.claims import NOT_TESTED, Verdict
-
-    for name in ("bias", "style"):
-        write_claims(tmp_path, name, [Verdict(f"what {name} says", "none", None, 0, NOT_TESTED)])
-    forget_claims(tmp_path, "bias")
-    overview = (tmp_path / "claims.md").read_text()
-    assert "what style says" in overview and "what bias says" not in overview
 
 
 def test_an_unknown_figure_gets_the_list_of_known_ones(reproduce):

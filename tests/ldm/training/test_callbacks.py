@@ -17,8 +17,9 @@ from ldm.weights.checkpoint import read_weights
 def trainer(step: int = 0, sanity_checking: bool = False, **metrics: float) -> SimpleNamespace:
     metrics = {name.replace("_", "/", 1): torch.tensor(value) for name, value in metrics.items()}
     return SimpleNamespace(
-        global_step=step, sanity_checking=sanity_checking, callback_metrics=metrics, is_global_zero=True
-    )
+        global_step=step, sanity_checking=sanity_checking, callback_metrics=metrics, is_global_zero=True,
+        optimizers=[SimpleNamespace(param_groups=[{"lr": 0.01}])],
+    )  # fmt: skip
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -35,9 +36,9 @@ def test_the_table_has_a_row_every_so_many_steps_and_at_each_validation(tmp_path
     table.on_validation_end(trainer(5, val_psnr=20.0, train_loss=0.2), None)
     table.on_validation_end(trainer(5, sanity_checking=True, val_psnr=99.0), None)
     assert read(path) == [
-        {"step": "2", "train/loss": "0.5", "val/psnr": ""},
-        {"step": "4", "train/loss": "0.25", "val/psnr": ""},
-        {"step": "5", "train/loss": "", "val/psnr": "20"},
+        {"step": "2", "train/loss": "0.5", "lr": "0.01", "val/psnr": ""},
+        {"step": "4", "train/loss": "0.25", "lr": "0.01", "val/psnr": ""},
+        {"step": "5", "train/loss": "", "lr": "", "val/psnr": "20"},
     ]
 
 
@@ -45,7 +46,7 @@ def test_a_step_that_trains_and_validates_is_one_row(tmp_path):
     table = MetricsTable(tmp_path / "metrics.csv", every=1)
     table.on_train_batch_end(trainer(1, train_loss=0.5), None)
     table.on_validation_end(trainer(1, train_loss=0.5, val_psnr=20.0), None)
-    assert read(tmp_path / "metrics.csv") == [{"step": "1", "train/loss": "0.5", "val/psnr": "20"}]
+    assert read(tmp_path / "metrics.csv") == [{"step": "1", "train/loss": "0.5", "lr": "0.01", "val/psnr": "20"}]
 
 
 def run(path: Path, start: int, stop: int) -> None:

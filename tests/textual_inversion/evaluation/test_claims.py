@@ -80,8 +80,9 @@ def test_only_concepts_that_both_have_count_in_any_order():
 
 
 def test_the_interval_by_hand():
-    found = interval([1.0, 2.0, 3.0])  # standard deviation 1, t of 2 degrees of freedom 4.303
-    assert (found.mean, found.low, found.high) == pytest.approx((2.0, 2.0 - 4.303 / 3**0.5, 2.0 + 4.303 / 3**0.5))
+    found = interval([1.0, 2.0, 3.0])  # standard deviation 1, t of 2 degrees of freedom 4.30265
+    half = 4.30265 / 3**0.5
+    assert (found.mean, found.low, found.high) == pytest.approx((2.0, 2.0 - half, 2.0 + half), abs=1e-5)
     assert interval([5.0, 7.0]).low == -math.inf
 
 

@@ -1,0 +1,72 @@
+"""What figures conclude from their tables: claims within concepts, intervals of rows, an overview of verdicts."""
+
+import pandas as pd
+import pytest
+
+from launch.reproduction.comparison import of_rows
+from launch.reproduction.report import forget_claims, judge, table_of, write_claims
+from textual_inversion.evaluation.claims import NOT_TESTED, Verdict, interval
+
+
+def test_of_each_concept_the_seeds_that_both_rows_have_are_compared():
+    values = {("high", "cat", 0): 5.0, ("low", "cat", 0): 4.0, ("low", "cat", 1): 99.0}
+    values |= {(row, concept, 0): 2.0 + (row == "high") for row in ("high", "low") for concept in ("dog", "owl")}
+    table = [{"row": row, "concept": c, "seed": seed, "score": v} for (row, c, seed), v in values.items()]
+    (verdict,) = judge([{"says": "higher", "metric": "score", "of": "high", "than": "low"}], table_of(table))
+    assert verdict.interval.mean == 1.0 and verdict.verdict == "reproduced"
+
+
+def test_a_number_that_is_none_is_not_taken_for_a_missing_one():
+    with pytest.raises(ValueError, match="score is nan"):
+        table_of([{"row": "high", "score": 1.0}, {"row": "high", "score": float("nan")}])
+
+
+def test_what_no_row_has_is_not_tested():
+    claim = {"says": "higher", "metric": "score", "of": "high", "than": "low"}
+    for records in ([], [{"row": "high", "concept": "cat", "other": 1.0}], [{"row": "high", "score": 1.0}]):
+        (verdict,) = judge([claim], pd.DataFrame(records))
+        assert verdict.verdict == "not tested" and verdict.units == 0
+
+
+def test_intervals_of_rows_forget_what_concepts_differ_in():
+    levels = {"cat": 0.1, "dog": 0.5, "owl": 0.9}
+    table = [
+        {"row": row, "concept": concept, "seed": 0, "score": level + more}
+        for row, more in (("low", 0.0), ("high", 0.2))
+        for concept, level in levels.items()
+    ]
+    found = of_rows(pd.DataFrame(table), "score")
+    assert (found["low"].mean, found["high"].mean) == pytest.approx((0.5, 0.7))
+    assert all(i.high - i.low < 1e-9 for i in found.values())
+
+
+def test_a_missing_cell_shifts_no_row_and_widens_none():
+    table = [
+        {"row": row, "concept": concept, "seed": 0, "score": level + (row == "high")}
+        for row in ("low", "high")
+        for concept, level in {"cat": 0.1, "dog": 0.5, "owl": 0.9, "car": 0.3}.items()
+    ]
+    found = of_rows(pd.DataFrame(table[:-1]), "score")
+    assert (found["low"].mean, found["high"].mean) == pytest.approx((0.45, 1.45))
+    assert all(i.high - i.low < 1e-9 for i in found.values())
+
+
+def test_the_interval_of_two_rows_is_that_of_half_their_differences():
+    low, high = [0.1, 0.4, 0.2], [0.3, 0.5, 0.7]
+    table = [
+        {"row": row, "concept": concept, "seed": 0, "score": score}
+        for row, scores in (("low", low), ("high", high))
+        for concept, score in zip(("cat", "dog", "owl"), scores, strict=True)
+    ]
+    # Morey 2008: with two rows the variance left in each is half that of the differences, as of independent rows.
+    differences = interval([b - a for a, b in zip(low, high, strict=True)])
+    for found in of_rows(pd.DataFrame(table), "score").values():
+        assert found.high - found.low == pytest.approx((differences.high - differences.low) / 2**0.5)
+
+
+def test_verdicts_of_a_figure_that_can_be_drawn_no_more_are_gone(tmp_path):
+    for name in ("bias", "style"):
+        write_claims(tmp_path, name, [Verdict(f"what {name} says", "none", None, 0, NOT_TESTED)])
+    forget_claims(tmp_path, "bias")
+    overview = (tmp_path / "claims.md").read_text()
+    assert "what style says" in overview and "what bias says" not in overview
