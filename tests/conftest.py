@@ -1,5 +1,5 @@
-"""Settings that every test needs before the first import: no network, no window, the same examples every time.
-And a latent diffusion model small enough that a test takes milliseconds."""
+"""Settings that must precede the first import of every test (no network, no window, the same examples every time), and
+a latent diffusion model small enough for tests that take milliseconds."""
 
 import json
 import os
@@ -18,12 +18,12 @@ settings.load_profile("repeatable")
 ROOT = Path(__file__).resolve().parents[1]
 VOCABULARY = ROOT / "assets" / "toyland" / "vocab.txt"
 
-# torch is imported by the fixtures, not here: the tests of toyland do without it.
+# torch is imported in the fixtures, not here, since the tests of toyland do not need it.
 
 
 @pytest.fixture
 def build_autoencoder():
-    """A builder of first stages, 16x16 pictures <-> 8x8x4 latents; its arguments change that, `init` the weights."""
+    """Return a builder of first stages, by default 16x16 images <-> 8x8x4 latents; `init` changes the weights."""
     import torch
 
     from ldm.modules.autoencoder import AutoencoderKL
@@ -38,7 +38,7 @@ def build_autoencoder():
 
 @pytest.fixture
 def build_unet():
-    """A builder of UNets for 8x8x4 latents and texts 16 wide, as they are before training: the output is zero."""
+    """Return a builder of untrained UNets for 8x8x4 latents and texts of width 16; their output is zero."""
     import torch
 
     from ldm.modules.unet import UNet
@@ -54,7 +54,7 @@ def build_unet():
 
 @pytest.fixture
 def build_text_encoder():
-    """A builder of text encoders over Toyland's words, 16 wide."""
+    """Return a builder of text encoders of width 16 with Toyland's vocabulary."""
     import torch
 
     from ldm.modules.text import BERTTextEncoder
@@ -69,7 +69,7 @@ def build_text_encoder():
 
 @pytest.fixture
 def build_ldm(build_autoencoder, build_unet, build_text_encoder):
-    """A builder of untrained latent diffusion models; its arguments are those of LatentDiffusion."""
+    """Return a builder of untrained latent diffusion models, with the arguments of LatentDiffusion."""
     from ldm.latent_diffusion import LatentDiffusion
 
     def build(init: int = 0, **changes) -> LatentDiffusion:
@@ -81,7 +81,7 @@ def build_ldm(build_autoencoder, build_unet, build_text_encoder):
 
 @pytest.fixture
 def awaken():
-    """Gives parameters that start at zero random values, as training would: only then does a residual branch speak."""
+    """Return a function that randomises zero-initialised parameters, since residual branches have no effect without."""
     import torch
 
     @torch.no_grad()
@@ -97,13 +97,13 @@ def awaken():
 
 @pytest.fixture
 def tiny_ldm(build_ldm, awaken):
-    """A latent diffusion model in which every part has something to say, in eval mode."""
+    """A latent diffusion model in eval mode, in which every part affects the output."""
     return awaken(build_ldm()).eval()
 
 
 @pytest.fixture
 def run_script(monkeypatch, capsys):
-    """Runs scripts/<name>.py with arguments as from a shell, but in this process: its exit code and all it said."""
+    """Return a function that runs scripts/<name>.py in this process as from a shell: its exit code and its output."""
     import logging
     import runpy
     import sys
@@ -131,7 +131,7 @@ def run_script(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def clip_vocabulary(tmp_path_factory):
-    """The files of a byte-pair tokenizer that has a few words in one piece and can spell everything else."""
+    """The files of a byte-pair tokenizer with a few whole words and single characters for everything else."""
     folder = tmp_path_factory.mktemp("tokenizer")
     from tokenizers.pre_tokenizers import ByteLevel
 

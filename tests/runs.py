@@ -1,4 +1,4 @@
-"""What tests look at in the folder of a run."""
+"""Helpers that read the output in a run folder."""
 
 from pathlib import Path
 
@@ -8,6 +8,6 @@ from textual_inversion.words.file import load_words
 
 
 def vectors(run: Path) -> torch.Tensor:
-    """v* of the one word that the run has learned."""
+    """Return v* of the only word that the run has learned."""
     (word,) = load_words(run)
     return word.vectors

@@ -1,4 +1,4 @@
-"""What ships beside the code does what the model card says, on a few pictures that no training has seen."""
+"""The shipped weights perform as the model card says, on a few held-out images."""
 
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def test_the_first_stage_gives_pictures_back(scenes, config):
 
 @torch.no_grad()
 def test_the_model_paints_the_class_and_the_place_that_it_is_told(config, questions):
-    """Eight prompts and few steps: a model that paints blobs fails, one that errs once in eight passes."""
+    """Eight prompts and few steps: a model that generates blobs fails; a model with one error in eight passes."""
     ldm, clip = (instantiate(node, _convert_="all").eval() for node in (config.ldm, config.evaluator))
     told = {
         "class": ["mug", "car", "owl", "mushroom", "duck", "doctor", "elephant", "tree"],

@@ -1,4 +1,4 @@
-"""Every config composes, and becomes objects as far as that needs no weights: big models on the meta device."""
+"""Every config composes and can be instantiated without weights; large models are built on the meta device."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def repository(monkeypatch):
 
 
 def composed(*overrides, main="train"):
-    """The resolved config, in which nothing is missing, without the weights that would have to be there."""
+    """Return the resolved config, with no missing value, and with paths of weights replaced by None."""
     config = compose(main, [*overrides, "paths.run=/tmp/no_run"])
     return without_weights(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
 
@@ -84,7 +84,7 @@ def test_every_list_of_templates_suits_a_concept(name):
     assert concept.templates == tuple(OmegaConf.load(CONFIGS / "templates" / f"{name}.yaml").templates)
 
 
-@pytest.mark.parametrize("name", sorted(set(names("model")) - {"toyland_class", "toyland_mask"}))  # read no text
+@pytest.mark.parametrize("name", sorted(set(names("model")) - {"toyland_class", "toyland_mask"}))  # without text
 def test_the_parts_of_every_model_fit_together(name):
     node = composed(CAT_TOY, f"model@module.ldm.module={name}")["module"]["ldm"]
     ldm = on_meta(node)
@@ -98,7 +98,7 @@ def test_the_parts_of_every_model_fit_together(name):
 
 
 def side(ldm):
-    """Of the pictures that a model paints."""
+    """Return the settings of generated images."""
     return ldm.unet.sample_size * ldm.first_stage_model.downsampling
 
 

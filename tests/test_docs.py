@@ -13,7 +13,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 DIFFS = re.findall(r"```diff\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.DOTALL)
 
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
-NAMING = [page for page in PAGES if page.name != "extending.md"]  # it names what is not there yet
+NAMING = [page for page in PAGES if page.name != "extending.md"]  # it names files that do not exist yet
 PACKAGES = ("toyland", "ldm", "textual_inversion", "launch")
 
 
@@ -22,7 +22,7 @@ def changed(diff: str) -> list[str]:
 
 
 def headings(page: Path) -> set[str]:
-    """The anchors of a page, as GitHub makes them."""
+    """Return the anchors of a page, as GitHub generates them."""
     found = re.findall(r"^#+ (.*)$", TEXTS.get(page, "") or page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
 

@@ -1,4 +1,4 @@
-"""The import arrows of the house and its cheap rules, read from the source: no module is imported or run."""
+"""The allowed imports between packages and other cheap rules, checked in the source without importing any module."""
 
 import ast
 import sys
@@ -39,7 +39,7 @@ def parse(path: Path) -> ast.Module:
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
-    """(line, module, name) of every absolute import at any depth; `name` is empty for `import module`."""
+    """Return (line, module, name) of every absolute import at any depth; `name` is empty for `import module`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name, "") for alias in node.names)
@@ -90,7 +90,7 @@ def test_every_package_has_files_to_walk():
 
 
 def test_scripts_are_doors_that_nobody_goes_through_from_inside():
-    """No file of scripts/ is imported, and each is a screen at most."""
+    """No file of scripts/ is imported, and each fits on one screen."""
     doors = {path.stem for path in python_files(["scripts"])}
     hits = [where(path, line) for path in python_files([*CODE, "tests"]) for line, module, _ in imports(parse(path))
             if module.split(".")[0] in {"scripts", *doors}]  # fmt: skip

@@ -13,7 +13,7 @@ from notebooks.refresh import execute
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BUDGET = 300  # seconds on two free cores
-MAX_BYTES = 2_500_000  # all of them together
+MAX_BYTES = 2_500_000  # of all notebooks together
 PATHS = re.compile(r"(?<![\w.])/(home|root|tmp|work|usr|opt|var|Users|private)/|[A-Z]:\\")
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -32,7 +32,7 @@ def pictures(notebook) -> int:
 
 
 def texts(notebook):
-    """What can be read in a notebook, its pictures aside."""
+    """Return the text of a notebook, without its images."""
     for cell in notebook.cells:
         yield cell.source
     for output in outputs(notebook):

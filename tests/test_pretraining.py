@@ -1,4 +1,4 @@
-"""Every experiment that trains a part of the small model takes its first steps."""
+"""Every experiment that trains a part of the small model runs its first steps."""
 
 import csv
 
@@ -23,7 +23,7 @@ def test_two_steps_and_a_validation(run_script, tmp_path, name):
 
 
 def test_it_may_begin_with_the_weights_of_an_earlier_training(run_script, tmp_path):
-    """The shipped autoencoder, after one step of a rate that moves nothing, is the shipped autoencoder."""
+    """The shipped autoencoder is unchanged after one step with a negligible learning rate."""
     folders = [f"paths.cache={tmp_path}/cache", f"hydra.run.dir={tmp_path}/run", "trainer.val_check_interval=2"]
     start = ["start_from=assets/toyland/autoencoder", "module.optimizer.lr=0"]
     code, said = run_script("train", "experiment=toyland_autoencoder", *FEW, *folders, *start)

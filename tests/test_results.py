@@ -1,4 +1,4 @@
-"""The committed results: every verdict follows from the numbers beside it, and they say what they were made with."""
+"""The committed results: every verdict follows from the committed numbers, which record the settings and the code."""
 
 import json
 import re

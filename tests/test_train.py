@@ -1,4 +1,4 @@
-"""The main job as a user runs it: any folder of pictures in; a word, pictures of it and the next command out."""
+"""The main job as a user runs it: from a folder of images to a word, images of it and the next command."""
 
 import csv
 import os
@@ -30,7 +30,7 @@ def save_photos(folder):
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    """The arguments of a job on a user's own folder, which has a text file in it, for a word with brackets."""
+    """The arguments of a job on a user's folder that also has a text file, for a placeholder with brackets."""
     photos = save_photos(tmp_path_factory.mktemp("user") / "photos")
     (photos / "notes.txt").write_text("my cat\n")
     return [*TINY, f"concept.images={photos}", "concept.initializer=owl", 'concept.placeholder="<cat-toy>"']
@@ -38,7 +38,7 @@ def job(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, job):
-    """The run folder and what was said on the way, from a process of its own."""
+    """Run the job in its own process; return the run folder and the output."""
     run = tmp_path_factory.mktemp("runs") / "finished"
     command = [sys.executable, "scripts/train.py", *job, f"hydra.run.dir={run}"]
     utf8 = os.environ | {"PYTHONUTF8": "1"}
@@ -115,7 +115,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_word_to_the_bit(finished, job
 
 @pytest.fixture
 def folder(tmp_path):
-    """A builder of folders that no word can be learned from."""
+    """Return a builder of folders from which no word can be learned."""
 
     def build(kind):
         if kind == "empty":

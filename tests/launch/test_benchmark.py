@@ -1,4 +1,4 @@
-"""`scripts/benchmark.py` writes down what it measured, on what; docs/performance.md says what is on record."""
+"""`scripts/benchmark.py` records its measurements and the hardware; docs/performance.md agrees with the records."""
 
 import json
 import subprocess

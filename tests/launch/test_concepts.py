@@ -1,4 +1,4 @@
-"""The project's own concepts: what is told of them is true, and what ships is what the code renders."""
+"""The shipped concepts: their ground truth is right, and the committed files equal what the code renders."""
 
 import json
 from collections import Counter

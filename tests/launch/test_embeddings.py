@@ -1,4 +1,4 @@
-"""`scripts/embeddings.py`: words between files and tools, without a model."""
+"""`scripts/embeddings.py`: converting and editing files of words, without a model."""
 
 import pytest
 import torch

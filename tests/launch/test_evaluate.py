@@ -1,4 +1,4 @@
-"""Evaluating from the command line: the numbers, beside earlier ones, and what cannot be compared."""
+"""Evaluation from the command line: metrics, comparison with earlier results, and results that cannot be compared."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def word(tmp_path, pictures):
-    """A builder of run folders that hold words, each of which says in which folder its pictures are."""
+    """Return a builder of run folders with words, whose provenance names the folder of their images."""
 
     def build(*placeholders, width=16, told=True):
         run = tmp_path / f"run of {' '.join(placeholders)}"
@@ -50,7 +50,7 @@ def word(tmp_path, pictures):
 
 @pytest.fixture
 def evaluate(run_script, tmp_path):
-    """Runs the script on a model that is random but the same every time: exit code, what was said, folder."""
+    """Return a function that runs the script with a fixed random model: exit code, output, folder."""
 
     def run(*arguments, into="one"):
         folder = tmp_path / "runs" / into

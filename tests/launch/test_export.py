@@ -1,4 +1,4 @@
-"""`scripts/export.py`: a model as a pipeline's folder, which diffusers reads (test_diffusers_layout.py)."""
+"""`scripts/export.py` writes a pipeline folder, which diffusers can read (see test_diffusers_layout.py)."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`scripts/fetch.py` on a small model: what lies where it should is converted strictly; what cannot come is named."""
+"""`scripts/fetch.py` with a small model: downloaded files are converted strictly; failed downloads are reported."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Painting with learned words from the command line."""
+"""Generating images with learned words from the command line."""
 
 import re
 
@@ -8,12 +8,12 @@ from PIL import Image
 
 from textual_inversion.words.file import FILE_NAME, LearnedWord, save_words
 
-WIDTH = 16  # of the tiny model's text
+WIDTH = 16  # width of the tiny model's text encoder
 
 
 @pytest.fixture
 def word(tmp_path):
-    """A builder of run folders that hold a word."""
+    """Return a builder of run folders with a word."""
 
     def build(placeholder, width=WIDTH):
         run = tmp_path / f"run of {placeholder}"
@@ -25,7 +25,7 @@ def word(tmp_path):
 
 @pytest.fixture
 def paint(run_script, tmp_path):
-    """Runs the script on the tiny model into the folder it returns: exit code, what was said, folder."""
+    """Return a function that runs the script with the tiny model: exit code, output, folder."""
 
     def run(*arguments):
         folder = tmp_path / "runs" / "painted"

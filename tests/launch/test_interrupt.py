@@ -1,4 +1,4 @@
-"""Ctrl-C: the step is finished, the state saved, and the command that is printed goes on as if nothing had happened."""
+"""Ctrl-C: the step is finished, the state is saved, and the printed command resumes without any difference."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def run(command):
 
 
 def interrupted(command, file, *, presses=1):
-    """Its exit code and what it said, after Ctrl-C in its terminal once `file` is there."""
+    """Send Ctrl-C to a command in its terminal once `file` exists; return its exit code and its output."""
     process = subprocess.Popen(command, **PIPES, env=ENVIRONMENT, start_new_session=True)
     for _ in range(1200):
         if file.exists():
@@ -107,7 +107,7 @@ runpy.run_path("scripts/train.py", run_name="__main__")
 
 
 def slow(method, file, folder):
-    """A training that hangs in `method` for a minute, after it has made `file`."""
+    """A training that hangs in `method` for a minute, after it has created `file`."""
     program = SLOW.format(method=method, file=str(file))
     return [sys.executable, "-c", program, *JOB, f"hydra.run.dir={folder}"]
 

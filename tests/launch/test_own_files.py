@@ -1,4 +1,4 @@
-"""A mistake never costs the user a file or a folder: a command removes only what it has made itself."""
+"""A mistake never costs the user a file or a folder: a command removes only what it has created itself."""
 
 import pytest
 
@@ -11,7 +11,7 @@ RUNS = {
 
 @pytest.fixture
 def mistaken(run_script, tmp_path):
-    """Runs a command that ends in the user's mistake, in a run folder."""
+    """Run a command with a user error in a run folder."""
 
     def run(name, folder):
         arguments = [argument.format(there=tmp_path) for argument in RUNS[name]]

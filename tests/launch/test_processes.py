@@ -1,4 +1,4 @@
-"""Several processes and the ways in which they end: as a user and a cluster start and stop them."""
+"""Several processes, started and stopped as a user and a cluster do."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def wait_for(file: Path, process: subprocess.Popen) -> None:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """One undisturbed process with a batch of four."""
+    """The result of one uninterrupted process with a batch of four."""
     folder = tmp_path_factory.mktemp("alone")
     done = train("module.batch_size=4", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
@@ -66,7 +66,7 @@ def alone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """Two undisturbed processes with batches of two."""
+    """The result of two uninterrupted processes with batches of two."""
     folder = tmp_path_factory.mktemp("together")
     done = train(*TWO, f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The paper's figures from the command line, on a model that paints noise: cells, claims, every figure."""
+"""The figures of the paper from the command line, with a model that generates noise: cells, claims, every figure."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture
 def reproduce(run_script, tmp_path):
-    """Runs the script with folders of its own: exit code, what was said, the figures' folder."""
+    """Return a function that runs the script with its own folders: exit code, output, folder of the figures."""
 
     def run(*arguments):
         folder = tmp_path / "figures"
@@ -38,7 +38,7 @@ def reproduce(run_script, tmp_path):
 
 @pytest.fixture
 def store(monkeypatch, tmp_path):
-    """Cells of the tiny model."""
+    """A store of cells of the tiny model."""
     monkeypatch.chdir(ROOT)
     from launch.reproduction.cells import CellStore
 
@@ -134,7 +134,7 @@ def test_a_figure_leaves_pictures_numbers_and_verdicts(reproduce):
     assert table[["commit", "config", "image_similarity"]].notna().all(axis=None)
     assert (folder / "set_size.png").stat().st_size and (folder / "set_size.pdf").stat().st_size
     claims = json.loads((folder / "set_size.claims.json").read_text())
-    assert len(claims) == 3 and all(claim["verdict"] == "not tested" for claim in claims)  # of one concept
+    assert len(claims) == 3 and all(claim["verdict"] == "not tested" for claim in claims)  # with a single concept
     assert all(claim["claim"] in (folder / "claims.md").read_text() for claim in claims)
 
 

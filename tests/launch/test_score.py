@@ -1,4 +1,5 @@
-"""The model card's numbers: what prompts ask for, how obedience is counted, and the whole command, in miniature."""
+"""The scores of the model card: prompts and their labels, how scores are counted, and the whole command in
+miniature."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A real SLURM of two nodes on this machine: sweeps, srun, pre-emption."""
+"""Sweeps, srun and pre-emption with a real SLURM of two nodes on this machine."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def why_not() -> str | None:
 
 @pytest.fixture(scope="module")
 def slurm():
-    """The environment in which srun, sbatch and submitit find the cluster."""
+    """The environment variables with which srun, sbatch and submitit find the cluster."""
     reason = why_not()
     if reason:
         pytest.skip(reason)

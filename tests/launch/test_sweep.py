@@ -1,5 +1,5 @@
-"""Sweeps as a user runs them. `launcher=packed`: jobs that share the model train together, and each leaves what it
-leaves alone."""
+"""Sweeps as a user runs them. With `launcher=packed`, jobs with the same model are trained together, and each writes
+the same files as alone."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def files(run: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
-    """Two packs of two jobs, which differ in their length; what was said."""
+    """The output of two packs of two jobs, with different numbers of steps."""
     folder = tmp_path_factory.mktemp("sweep")
     settings = ["launcher=packed", "optim.lr=0.01,0.02", "trainer.max_steps=4,6", f"hydra.sweep.dir={folder}"]
     done = train(*settings)
@@ -42,7 +42,7 @@ def sweep(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The second of the jobs, by itself."""
+    """The second job, trained alone."""
     folder = tmp_path_factory.mktemp("alone")
     done = train("optim.lr=0.02", "trainer.max_steps=4", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ TINY = ["experiment=cat_toy", "debug=tiny", "trainer.max_steps=20", "trainer.val
 
 
 def train(*arguments: str) -> subprocess.CompletedProcess:
-    """Without a key, and with nobody to ask for one."""
+    """Run without an API key and without a terminal to ask for one."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     return subprocess.run(
         [sys.executable, "scripts/train.py", *TINY, *arguments],
@@ -26,7 +26,7 @@ def train(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def records(folder: Path, kind: str) -> list[dict]:
-    """Those of a kind in the file of the W&B run there."""
+    """Return the records of one kind in the file of a W&B run."""
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
     said = subprocess.run(inspect, capture_output=True, encoding="utf-8", check=True).stdout

@@ -1,4 +1,4 @@
-"""Nothing that a file says is ever run: whatever unpickles goes through `ldm.pickled` or torch's own safe reader."""
+"""No code in a file is ever run: all unpickling goes through `ldm.weights.pickled` or torch's safe reader."""
 
 import ast
 import inspect
@@ -15,14 +15,14 @@ from ldm.training.resumption import read_state
 from ldm.weights.pickled import load_pickled
 
 ROOT = Path(__file__).resolve().parents[2]
-EXECUTES = ROOT / "tests" / "files" / "executes.pickled"  # as last.ckpt; unpickling it makes a file named canary
+EXECUTES = ROOT / "tests" / "files" / "executes.pickled"  # a last.ckpt; unpickling it creates a file named canary
 READER = Path(inspect.getfile(load_pickled))  # torch.load with an unpickler that calls nothing
 SOURCES = [p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] not in ("tests", ".venv") and p != READER]
 UNPICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
 def unsafe(source: str) -> list[str]:
-    """The places of a program that unpickle whatever a file holds."""
+    """Return the lines of a program that unpickle arbitrary objects."""
     found, tree = [], ast.parse(source)
     safe = {
         call.func

@@ -1,4 +1,4 @@
-"""A world of few, small pictures."""
+"""A small data set of small images."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ COLORS = "red blue green yellow".split()
 
 
 class Pictures:
-    """`count` random smooth pictures; what is said of picture i changes from draw to draw."""
+    """`count` random smooth images; the caption of an image depends on the draw."""
 
     def __init__(self, count: int, side: int, seed: int) -> None:
         self.identity = {"count": count, "side": side, "seed": seed}
@@ -25,7 +25,7 @@ class Pictures:
 
 @pytest.fixture
 def pictures():
-    """A builder of sources of training pictures."""
+    """Return a builder of sources of training images."""
 
     def build(count: int = 6, side: int = 16, seed: int = 0) -> Pictures:
         return Pictures(count, side, seed)
@@ -35,7 +35,7 @@ def pictures():
 
 @pytest.fixture
 def logged():
-    """Makes a module's logging fill the dictionary that is returned, without a trainer."""
+    """Return a function that redirects the logged metrics of a module to a dictionary, without a trainer."""
 
     def catch(module) -> dict[str, float]:
         values: dict[str, float] = {}

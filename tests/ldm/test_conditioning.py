@@ -1,4 +1,4 @@
-"""A class and a mask reach the UNet through the interface that a text does."""
+"""Classes and masks condition the UNet through the same interface as texts."""
 
 import numpy as np
 import pytest

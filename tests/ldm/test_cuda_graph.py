@@ -1,4 +1,4 @@
-"""When kernels are recorded and when they are replayed; what records them here is a stand-in."""
+"""When kernels are recorded and when they are replayed, with a stand-in for CUDA graphs."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ def test_a_function_is_recorded_once_a_shape_for_as_long_as_the_weights_stay_in_
     recorded = []
 
     class Recorder:
-        """As the real one, it returns the same memory every time."""
+        """Return the same memory every time, as a real graph does."""
 
         def __init__(self, function, *inputs):
             recorded.append(tuple(len(x) for x in inputs))

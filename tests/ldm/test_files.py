@@ -1,4 +1,4 @@
-"""A file is replaced as a whole or not at all, and nothing is left beside it."""
+"""Files are replaced atomically, and no temporary files are left."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Draws are functions of their key alone."""
+"""Random draws depend only on their key."""
 
 import numpy as np
 import pytest

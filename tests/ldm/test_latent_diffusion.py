@@ -1,4 +1,4 @@
-"""The whole model: scaled latents, keyed noise, eq. 2, and what trains."""
+"""The whole model: scaled latents, keyed noise, eq. 2, and which parameters are trained."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""DDIM against a world where the best denoiser is known in closed form, and guidance as algebra."""
+"""Samplers with Gaussian data, where the optimal denoiser is known in closed form, and guidance as algebra."""
 
 from functools import partial
 
@@ -30,12 +30,12 @@ def noise(n: int = 3) -> Tensor:
 
 
 def spread(a: Tensor, sigma: float) -> Tensor:
-    """Standard deviation of z_t where z_0 ~ N(MU, sigma^2)."""
+    """Return the standard deviation of z_t for z_0 ~ N(MU, sigma^2)."""
     return (a * sigma**2 + 1 - a).sqrt()
 
 
 def gaussian(sigma: float):
-    """The best denoiser of z_0 ~ N(MU, sigma^2)."""
+    """Return the optimal denoiser for z_0 ~ N(MU, sigma^2)."""
 
     def eps(z_t: Tensor, t: Tensor) -> Tensor:
         a = ALPHA_BAR[t][:, None, None, None]
@@ -88,7 +88,8 @@ def test_a_world_of_one_picture_is_found_at_every_step(steps):
 
 
 def test_noise_becomes_a_draw_from_the_world():
-    """The probability-flow path keeps (z_t - sqrt(a) mu) / std(z_t); it ends at alpha_bar_0. DDIM is of first order."""
+    """The probability-flow path preserves (z_t - sqrt(a) mu) / std(z_t) and ends at alpha_bar_0. DDIM is first
+    order."""
     sigma, z_T = 0.5, noise()
 
     def error(steps: int) -> float:
@@ -102,7 +103,7 @@ def test_noise_becomes_a_draw_from_the_world():
 
 
 def distance_to_the_exact_path(sampler: Sampler, sigma: float = 1.0) -> float:
-    """The probability-flow path keeps (z_t - sqrt(a) mu) / std(z_t), and ends at alpha_bar_0."""
+    """The probability-flow path preserves (z_t - sqrt(a) mu) / std(z_t) and ends at alpha_bar_0."""
     z_T, a_0 = noise(), ALPHA_BAR[0]
     a_T = ALPHA_BAR[sampler.spacing(sampler.steps, 1000)[-1]]
     exact = a_0.sqrt() * MU + spread(a_0, sigma) * (z_T - a_T.sqrt() * MU) / spread(a_T, sigma)
@@ -260,7 +261,7 @@ def test_from_the_inverted_noise_ddim_comes_back_the_closer_the_finer_its_steps(
 
 
 def test_inversion_follows_the_exact_path_to_the_noise():
-    """The probability-flow path keeps (z_t - sqrt(a) mu) / std(z_t), from alpha_bar_0 on."""
+    """The probability-flow path preserves (z_t - sqrt(a) mu) / std(z_t) and starts at alpha_bar_0."""
     sigma, timesteps = 0.5, ddim_timesteps(500, 1000)
     a_0, a_T = ALPHA_BAR[0], ALPHA_BAR[timesteps[-1]]
     z_0 = a_0.sqrt() * MU + spread(a_0, sigma) * noise()

@@ -1,4 +1,4 @@
-"""The forward process: its tables agree with each other and with q, as Ho et al. (2020) derive them."""
+"""The forward process: its tables agree with each other and with q, as derived by Ho et al. (2020)."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_derived_tables_are_what_their_names_say(tables):
 
 
 def test_the_posterior_over_all_z_t_is_q_of_one_step_less(tables):
-    """z_t ~ q(z_t | z_0), then z_{t-1} ~ q(z_{t-1} | z_t, z_0), is z_{t-1} ~ q(z_{t-1} | z_0)."""
+    """Drawing z_t ~ q(z_t | z_0), then z_{t-1} ~ q(z_{t-1} | z_t, z_0), gives z_{t-1} ~ q(z_{t-1} | z_0)."""
     alpha_bar, alpha_bar_prev = tables["alphas_cumprod"], tables["alphas_cumprod_prev"]
     coef1, coef2 = tables["posterior_mean_coef1"], tables["posterior_mean_coef2"]
     torch.testing.assert_close(coef1 + coef2 * alpha_bar.sqrt(), alpha_bar_prev.sqrt(), rtol=0, atol=1e-6)

@@ -1,4 +1,4 @@
-"""One entry of tests/golden/manifest.json: numbers that the original code computed."""
+"""One entry of tests/golden/manifest.json, with numbers computed by the original code."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ ENTRIES: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in MANIFEST
 
 @dataclass(frozen=True)
 class Case:
-    """What went in and what came out; `ctor` are the arguments of the original's constructor."""
+    """Inputs and outputs of the original; `ctor` are the arguments of its constructor."""
 
     entry: dict[str, Any]
 
@@ -48,14 +48,14 @@ class Case:
         return self._tensors[f"output.{name}"]
 
     def weights(self, part: str = "") -> dict[str, Tensor]:
-        """The state dict, or what it holds under the prefix `part`, without that prefix."""
+        """Return the state dict, or its entries with the prefix `part`, without that prefix."""
         where = self.entry["weights"]
         prefix = where["prefix"] + part
         tensors = load_file(GOLDEN / where["file"])
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
     def loaded(self, module: nn.Module, part: str = "") -> Any:
-        """`module` with the case's weights, strictly, in eval mode."""
+        """Load the weights of the case strictly into `module`; return it in eval mode."""
         module.load_state_dict(self.weights(part))
         return module.eval()
 
@@ -72,7 +72,7 @@ class Case:
 
 
 def recorded(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
-    """A dictionary that fills with each module's output when it runs."""
+    """Return a dictionary that records the output of each module when it runs."""
     outputs: dict[str, Tensor] = {}
     for name, module in modules.items():
         module.register_forward_hook(lambda _m, _i, out, name=name: outputs.__setitem__(name, torch.as_tensor(out)))

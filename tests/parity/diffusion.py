@@ -31,7 +31,8 @@ ALPHA_BAR = PUBLISHED["alphas_cumprod"]
 
 
 def betas_of(call: dict) -> np.ndarray:
-    """The original's names: "linear" is linear in the square root, "sqrt_linear" is linear, "sqrt" its square root."""
+    """The names of the original: "linear" is linear in the square root, "sqrt_linear" is linear, "sqrt" its square
+    root."""
     steps = call.get("n_timestep") or call["timesteps"]
     ends = call.get("linear_start", 1e-4), call.get("linear_end", 2e-2)
     match call.get("schedule") or call["beta_schedule"]:
@@ -51,7 +52,7 @@ def beta_schedules(case: Case) -> None:
 
 
 def z_0_weights(alpha_bar: torch.Tensor) -> torch.Tensor:
-    """The original's weights of the variational bound when z_0 is predicted, which no model of the paper does."""
+    """The weights of the variational bound in the original if z_0 is predicted, which no model of the paper does."""
     weights = 0.5 * alpha_bar.sqrt() / (2.0 - alpha_bar)
     return torch.cat([weights[1:2], weights[1:]])
 
@@ -66,7 +67,7 @@ def register_schedule(case: Case) -> None:
 
 
 def _step_tables(timesteps: list[int], alpha_bar: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """alpha_bar at the timesteps and at those before them, in the original's precisions."""
+    """Return alpha_bar at the timesteps and at the ones before them, in the precisions of the original."""
     return alpha_bar[timesteps], alpha_bar[[0, *timesteps[:-1]]].double()
 
 
@@ -87,7 +88,7 @@ def ddim_schedules(case: Case) -> None:
 
 
 def denoiser(case: Case, scale: float) -> Denoiser:
-    """That of the entry `ldm_tiny`, for the texts of the case."""
+    """Build the model of the entry `ldm_tiny`, for the texts of the case."""
     unet = unet_of(case.ctor["unet"])
     unet.load_state_dict(case.weights("model.diffusion_model."))
     if not case.has_input("uncond"):
@@ -96,7 +97,7 @@ def denoiser(case: Case, scale: float) -> Denoiser:
 
 
 def _trajectory(case: Case, sampler) -> None:
-    """`sampler(eps, z_T, alpha_bar, timesteps, callback=...)` visits what the original visited."""
+    """Check that `sampler(eps, z_T, alpha_bar, timesteps, callback=...)` visits the states of the original."""
     sample = case.ctor["sample"]
     timesteps, z_T = published_timesteps(sample["S"], 1000), case.input("x_T")
     visited, predicted = [z_T], [z_T]
@@ -124,7 +125,7 @@ def plms_trajectory(case: Case) -> None:
 
 
 def ddim_encode_decode(case: Case) -> None:
-    """Noise a picture up to a DDIM timestep, then go back from there."""
+    """Noise an image up to a DDIM timestep, then denoise it from there."""
     sample, steps = case.ctor["sample"], case.input("t_enc")
     timesteps = published_timesteps(sample["S"], 1000)
     z_t = q_sample(case.input("x0"), case.input("noise"), ALPHA_BAR[torch.tensor(timesteps)[steps]])
@@ -150,7 +151,7 @@ def model_of(ctor: dict, first_stage: AutoencoderKL) -> LatentDiffusion:
 
 
 def whole_model(case: Case) -> None:
-    """The state dict of the original fits ours, but for the first stage, of which that model has none."""
+    """The state dict of the original fits ours, except for the first stage, which that model does not have."""
     model = model_of(case.ctor, AutoencoderKL(32, (1,)))
     missing, unexpected = model.load_state_dict(case.weights(), strict=False)
     assert not unexpected and all(name.startswith("first_stage_model.") for name in missing)

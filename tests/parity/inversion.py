@@ -1,4 +1,4 @@
-"""Checks of textual inversion itself: placeholders in prompts, the regularisation, and training steps."""
+"""Checks of textual inversion: placeholders in prompts, the regularisation, and training steps."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,7 +32,7 @@ class _Words:
         return [self.words[word] for word in text.split()]
 
     def text(self, row: Sequence[int]) -> str:
-        """The text that becomes `row`, a row of ids."""
+        """Return the text that tokenizes to `row`, a row of ids."""
         names = {i: word for word, i in self.words.items()}
         inner = list(row[1:]) if row[0] == self.cls_id else list(row)
         while inner[-1] in (self.pad_id, self.sep_id):
@@ -41,11 +41,11 @@ class _Words:
 
 
 class BertWords(_Words, WordPiece):
-    """[CLS] pieces [SEP] and padding of zeros."""
+    """Frames with [CLS] and [SEP], and pads with zeros."""
 
 
 class ClipWords(_Words, BytePairs):
-    """Padded with what ends a text."""
+    """Pads with the end token."""
 
 
 class Placeholders:
@@ -73,7 +73,9 @@ class Placeholders:
             own[token] = range(start, start + some)
             start += count
         theirs = published.expansion(ids, own)
-        if len(set(active)) == 1:  # else the original is amid a step: ours grows all words at once
+        if (
+            len(set(active)) == 1
+        ):  # otherwise the original is in the middle of a step; ours adds vectors to all words at once
             for row, expanded in zip(ids.tolist(), theirs, strict=True):
                 self._compare(row, sum(len(own.get(token, (token,))) for token in row), expanded, active[0])
         return theirs
@@ -82,7 +84,7 @@ class Placeholders:
         """Our manager gives the same ids for the text of `row`. What does not fit: it refuses to lose a part of v*,
         which the original drops without a word, and keeps the end of the text, which the original moves out."""
         prompt = self.tokenizer.text(row)
-        if row[0] != self.tokenizer.cls_id:  # nothing but pieces, to the end
+        if row[0] != self.tokenizer.cls_id:  # only pieces, without [CLS] and [SEP]
             with pytest.raises(ValueError, match="the placeholder is cut off"):
                 self.manager.tokenize([prompt], active)
             return
@@ -92,7 +94,7 @@ class Placeholders:
         assert int(ours[-1]) == (int(expanded[-1]) if whole else self.tokenizer.sep_id)
 
     def as_tokens(self, ids: Tensor) -> Tensor:
-        """Every id of ours as the placeholder's token: how the original leaves its ids behind."""
+        """Replace our ids by the token of the placeholder, as the original returns them."""
         token_of = torch.tensor([t for t, n in zip(self.tokens, self.counts, strict=True) for _ in range(n)])
         own = ids - self.tokenizer.vocab_size
         return torch.where(own < 0, ids, token_of[own.clamp(min=0)])
@@ -102,7 +104,7 @@ class Placeholders:
 
 
 def placeholders_of(case: Case) -> Placeholders:
-    """Those of a case with the BERT-style encoder."""
+    """Checks of a case with the BERT-style encoder."""
     bert = case.ctor["bert"]
     return Placeholders(case, BertWords(bert["words"], bert["vocab_size"], bert["cls_id"], bert["sep_id"], 0))
 
@@ -187,7 +189,7 @@ def clip_text(case: Case) -> None:
 
 
 def training(case: Case) -> None:
-    """Steps of AdamW with torch's defaults, weight decay included, on v* (and, unfrozen, on the model)."""
+    """Steps of AdamW with torch's defaults, including weight decay, on v* (and on the model, if it is not frozen)."""
     given = case.ctor
     model = model_of(given, AutoencoderKL(32, (1,))).eval()
     model.load_state_dict(case.weights(), strict=False)

@@ -15,7 +15,7 @@ from tests.parity.case import Case, recorded
 
 
 def unet_of(ctor: dict) -> UNet:
-    """Our UNet for the arguments of the original's constructor."""
+    """Build our UNet from the arguments of the original's constructor."""
     has_text = ctor.get("use_spatial_transformer", False)
     return UNet(
         in_channels=ctor["in_channels"],
@@ -49,7 +49,7 @@ def unet(case: Case) -> None:
 
 
 def _twice(case: Case, block: torch.nn.Module, *others: torch.Tensor) -> None:
-    """An ordinary input, and one so small that the epsilon of the normalisation matters."""
+    """Checks an ordinary input, and one so small that the epsilon of the normalisation matters."""
     case.loaded(block)
     case.check(out=block(case.input("x"), *others), out_small=block(case.input("x_small"), *others))
 
@@ -116,7 +116,7 @@ def vq_model(case: Case) -> None:
         channels=body["ch"],
         channel_mult=body["ch_mult"],
         num_res_blocks=body["num_res_blocks"],
-        attention_levels=(0,),  # 16, which is the resolution
+        attention_levels=(0,),  # the resolution of 16
         z_channels=body["z_channels"],
         embed_dim=case.ctor["embed_dim"],
         codebook_size=codebook_size,
@@ -143,9 +143,9 @@ def bert(case: Case) -> None:
 
 
 def timestep_embeddings(case: Case) -> None:
-    """But for "repeat_only", which repeats t, and the sines-first convention, which no model of the paper uses."""
+    """Checks all cases except "repeat_only" and the sines-first convention, which no model of the paper uses."""
     t, max_period = case.input("t"), case.ctor["max_period"]
-    rounding = float(t.max()) * 2.0**-24  # exp() differs in the last place between processors, and t multiplies that
+    rounding = float(t.max()) * 2.0**-24  # exp() differs in the last digit between processors; t multiplies the error
     for dim in case.ctor["dims"]:
         case.check(
             tolerance=rounding,

@@ -1,4 +1,4 @@
-"""What the official code does and this project does not, written down for comparisons."""
+"""Functions of the official code that this project does not use, for comparisons."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The 1.4B architecture at its full size gives the original code's numbers, for weights that anyone can draw."""
+"""The 1.4B architecture at full size gives the outputs of the original code, with reproducible random weights."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Parity with the original code: every entry of the manifest, computed again by this project."""
+"""Parity with the original code: this project reproduces every entry of the manifest."""
 
 from collections.abc import Callable
 

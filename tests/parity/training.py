@@ -1,4 +1,4 @@
-"""Checks of what happens around a model: averages of weights, learning rates, pictures."""
+"""Checks of moving averages, learning rates and image preprocessing."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ from tests.parity.case import Case
 
 
 def lit_ema(case: Case) -> None:
-    """But for an average that does not warm up, which no model of the paper has."""
+    """Checks the average with warm-up only; no model of the paper has one without."""
     names = ("0.weight", "0.bias", "1.weight")
     for i, call in enumerate(case.ctor["calls"]):
         if not call["use_num_upates"]:
@@ -41,7 +41,7 @@ def lr_schedulers(case: Case) -> None:
         given = call["params"]
         if "lr_max" in given:
             cycle = (given[name] for name in ("warm_up_steps", "max_decay_steps", "lr_start", "lr_max", "lr_min"))
-            # Past its only cycle this one stays at its end.
+            # After its only cycle, this schedule stays at its end value.
             only = [[value] for value in cycle]
             values = [published.cosine_schedule(min(n, given["max_decay_steps"]), *only) for n in call["steps"]]
         else:
@@ -52,7 +52,7 @@ def lr_schedulers(case: Case) -> None:
 
 
 def personalized_dataset(case: Case) -> None:
-    """The pixels. Its length counts repeats, which a stream without epochs does not have."""
+    """Checks the pixels. The length of the original counts repeats, which an endless stream does not have."""
     for i, call in enumerate(case.ctor["calls"]):
         given = call["params"]
         resample = Image.Resampling.LANCZOS if given.get("interpolation") == "lanczos" else Image.Resampling.BICUBIC

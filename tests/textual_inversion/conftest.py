@@ -1,4 +1,4 @@
-"""Concepts that are learned in milliseconds: four 16x16 pictures, the tiny model of tests/conftest.py."""
+"""Concepts that are learned in milliseconds: four 16x16 images, and the tiny model of tests/conftest.py."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from textual_inversion.concept import Concept
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder with four smooth pictures."""
+    """A folder with four smooth images."""
     folder = tmp_path / "photos"
     folder.mkdir()
     coarse = np.random.default_rng(0).integers(0, 256, (4, 2, 2, 3), dtype=np.uint8)
@@ -20,7 +20,7 @@ def photos(tmp_path):
 
 @pytest.fixture
 def concept(photos):
-    """A builder of concepts; its arguments are those of Concept."""
+    """Return a builder of concepts, with the arguments of Concept."""
 
     def build(placeholder: str = "S*", initializer: str = "cat", **changes) -> Concept:
         templates = ("a photo of {}", "a photo of my {}", "the photo of a {}")
@@ -32,7 +32,7 @@ def concept(photos):
 
 @pytest.fixture
 def inversion(tiny_ldm):
-    """A builder of learners of the tiny model; its arguments are those of TextualInversion."""
+    """Return a builder of learners for the tiny model, with the arguments of TextualInversion."""
     from textual_inversion.learner import TextualInversion
 
     def build(*concepts: Concept, **changes) -> TextualInversion:
@@ -44,7 +44,7 @@ def inversion(tiny_ldm):
 
 @pytest.fixture
 def trainer():
-    """A builder of quiet trainers; its arguments are those of Trainer."""
+    """Return a builder of quiet trainers, with the arguments of Trainer."""
     import pytorch_lightning as L
 
     def build(max_steps: int, **changes) -> L.Trainer:

@@ -1,4 +1,4 @@
-"""A text repaints what lies under the mask and nothing else."""
+"""Blended edits change only the pixels under the mask."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def image():
 
 @pytest.fixture
 def mask():
-    """An odd shape, which cuts through the latents' cells."""
+    """An irregular mask whose edge is not aligned with the latents."""
     mask = np.zeros((16, 16), dtype=bool)
     mask[3:10, 5:12] = True
     return mask
@@ -77,10 +77,10 @@ def test_an_empty_mask_leaves_the_image_as_it_is(pipeline, embeddings, image, ma
 
 def test_what_is_masked_in_part_is_repainted_whole_and_then_cut_out(pipeline, embeddings, image, mask):
     whole = np.zeros_like(mask)
-    whole[2:10, 4:12] = True  # the cells that the mask touches
+    whole[2:10, 4:12] = True  # the latents that the mask touches
     within, around = (edit(pipeline, PROMPTS, embeddings, image, area) for area in (mask, whole))
     core = np.zeros_like(mask)
-    core[4:9, 6:11] = True  # beyond the ramp of both
+    core[4:9, 6:11] = True  # inside of both ramps
     assert torch.equal(within[:, :, core], around[:, :, core])
     assert not torch.equal(within[:, :, mask], around[:, :, mask])
 

@@ -21,7 +21,7 @@ from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, Word
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import load_words
 
-# A frozen model is in eval mode, which Lightning takes for an oversight.
+# Lightning warns about modules in eval mode, but the frozen model must be in it.
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 PAINT = {"sampler": Sampler(2), "guidance": 2.0}
 
@@ -69,7 +69,7 @@ def test_a_run_leaves_words_previews_sheets_and_says_where(inversion, concept, t
     command = shlex.split(said[2].split(": ", 1)[1])
     assert command[:3] == ["python", "scripts/generate.py", "debug=tiny"]
     assert Path(command[3].removeprefix("word=")).resolve() == run
-    assert command[4] == 'prompt="a photo of <cat-toy> on the moon"'  # as Hydra wants it
+    assert command[4] == 'prompt="a photo of <cat-toy> on the moon"'  # in the quotes that Hydra needs
 
 
 def test_words_are_saved_at_every_validation(inversion, concept, trainer, tmp_path):
@@ -129,7 +129,9 @@ def test_every_word_is_evaluated_at_the_end_as_it_would_be_from_its_file(
 
     pipeline = Pipeline(module.ldm, **PAINT)
     for word, learner, result in zip(load_words(run), module.concepts, results, strict=True):
-        images = load_pictures(Path(learner.images), 16).images  # all, also where it was learned from the first two
+        images = load_pictures(
+            Path(learner.images), 16
+        ).images  # all images, also if the word was learned from the first two
         again = evaluation(Word(SubjectInputs(pipeline, word, tmp_path, images)), pipeline, images, progress=False)
         assert again.pop("protocol") == result.pop("protocol")
         assert again["image_similarity"] == pytest.approx(result["image_similarity"], abs=1e-5)

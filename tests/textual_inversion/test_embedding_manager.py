@@ -17,7 +17,7 @@ SENTENCES = [
     '"{}"!',
     "my-{}",
 ]
-ROOM = 14  # pieces that a text of the tiny encoder has room for
+ROOM = 14  # maximal number of pieces in a text of the tiny encoder
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def text(build_text_encoder):
 
 
 def row(text, word):
-    """The embedding of one word of the vocabulary [1, width]."""
+    """Return the embedding of one word of the vocabulary [1, width]."""
     return text.embed(torch.tensor(text.tokenizer.pieces(word)))
 
 
 def manager(text, **counts):
-    """Random vectors for each word, as many as its count says."""
+    """Return random vectors for each word, as many as its count."""
     rng = torch.Generator().manual_seed(0)
     words = {word: torch.randn(k, text.width, generator=rng) for word, k in counts.items()}
     return EmbeddingManager(text.tokenizer, words)

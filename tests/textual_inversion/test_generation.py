@@ -35,7 +35,7 @@ def test_a_picture_depends_on_its_prompt_seed_and_index_not_on_its_batch(tiny_ld
 @pytest.mark.parametrize("sampler", [Sampler(5, ancestral, every_timestep), Sampler(4, partial(ddim, eta=1.0))])
 def test_the_noise_of_every_step_depends_on_seed_picture_and_step_alone(tiny_ldm, sampler):
     one, four = (paint(tiny_ldm, ["a photo of a cat"] * 4, sampler=sampler, batch_size=size) for size in (1, 4))
-    torch.testing.assert_close(one, four, rtol=0, atol=1e-5)  # the UNet rounds otherwise in another batch
+    torch.testing.assert_close(one, four, rtol=0, atol=1e-5)  # rounding in the UNet depends on the batch size
     assert torch.equal(tiny_ldm.noise(0, range(4), 7), torch.cat([tiny_ldm.noise(0, [i], 7) for i in range(4)]))
     assert not torch.allclose(one[0], one[1])
     draws = [tiny_ldm.noise(0, [1]), *(tiny_ldm.noise(0, [1], step) for step in range(3))]

@@ -6,7 +6,7 @@ import torch
 from ldm.images import to_tensor
 from ldm.weights.fingerprint import weights_hash
 
-# A frozen model is in eval mode, which Lightning takes for an oversight.
+# Lightning warns about modules in eval mode, but the frozen model must be in it.
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 
 
@@ -90,7 +90,7 @@ def test_the_draws_cover_pictures_flips_captions_and_steps_of_the_diffusion(inve
     module = inversion(concept(), batch_size=60)
     module.on_fit_start()
     (moments,) = module.moments
-    moments[:, :, 0] = torch.arange(8.0).view(4, 2, 1, 1, 1)  # each view's mean says which view it is
+    moments[:, :, 0] = torch.arange(8.0).view(4, 2, 1, 1, 1)  # the mean of each view identifies it
     moments[:, :, 1] = 0.0
     batch = module.draw(0)
     assert batch["z_0"][:, 0, 0, 0].unique().tolist() == list(range(8))

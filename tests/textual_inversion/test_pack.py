@@ -1,4 +1,4 @@
-"""A run in a pack learns, writes and resumes as it does alone."""
+"""A run in a pack learns, writes and resumes as it would alone."""
 
 import pytest
 import pytorch_lightning as L
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 
 @pytest.fixture
 def runs(inversion, concept):
-    """A builder of the runs of a sweep: all have the same placeholder."""
+    """Return a builder of the runs of a sweep, all with the same placeholder."""
 
     def build():
         first = inversion(concept("S*", seed=1, learning_rate=0.02))
@@ -86,7 +86,7 @@ def test_a_run_goes_on_alone_and_in_a_pack_as_if_it_had_never_stopped(runs, trai
 
 
 class StopAt(L.Callback):
-    """Stops at a validation, as EarlyStopping does, and notes the steps it sees."""
+    """Stops at a validation, as EarlyStopping does, and records the steps that it sees."""
 
     def __init__(self, step):
         self.step, self.seen, self.ended = step, [], None
@@ -123,7 +123,7 @@ def test_a_pack_ends_when_all_its_runs_have(runs, trainer):
 
 def test_lightnings_own_early_stopping_works_for_a_run(runs, trainer):
     settings = {"limit_val_batches": None, "val_check_interval": 1, "check_val_every_n_epoch": None}
-    impatient = EarlyStopping("val/loss", patience=1, min_delta=10.0)  # nothing is ever that much better
+    impatient = EarlyStopping("val/loss", patience=1, min_delta=10.0)  # no improvement is that large
     patient = EarlyStopping("val/loss", patience=3, min_delta=10.0)
     pack = Pack(runs())
     trainer(8, callbacks=[OfRun(impatient, 0), OfRun(patient, 1)], **settings).fit(pack)

@@ -7,7 +7,7 @@ from PIL import Image
 from textual_inversion.pictures import load_pictures, picture_kind
 
 ORIENTATION = 0x0112
-# What a camera that was held so has stored of an upright picture, by EXIF orientation.
+# How a camera stores an upright image, by EXIF orientation.
 STORED = {
     1: lambda x: x,
     2: lambda x: x[:, ::-1],

@@ -1,4 +1,4 @@
-"""Training that is told to stop goes on as if nothing had happened, wherever it was."""
+"""Training that is stopped at any step resumes as if it had not been interrupted."""
 
 import signal
 
@@ -25,7 +25,7 @@ class RaiseSignal(L.Callback):
 
 @pytest.fixture
 def fit(inversion, concept, trainer):
-    """Trains in a folder, told to stop after step `stop`; the vectors and the table of metrics."""
+    """Train in a folder, with a signal after step `stop`; return the vectors and the table of metrics."""
 
     def run(folder, stop=None, every_steps=100, every_minutes=1e9, signal_name="SIGTERM"):
         save = Checkpoint(str(folder), every_steps, every_minutes)

@@ -1,4 +1,4 @@
-"""The paper's other ways to learn a word, and two more: what each promises, in a few steps of the tiny model."""
+"""The paper's other setups and two more: the guarantees of each, in a few steps of the tiny model."""
 
 import pytest
 import torch
@@ -119,7 +119,7 @@ def test_in_a_pack_every_setup_learns_what_it_learns_alone(inversion, concept, t
 
 
 class Halved(Setup):
-    """A setup of a test: one class that changes everything a setup can."""
+    """A setup for a test: one class that overrides every method."""
 
     def extra_words(self, placeholder, pictures, width, seed):
         return {f"{placeholder}-too": torch.ones(1, width)}

@@ -1,4 +1,4 @@
-"""Everything works the same where CLIP reads the text, as in Stable Diffusion 1."""
+"""Everything also works with CLIP as the text encoder, as in Stable Diffusion 1."""
 
 import json
 
@@ -45,7 +45,7 @@ def test_several_vectors_take_as_many_places(text, k):
 
 
 def test_an_initializer_is_the_bare_row_of_its_word(text):
-    """The original adds the first position's embedding, which the encoder then adds again."""
+    """The original adds the embedding of the first position, which the encoder then adds again."""
     (index,) = text.tokenizer.pieces("cat")
     row = text.state_dict()["transformer.text_model.embeddings.token_embedding.weight"][index]
     assert torch.equal(initial_vectors(text, "cat", 2), row.expand(2, -1))

@@ -1,4 +1,4 @@
-"""Attention: two paths, one formula; what it may and may not depend on."""
+"""Attention: both implementations agree, and outputs depend only on what they should."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""The first stage: shapes, the posterior as a Gaussian, and what may not depend on what."""
+"""The first stage: shapes, the Gaussian posterior, and independence of the images in a batch."""
 
 import pytest
 import torch

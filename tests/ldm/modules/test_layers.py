@@ -1,4 +1,4 @@
-"""The small layers by their formulas."""
+"""The small layers agree with their formulas."""
 
 import pytest
 import torch

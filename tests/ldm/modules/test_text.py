@@ -1,4 +1,5 @@
-"""From text to c: the word pieces of bert-base-uncased, a vocabulary of whole words, and three steps that are one."""
+"""From text to c: the word pieces of bert-base-uncased, a vocabulary of whole words, and the three steps of
+encoding."""
 
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def test_the_shipped_vocabulary_is_that_of_toyland_s_captions():
 
 
 def test_captions_are_read_word_by_word(toyland):
-    """No [UNK], no pieces of words; and the text can be read back, but for case and the spaces around hyphens."""
+    """There are no [UNK] and no pieces of words, and decoding gives the text back, up to case and spaces around
+    hyphens."""
     for text in vocabulary_corpus():
         pieces = [toyland.word(i) for i in toyland.pieces(text)]
         assert "[UNK]" not in pieces and not any(piece.startswith("##") for piece in pieces), text
@@ -115,7 +117,7 @@ def test_texts_of_a_batch_do_not_mix_and_their_order_of_words_matters(build_text
 
 
 def test_the_padding_is_attended_to(build_text_encoder):
-    """As in the published model: there is no mask."""
+    """As in the published model, there is no attention mask."""
     encoder = build_text_encoder()
     embeddings = encoder.embed(encoder.tokenize(["a cat"]))
     other = torch.cat([embeddings[:, :-1], embeddings[:, -1:].flip(-1)], dim=1)

@@ -1,4 +1,4 @@
-"""The denoiser: what it knows before training (nothing) and what it must listen to after."""
+"""The UNet: zero output before training, and the inputs that its output must depend on afterwards."""
 
 import pytest
 import torch

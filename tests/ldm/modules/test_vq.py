@@ -1,4 +1,4 @@
-"""The codebook: nearest entries, a gradient that passes through them, and a first stage that trains."""
+"""The codebook: nearest entries, the straight-through gradient, and a first stage that trains."""
 
 import pytest
 import torch
@@ -62,4 +62,4 @@ def test_a_step_lowers_the_loss_and_moves_every_part(model, logged):
         losses.append(loss.item())
     assert losses[-1] < losses[0]
     still = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
-    assert all(name.endswith("attn_1.k.bias") for name in still)  # softmax does not see what all keys share
+    assert all(name.endswith("attn_1.k.bias") for name in still)  # softmax is invariant to a bias that all keys share

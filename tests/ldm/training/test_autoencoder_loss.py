@@ -1,4 +1,4 @@
-"""The first stage's objective: what costs nothing, and what each term sees."""
+"""The objective of the first stage: its minimum, and what each term measures."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_a_wrong_brightness_has_no_wrong_edges(loss):
 
 
 def test_kl_counts_per_latent_number(loss):
-    """The weight means the same for every batch size and every size of picture."""
+    """The meaning of the weight does not depend on the batch size or the image size."""
     one, other = loss(X, X, wide()), loss(X[:1], X[:1], wide(1, 5))
     assert float(one["kl"]) == pytest.approx(float(other["kl"])) == pytest.approx((1 + torch.e - 2) / 2)
 

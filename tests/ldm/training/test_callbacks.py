@@ -1,4 +1,4 @@
-"""What training leaves to look at: sheets of pictures, one table of metrics over all its resumptions, weights."""
+"""The output of training: sheets of images, one table of metrics across resumed runs, and weights."""
 
 import csv
 from pathlib import Path
@@ -50,7 +50,8 @@ def test_a_step_that_trains_and_validates_is_one_row(tmp_path):
 
 
 def run(path: Path, start: int, stop: int) -> None:
-    """A process that trains from step `start` (that of its checkpoint) to `stop` and validates every second step."""
+    """Simulate a process that trains from step `start` (of its checkpoint) to `stop` and validates every second
+    step."""
     table = MetricsTable(path, every=1)
     table.on_train_start(trainer(start), None)
     for step in range(start + 1, stop + 1):

@@ -73,7 +73,7 @@ def test_crops_are_parts_of_the_picture_and_reach_its_borders(pictures):
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_workers_together_give_the_same_batches_in_order(monkeypatch, workers):
-    """A loader takes one batch from each worker in turn."""
+    """A DataLoader takes one batch from each worker in turn."""
     streams = []
     for i in range(workers):
         monkeypatch.setattr(data, "get_worker_info", lambda i=i: SimpleNamespace(id=i, num_workers=workers))

@@ -1,4 +1,4 @@
-"""The average of the weights: its formula, and that looking at it leaves training alone."""
+"""The moving average of the weights: its formula, and that validating it does not affect training."""
 
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ class Model(L.LightningModule):
 
 
 def step(ema: EMA, model: Model, n: int) -> None:
-    """What an optimiser step number n does to the weights, and what Lightning tells the callback after it."""
+    """Simulate optimiser step n: change the weights and call the callback as Lightning does."""
     with torch.no_grad():
         for i, parameter in enumerate(model.learns.parameters()):
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(10 * n + i)))

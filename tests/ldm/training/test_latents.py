@@ -1,4 +1,4 @@
-"""Latents are computed once per first stage and per set of pictures."""
+"""Latents are computed once per first stage and set of images."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from ldm.training.latents import LatentData, unit_scale
 
 @pytest.fixture
 def encoded(monkeypatch) -> list[int]:
-    """How many pictures were encoded, call by call."""
+    """Count the encoded images of each call."""
     calls, original = [], latents.moments
 
     def counting(first_stage, images):
@@ -63,7 +63,7 @@ def test_another_first_stage_or_other_pictures_are_encoded_anew(make, encoded, c
 
 
 def test_an_interrupted_encoding_is_never_taken_for_a_finished_one(make, monkeypatch):
-    """Not even by the first stage whose latents were there before."""
+    """Interrupted latents are not reused, not even with the first stage of the latents before."""
     expected = np.array(make(init=0).train_moments)
 
     def interrupted(first_stage, images):

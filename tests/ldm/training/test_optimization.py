@@ -1,4 +1,4 @@
-"""The schedule's shape, and that the optimiser sees it."""
+"""The shape of the learning-rate schedule, and its effect on the optimiser."""
 
 import math
 from functools import partial

@@ -1,4 +1,4 @@
-"""The bar counts optimiser steps, from where the run goes on to where it ends."""
+"""The progress bar counts optimiser steps, from the resumed step to the last."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ def test_the_bar_goes_from_the_resumed_step_to_the_last(start):
     for step in range(start + 1, 11):
         trainer.global_step = step
         progress.on_train_batch_end(trainer, None)
-        progress.on_train_epoch_start(trainer)  # an endless stream has no epochs: nothing starts again
+        progress.on_train_epoch_start(trainer)  # an endless stream has no epochs, so the bar is not reset
         assert bar.n == step
     bar.close()
 

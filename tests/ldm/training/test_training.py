@@ -1,4 +1,4 @@
-"""Both stages under Lightning: a run that was killed and resumed is the run that was not, to the bit."""
+"""Both stages under Lightning: a run that is killed and resumed equals an uninterrupted run, bit for bit."""
 
 import csv
 from functools import partial
@@ -19,7 +19,7 @@ from ldm.training.optimization import warmup_cosine
 from ldm.weights.checkpoint import read_weights
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),  # resuming is just that
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),  # expected when resuming
     pytest.mark.filterwarnings(r"ignore:Found \d+ module\(s\) in eval mode"),  # the frozen first stage
     pytest.mark.filterwarnings("ignore:GPU available but not used"),
 ]
@@ -28,7 +28,7 @@ RATE = partial(torch.optim.AdamW, lr=1e-2)
 
 @pytest.fixture
 def autoencoder(build_autoencoder, pictures):
-    """Builds the first stage and its data, as each new process does."""
+    """Build the first stage and its data, as each new process does."""
 
     def build(folder: Path, steps: int):
         loss = AutoencoderLoss(kl_weight=1e-4, gradient_weight=0.5)
@@ -41,7 +41,7 @@ def autoencoder(build_autoencoder, pictures):
 
 @pytest.fixture
 def decoder(build_autoencoder, pictures):
-    """Its second training: the decoder alone, beside a discriminator."""
+    """Build the second training of the first stage: the decoder alone, with a discriminator."""
 
     def build(folder: Path, steps: int):
         torch.manual_seed(0)
@@ -55,7 +55,7 @@ def decoder(build_autoencoder, pictures):
 
 @pytest.fixture
 def diffusion(build_autoencoder, build_ldm, pictures):
-    """The same for the diffusion model."""
+    """Build the diffusion model and its data."""
 
     def build(folder: Path, steps: int):
         first_stage, schedule = build_autoencoder(), partial(warmup_cosine, warmup=2, total=steps)
@@ -72,8 +72,8 @@ def build(request):
 
 
 def fit(build, folder: Path, steps: int, every: int = 2, stop: int | None = None, resume: bool = False):
-    """Trains in `folder` for `steps`, validating and saving after each `every`; `stop` ends it early, without a save.
-    -> the module and the average of its weights."""
+    """Train in `folder` for `steps` steps; validate and save after every `every` steps. `stop` ends it early, without
+    saving. Returns the module and the average of its weights."""
     module, data = build(folder, steps)
     ema = EMA(decay=0.9)
     callbacks = [ema, MetricsTable(folder / "metrics.csv", every=1), Weights(str(folder / "weights"))]

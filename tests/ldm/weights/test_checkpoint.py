@@ -1,4 +1,4 @@
-"""Weights go to files and come back, strictly."""
+"""Weights are saved to files and loaded strictly."""
 
 import re
 from pathlib import Path

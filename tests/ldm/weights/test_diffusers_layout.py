@@ -1,4 +1,4 @@
-"""The same weights compute the same in diffusers' own modules and here, in both directions."""
+"""The same weights give the same outputs in diffusers and here, in both directions."""
 
 import json
 import warnings
@@ -19,7 +19,7 @@ from ldm.weights.diffusers_layout import diffusers_parts, write_diffusers
 from ldm.weights.diffusers_pipeline import save_pipeline
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of diffusers about itself
+    warnings.simplefilter("ignore")  # diffusers warns about its own code
     from diffusers import AutoencoderKL as TheirAutoencoder
     from diffusers import DDIMScheduler, LDMTextToImagePipeline, StableDiffusionPipeline, UNet2DConditionModel
     from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
@@ -39,7 +39,7 @@ def vocabulary(tmp_path):
 
 
 def our_model(vocabulary, clip: int = 0, per_level: int = 2) -> LatentDiffusion:
-    """With the BERT-style text encoder, or with CLIP and so many pieces."""
+    """Build a model with the BERT-style text encoder, or with CLIP and the given number of tokens."""
     torch.manual_seed(0)
     unet = UNet(4, 4, 32, (1, 2, 2), per_level, (0, 1), num_heads=4, context_dim=WIDTH, sample_size=8, groups=8)
     first_stage = AutoencoderKL(channels=16, channel_mult=(1, 2, 2, 2), num_res_blocks=per_level, groups=8)
@@ -104,7 +104,7 @@ def their_clip(size: int = 50) -> CLIPTextModel:
 
 
 def filled(module, tensors):
-    """Strictly; transformers 5 knows CLIP's tensors without the prefix."""
+    """Load strictly; transformers 5 omits the prefix of CLIP's tensors."""
     own = module.state_dict()
     if not next(iter(own)).startswith("text_model.") and next(iter(tensors)).startswith("text_model."):
         tensors = {name.removeprefix("text_model."): value for name, value in tensors.items()}
@@ -162,7 +162,7 @@ def their_schedule() -> DDIMScheduler:
 
 
 def check_five_guided_steps(pipeline, folder, ours: LatentDiffusion, prompt: str) -> None:
-    """From the text to the pixels: what the pipeline paints, our model paints from the pipeline's own files."""
+    """From text to pixels: our model generates the same images as the pipeline, from the files of the pipeline."""
     pipeline.set_progress_bar_config(disable=True)
     pipeline.save_pretrained(folder)
     pretrained(ours, folder)

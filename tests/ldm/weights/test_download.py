@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that breaks off, lies and moves."""
+"""Downloads from a local server that breaks off transfers, sends wrong content and redirects."""
 
 import hashlib
 import threading
@@ -15,7 +15,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture
 def server():
-    """/good serves CONTENT and knows ranges, /plain does not know them, /short breaks off, /page is HTML."""
+    """/good serves CONTENT and supports ranges, /plain does not support them, /short breaks off, /page is HTML."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):

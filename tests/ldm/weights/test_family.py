@@ -1,4 +1,4 @@
-"""The published models are told apart by names and shapes."""
+"""The published models are identified by names and shapes."""
 
 import pytest
 import torch

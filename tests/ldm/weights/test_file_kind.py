@@ -1,4 +1,4 @@
-"""Each file that is no file of weights gets its own sentence, whatever it is called."""
+"""Every file that does not hold weights gets a specific error message, regardless of its name."""
 
 import zipfile
 

@@ -1,4 +1,4 @@
-"""Names and shapes of the published checkpoints: their weights load strictly, without a mapping table."""
+"""Parameter names and shapes are those of the published checkpoints, which load strictly without a mapping."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def published(name: str) -> dict:
 
 
 def build(override: str, folder: Path) -> torch.nn.Module:
-    """What that config group choice describes, on the meta device, where no file of the tokenizers is."""
+    """Instantiate a choice of a config group on the meta device, without the files of the tokenizers."""
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config = compose(overrides=["+paths=default", f"+{override}", f"paths.run={folder}", f"paths.models={folder}"])
     with torch.device("meta"):
@@ -25,7 +25,7 @@ def build(override: str, folder: Path) -> torch.nn.Module:
 
 @pytest.fixture(scope="module", params=["ldm_txt2img_1p4B", "sd_v1"])
 def pair(request, tmp_path_factory) -> tuple[dict, torch.nn.Module]:
-    """A published table and our model."""
+    """Return a table of published names and shapes, and our model."""
     choice = {"ldm_txt2img_1p4B": "ldm_1p4b", "sd_v1": "stable_diffusion_v1"}[request.param]
     return published(request.param), build(f"model={choice}", tmp_path_factory.mktemp("no_vocabulary_here"))
 
@@ -38,7 +38,7 @@ def shapes(module: torch.nn.Module) -> dict:
 
 
 def without_placeholders(table: dict) -> dict:
-    """The official code keeps the learned words inside the model, this project beside it."""
+    """The official code stores learned words in the checkpoint of the model; this project does not."""
     return {name: value for name, value in table.items() if not name.startswith("embedding_manager.")}
 
 

@@ -1,4 +1,4 @@
-"""Pickled files give their tensors, and nothing that they name is ever imported or called."""
+"""Tensors are loaded from pickled files, and nothing that the files name is ever imported or called."""
 
 import os
 import pickle
@@ -14,7 +14,7 @@ from ldm.weights.pickled import Skipped, load_pickled
 
 
 class Hostile:
-    """Unpickling it the usual way runs a program."""
+    """An object that runs a program when it is unpickled in the usual way."""
 
     def __init__(self, call, *args) -> None:
         self.call, self.args = call, args
@@ -62,10 +62,10 @@ def test_training_callbacks_are_skipped_and_tensors_are_exact(tmp_path, legacy):
 
 
 def test_skipped_packages_need_not_be_there(tmp_path):
-    """A checkpoint may name modules that this machine does not have."""
+    """A checkpoint may name modules that are not installed."""
     program = b"\x80\x02cpytorch_lightning.no_such_module\nNoSuchClass\nq\x00."
     (tmp_path / "a.ckpt").write_bytes(program)
-    with pytest.raises(ValueError, match="damaged or truncated"):  # no file of torch.save, but nothing was imported
+    with pytest.raises(ValueError, match="damaged or truncated"):  # not a file of torch.save; nothing was imported
         load_pickled(tmp_path / "a.ckpt")
     assert "pytorch_lightning.no_such_module" not in sys.modules
 

@@ -1,4 +1,4 @@
-"""Verdicts on differences that leave no doubt, and on those that do."""
+"""Verdicts on clear differences and on unclear ones."""
 
 import math
 from functools import partial
@@ -56,7 +56,7 @@ def test_differences_are_paired_so_a_spread_between_concepts_does_not_hide_them(
         (numbers(0.01, -0.01, 0.005, 0.0, -0.008), 0.05, REPRODUCED, REPRODUCED),
         (numbers(0.01, -0.01, 0.005, 0.0, -0.008), 0.001, NOT_REPRODUCED, NOT_REPRODUCED),
         (numbers(0.2, 0.22, 0.19, 0.21, 0.2), 0.05, OPPOSITE, OPPOSITE),
-        (numbers(-0.2, -0.22, -0.19, -0.21, -0.2), 0.05, OPPOSITE, REPRODUCED),  # less is no more
+        (numbers(-0.2, -0.22, -0.19, -0.21, -0.2), 0.05, OPPOSITE, REPRODUCED),  # "at most" includes less
         (numbers(0.02, 0.1, 0.04, 0.07, 0.01), 0.05, NOT_REPRODUCED, NOT_REPRODUCED),
     ],
 )

@@ -1,4 +1,4 @@
-"""The attribute classifier learns what is told, leaves out what is not, and sees soft pictures in training."""
+"""The attribute classifier learns given labels, ignores missing ones, and is trained on degraded images."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def classifier():
 
 @pytest.fixture
 def pictures():
-    """Red and plain, blue and striped, red, blue."""
+    """Images that are red and plain, blue and striped, red, and blue."""
     x = torch.full((4, 3, 16, 16), -0.8)
     x[0::2, 0] = x[1::2, 2] = 0.8
     x[1, :, ::4] = -1.0

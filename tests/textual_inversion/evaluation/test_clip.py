@@ -1,4 +1,4 @@
-"""The small CLIP: sentences are read at their [SEP] and in order, they meet their pictures, weights survive files."""
+"""The small CLIP: texts are pooled at [SEP] and their order matters, training aligns texts and images, weights load."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The evaluation: numbers that follow from the protocol alone, and a protocol that travels with them."""
+"""The evaluation: its metrics depend only on the protocol, which is stored with them."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ TRUTH = {"class": "cat", "color": "blue"}
 
 @pytest.fixture
 def classifier():
-    torch.manual_seed(7)  # one that is in two minds
+    torch.manual_seed(7)  # a classifier with uncertain predictions
     return AttributeClassifier(LABELS, channels=(8, 8), blocks=(0, 1)).eval()
 
 
@@ -58,7 +58,7 @@ def inputs(tiny_ldm, photos):
 
 @pytest.fixture
 def evaluate(evaluation, inputs):
-    """The result of the word, with changes to the pipeline and to the evaluation."""
+    """Evaluate the word, with changes to the pipeline and to the evaluation."""
 
     def run(pipeline=None, **changes):
         changed = replace(inputs, pipeline=replace(inputs.pipeline, **pipeline or {}))
@@ -68,7 +68,7 @@ def evaluate(evaluation, inputs):
 
 
 class Showing:
-    """A subject whose pictures are given: [n, 3, H, W] for every template."""
+    """A subject with given images: [n, 3, H, W] for every template."""
 
     def __init__(self, images):
         self.images = images
@@ -83,7 +83,7 @@ def colourful(n):
 
 
 def flat(value, name=""):
-    """Every number of a result, by its place."""
+    """Return every number of a result, by its path."""
     if isinstance(value, dict):
         return {k: v for key, item in value.items() for k, v in flat(item, f"{name}/{key}").items()}
     if isinstance(value, list):

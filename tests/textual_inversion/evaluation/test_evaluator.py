@@ -1,4 +1,4 @@
-"""A CLIP from a folder sees and reads as transformers' own does."""
+"""A CLIP loaded from a folder embeds images and texts as transformers does."""
 
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ TEXTS = ["photo", "cat owl", "photo cat photo owl"]
 
 @pytest.fixture(scope="module")
 def folder(clip_vocabulary, tmp_path_factory):
-    """A tiny CLIP with its tokenizer, as a download leaves them."""
+    """A tiny CLIP with its tokenizer, saved in the layout of a download."""
     folder = tmp_path_factory.mktemp("clip")
     tokenizer = CLIPTokenizer(str(clip_vocabulary / "vocab.json"), str(clip_vocabulary / "merges.txt"))
     tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -44,14 +44,14 @@ def theirs(folder) -> CLIPModel:
 
 
 def pictures(side: int = SIDE) -> np.ndarray:
-    """Smooth ones, uint8."""
+    """Smooth images, uint8."""
     coarse = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3)).astype(np.float32)
     x = F.interpolate(torch.from_numpy(coarse).permute(0, 3, 1, 2), size=side, mode="bilinear")
     return x.permute(0, 2, 3, 1).round().byte().numpy()
 
 
 def seen(theirs: CLIPModel, images: np.ndarray, **settings) -> torch.Tensor:
-    """What transformers' own processing and model make of the pictures."""
+    """Embed the images with the preprocessing and the model of transformers."""
     processor = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
     pixels = processor(list(images), return_tensors="pt", **settings)["pixel_values"]
     features = cast(Any, theirs.get_image_features(pixel_values=pixels))

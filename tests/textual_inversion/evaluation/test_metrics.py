@@ -1,4 +1,4 @@
-"""The metrics on cases that can be computed by hand."""
+"""The metrics in cases that can be computed by hand."""
 
 import math
 
@@ -17,7 +17,7 @@ from textual_inversion.evaluation.metrics import (
 
 
 def at(*degrees: float) -> Tensor:
-    """Unit vectors [n, 2] in these directions."""
+    """Return unit vectors [n, 2] in the given directions."""
     angles = torch.tensor(degrees).deg2rad()
     return torch.stack([angles.cos(), angles.sin()], dim=1)
 
@@ -27,7 +27,7 @@ def cosine(degrees: float) -> float:
 
 
 def features(n: int, scale: Tensor, shift: Tensor, seed: int = 0) -> Tensor:
-    """Rows [n, d] whose mean is `shift` and whose covariance is diag(scale^2), exactly."""
+    """Return rows [n, d] with mean `shift` and covariance diag(scale^2), exactly."""
     x = torch.randn(n, len(scale), generator=generator(seed), dtype=torch.float64)
     x = torch.linalg.qr(x - x.mean(dim=0)).Q * math.sqrt(n - 1)
     return x * scale + shift
@@ -77,7 +77,7 @@ def test_equal_sets_have_no_frechet_distance_in_any_order():
 
 
 def test_the_frechet_distance_of_two_gaussians_is_the_one_on_paper():
-    """Covariances that commute: |mu - mu'|^2 + sum (s - s')^2."""
+    """If the covariances commute, the distance is |mu - mu'|^2 + sum (s - s')^2."""
     scale, other = torch.tensor([1.0, 2.0, 0.5]).double(), torch.tensor([3.0, 2.0, 1.5]).double()
     shift = torch.tensor([1.0, -2.0, 0.0]).double()
     x, y = features(50, scale, torch.zeros(3).double()), features(80, other, shift, seed=1)

@@ -1,4 +1,4 @@
-"""Pivotal tuning moves a copy of the UNet around a word that stays."""
+"""Pivotal tuning changes a copy of the UNet and keeps the word fixed."""
 
 import copy
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What stands in for S*: each paints what it promises, and sample i whatever it is painted with."""
+"""Subjects: each generates the images that it should, and sample i does not depend on the rest of the batch."""
 
 import json
 from dataclasses import replace
@@ -137,7 +137,7 @@ def unguided(inputs, steps):
 
 def test_from_the_inverted_noise_the_source_prompt_paints_the_pictures_again(inputs):
     ldm, n = inputs.pipeline.ldm, len(inputs.images)
-    with torch.no_grad():  # an untrained UNet leaps, which no inversion can follow
+    with torch.no_grad():  # an untrained UNet is not smooth enough for inversion
         for parameter in ldm.unet.out[-1].parameters():
             parameter.mul_(0.01)
     target = ldm.decode_first_stage(ldm.encode_first_stage(to_tensor(inputs.images)).mean).clamp(-1, 1)

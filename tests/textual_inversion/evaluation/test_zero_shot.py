@@ -1,4 +1,4 @@
-"""Zero-shot answers are the nearest names, in the order of the names, over all sentence forms."""
+"""Zero-shot classification returns the nearest names, averaged over all forms."""
 
 from pathlib import Path
 
@@ -21,7 +21,8 @@ COLORS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1
 
 
 class ColorEmbedder:
-    """A picture is its mean colour; a sentence is the colours it names, and leans towards red in a "photo"."""
+    """Embeds an image as its mean colour, and a text as the colours that it names, shifted towards red for a
+    "photo"."""
 
     def embed_images(self, x: Tensor) -> Tensor:
         return F.normalize(x.mean(dim=(2, 3)), dim=-1)

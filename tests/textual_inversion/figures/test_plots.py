@@ -1,4 +1,4 @@
-"""Every figure becomes a PNG with something in it and a PDF, and the same numbers the same files."""
+"""Every plot gives a non-empty PNG and a PDF, and equal numbers give equal files."""
 
 import math
 
@@ -11,7 +11,7 @@ from textual_inversion.figures.plots import COLORS, MARKERS, bar_plot, figure, l
 from textual_inversion.figures.sheets import PictureRow, save_figure
 
 NEAR = Interval(0.5, 0.4, 0.6)
-OPEN = Interval(0.3, -math.inf, math.inf)  # of too few concepts
+OPEN = Interval(0.3, -math.inf, math.inf)  # with too few concepts
 
 
 def pictures(n: int) -> np.ndarray:

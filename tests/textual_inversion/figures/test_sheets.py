@@ -12,7 +12,7 @@ def pictures(count, side=SIDE):
 
 
 def holds(sheet, picture):
-    """Whether the picture stands somewhere in the sheet, pixel for pixel."""
+    """Return whether the sheet contains the image, pixel for pixel."""
     inside = np.lib.stride_tricks.sliding_window_view(np.asarray(sheet), picture.shape)[:, :, 0]
     candidates = np.argwhere((inside[:, :, 0, 0] == picture[0, 0]).all(axis=-1))
     return any((inside[y, x] == picture).all() for y, x in candidates)

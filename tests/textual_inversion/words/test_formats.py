@@ -1,4 +1,4 @@
-"""Words go to other tools and come back, whatever their files are called."""
+"""Words are written in and read from the formats of other tools, regardless of file names."""
 
 import warnings
 from pathlib import Path
@@ -120,12 +120,12 @@ def test_files_without_words_are_refused(tmp_path, content, sentence):
 @pytest.mark.parametrize("form", ["ours", "diffusers", "a1111"])
 def test_diffusers_own_loader_reads_what_is_written(tmp_path, clip_vocabulary, k, form):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of diffusers about itself
+        warnings.simplefilter("ignore")  # diffusers warns about its own code
         from diffusers.loaders import TextualInversionLoaderMixin
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
         class Pipeline(TextualInversionLoaderMixin):
-            """As much of a pipeline as the loader needs."""
+            """The parts of a pipeline that the loader needs."""
 
             components, hf_device_map = {}, None
 
