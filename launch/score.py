@@ -124,8 +124,8 @@ def frechet(
     """Return Fréchet distances in the features of CLIP and of the classifier.
 
     "distance" compares the n images `painted`, generated from the captions of the first n scenes, with the `renders` of
-    the next n scenes. "floor" compares the first n renders with the same renders: the lowest distance to expect. The
-    ratios divide by the floor: for `painted`, and for the first n images `decoded` by the autoencoder."""
+    the next n scenes. "floor" compares the first n renders with those of the next n scenes: the lowest distance to
+    expect. The ratios divide by the floor: for `painted`, and for the first n images `decoded` by the autoencoder."""
     n = len(painted)
     spaces = {"clip": clip.embed_images, "classifier": classifier.features}
     found = {}

@@ -37,8 +37,9 @@ class CudaGraph:
 
 
 class Replay:
-    """`function` of tensors, which runs `network` and keeps no gradient: recorded at the first call with inputs of each
-    shape, replayed by later ones. What is recorded stays with the network for as long as its weights stay in place."""
+    """`function(*inputs)`, a computation with `network` without gradients. It is recorded at the first call with inputs
+    of each shape and replayed by later calls. The recordings are kept with the network until its weights move in
+    memory."""
 
     _kept: ClassVar[WeakKeyDictionary[nn.Module, tuple[Hashable, dict[Hashable, CudaGraph]]]] = WeakKeyDictionary()
 

@@ -179,7 +179,7 @@ def dpm_solver(
     callback: Callback | None = None,
 ) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order in the predicted z_0, with one evaluation of eps per
-    step. The first and the last step are DDIM steps; the last one needs this when there are few steps."""
+    step. The first and the last step are first-order DDIM steps; for the last one, this matters when steps are few."""
     z, before = z_T, None
     for done, (t, a, a_prev) in enumerate(falling(timesteps, alpha_bar), start=1):
         z_0 = (z - (1.0 - a).sqrt() * eps(z, torch.full((len(z),), t, device=z.device))) / a.sqrt()
