@@ -58,7 +58,7 @@ def test_the_classifier_tells_what_pictures_show(scenes, config):
 @torch.no_grad()
 def test_the_look_classifier_tells_them_apart_and_has_no_favourite(tmp_path):
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        figure = compose("reproduce", ["figure=bias"]).figures.bias
+        figure = compose("reproduce", ["figure=bias", f"paths.assets={ROOT / 'assets'}"]).figures.bias
     classifier = instantiate(figure.look_classifier, _convert_="all").eval()
     doctors = RenderedDoctors(tmp_path, seed=77, count=2 * COUNT, held_out=True)
     seen = classifier.names(to_tensor(doctors.images))
