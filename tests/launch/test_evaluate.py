@@ -72,7 +72,7 @@ def test_a_run_is_evaluated_on_the_pictures_that_it_learned_from(evaluate, word)
     result = result_in(folder)
     assert result["protocol"]["samples"] == 2 and result["protocol"]["image_size"] == 16
     assert [row["text"] for row in result["prompts"]] == [prompt["text"] for prompt in PROMPTS]
-    assert f"{folder / RESULT} holds all numbers" in said
+    assert f"all metrics and their protocol: {folder / RESULT}" in said
     for name, value in summary(result).items():
         assert re.search(rf"^{name} +{value:.3f}$", said, flags=re.MULTILINE)
 
@@ -117,7 +117,7 @@ def test_results_of_unlike_protocols_are_refused_before_anything_is_painted(eval
         (
             ["subject=short_captions", "images={pictures}"],
             "there are no captions at {pictures}/short.txt",
-            "one phrase",
+            "one per line",
         ),
         (["subject=pivotal", "word={one}"], "does not name its initializer", "learn the word again"),
         (["word={one}", "against=[{missing}]"], "{missing} is not a result of evaluate.py", "No such file"),

@@ -153,5 +153,5 @@ def test_fewer_alike_than_a_batch_are_all_of_them(pictures):
 
 def test_pictures_of_which_nothing_is_known_are_refused(pictures):
     data = LabelledData(pictures(6), pictures(6), batch_size=4, val_size=3, seed=0, num_workers=0)
-    with pytest.raises(ValueError, match="it has no labels"):
+    with pytest.raises(ValueError, match="have no labels"):
         data.train_batch(0)

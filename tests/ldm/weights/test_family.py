@@ -33,4 +33,4 @@ def test_the_second_text_encoder_of_xl_names_it():
 
 
 def test_other_files_belong_to_no_family():
-    assert family({"w": torch.empty(3, 3)}) is None and "no model that is known" in describe_family({})
+    assert family({"w": torch.empty(3, 3)}) is None and "not belong to a known model" in describe_family({})
