@@ -57,7 +57,7 @@ def test_what_is_there_is_converted_once(tmp_path, small, source):
     [
         (["model=clip_vit_b32"], ("huggingface.co", "put them into", "clip_vit_b32")),
         ([*SMALL, "source=hub"], ("huggingface.co", "unet/*", "small/hub")),
-        ([*SMALL, "source=original", "model.original.urls=[http://127.0.0.1:9/m]"], ("from any mirror", "original.ckpt")),
+        ([*SMALL, "source=original", "model.original.urls=[http://127.0.0.1:9/m]"], ("any mirror", "original.ckpt")),
         (["model=clip_vit_b32", "source=original"], ("source=original", "source=hub")),
         ([*SMALL, "model.bytes=1e15"], ("GB free", "free some disk space")),
     ],
