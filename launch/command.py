@@ -1,4 +1,4 @@
-"""What the commands of scripts/ share: a user's mistake ends in one sentence and a non-zero exit code."""
+"""Error handling that the commands of scripts/ share: a user error ends in one sentence and a non-zero exit code."""
 
 import functools
 import logging
@@ -21,14 +21,14 @@ from . import folders, jobs
 
 log = logging.getLogger("command")
 
-INTERRUPTED = 130  # the exit code of a process that Ctrl-C has ended
-STATE = "last.ckpt"  # ldm.training.resumption's, which is torch
+INTERRUPTED = 130  # the exit code of a process ended by Ctrl-C
+STATE = "last.ckpt"  # as in ldm.training.resumption, which imports torch
 
 
 def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Turns ValueErrors of `main`, also those from within `instantiate`, into `error: <what they say>` and exit code 1,
-    and takes away the run folder, if it has made it and it holds nothing yet but its log. In a sweep the others go on,
-    and the job's folder keeps what became of it. HYDRA_FULL_ERROR=1 shows the traceback."""
+    """Wrap `main` so that a ValueError, also one raised inside of `instantiate`, is logged as `error: <message>` and
+    ends in exit code 1. The run folder is removed if this process has created it and it holds only its log. In a sweep,
+    the other jobs still run, and the folder of the job keeps its state. HYDRA_FULL_ERROR=1 shows the traceback."""
 
     @functools.wraps(main)
     def guarded(config: DictConfig) -> None:
@@ -46,7 +46,7 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
 
 
 def mistake(error: Exception) -> str | None:
-    """What to tell the user who made it; None if it is ours."""
+    """Return the message for a user error, or None if the error is a bug."""
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no value: add {error.full_key}=... to the command"
     cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
@@ -56,7 +56,7 @@ def mistake(error: Exception) -> str | None:
 
 @contextmanager
 def report_mistakes(*runs: Path) -> Iterator[None]:
-    """What `command` does about a mistake or Ctrl-C; `runs` are the folders to take away."""
+    """Handle user errors and Ctrl-C in the block as `command` describes; `runs` are the folders to remove."""
     try:
         yield
     except KeyboardInterrupt:
@@ -80,9 +80,9 @@ def report_mistakes(*runs: Path) -> Iterator[None]:
 
 
 def going_on(run: Path, arguments: Sequence[str]) -> str:
-    """The command that goes on in the folder `run`, to be pasted into a shell that is where this process is."""
+    """Return the command that continues in the folder `run`, to paste into a shell in the current directory."""
     place = shorter(run)
-    if not re.fullmatch(r"[A-Za-z0-9_./:-]+", place):  # Hydra would not take it bare
+    if not re.fullmatch(r"[A-Za-z0-9_./:-]+", place):  # Hydra needs quotes
         place = "'" + place.replace("\\", "\\\\").replace("'", "\\'") + "'"
     more = f"hydra.run.dir={place}"
     if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ:
@@ -103,7 +103,7 @@ def shorter(path: str | Path) -> str:
 
 @contextmanager
 def sweep_stopped() -> Iterator[None]:
-    """A signal to the process that runs a whole sweep stops that: no other job begins."""
+    """End the whole sweep if its process gets a signal during a job: no other job is started."""
     try:
         yield
     except Exception as error:
@@ -114,7 +114,7 @@ def sweep_stopped() -> Iterator[None]:
 
 @contextmanager
 def log_mistakes() -> Iterator[None]:
-    """What `command` does in a sweep: the job's log holds the sentence or the traceback, the launcher hears of it."""
+    """Handle errors of a job in a sweep: log the message or the traceback, and raise JobFailed for the launcher."""
     try:
         yield
     except Exception as error:
@@ -129,8 +129,8 @@ def log_mistakes() -> Iterator[None]:
 
 
 def require_weights(node: Any) -> None:
-    """Raises ValueError if weights that `node` or anything in it loads are not there: before minutes are spent on
-    building a model for them."""
+    """Raise ValueError if weights that `node` or anything in it loads do not exist, before a model is built for
+    minutes."""
     if isinstance(node, ListConfig):
         for item in node:
             require_weights(item)
@@ -149,7 +149,7 @@ def require_weights(node: Any) -> None:
 
 
 def require_experiment() -> None:
-    """Raises ValueError if the command line names none."""
+    """Raise ValueError if the command line names no experiment."""
     if HydraConfig.get().runtime.choices["experiment"] is None:
         known = GlobalHydra.instance().config_loader().get_group_options("experiment")
         raise ValueError(f"nothing to do: add experiment=<one of {', '.join(known)}> to the command.")
