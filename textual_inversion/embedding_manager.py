@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 def initial_vectors(text: TextEncoder, initializer: str, num_vectors: int) -> Tensor:
     """Return the embedding of a coarse word, repeated to [num_vectors, width]. If the tokenizer splits the word into
-    several pieces, it is the mean of their embeddings. Raises ValueError if a piece is unknown or a single letter."""
+    several pieces, it is the mean of their embeddings. Raises ValueError if a piece is unknown, or if one of several is
+    a single letter."""
     tokenizer = text.tokenizer
     pieces = tokenizer.pieces(initializer)
     words = [tokenizer.word(piece) for piece in pieces]

@@ -29,7 +29,7 @@ def bends(objective: Objective, ldm: LatentDiffusion, rows: Tensor, *sample: Ten
         torch.autograd.grad(losses(ldm, rows, *sample).sum(), rows)[0].float() for losses in (sample_losses, objective)
     )
     off = float((fast - plain).norm() / plain.norm())
-    return 0.0 if off < (1e-3 if ldm.unet.dtype == torch.float32 else 5e-2) else off  # NaN is not less
+    return 0.0 if off < (1e-3 if ldm.unet.dtype == torch.float32 else 5e-2) else off  # a NaN is returned as it is
 
 
 class CompiledLosses:

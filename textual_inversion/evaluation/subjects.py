@@ -103,7 +103,7 @@ class Word:
 
 
 class Captions:
-    """Human captions in place of S*: the lines of `file` in the concept's folder, in turn."""
+    """Captions in place of S*: the lines of `file` in the concept's folder, in turn."""
 
     def __init__(self, inputs: SubjectInputs, file: str) -> None:
         self.pipeline, path = inputs.pipeline, inputs.folder / file
