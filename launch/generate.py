@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig
 
 from ldm.images import save_png, to_uint8
 from textual_inversion.figures.sheets import PictureRow, save_sheet
-from textual_inversion.generation import generate, manager_of, require_placeholders
+from textual_inversion.generation import generate_images, manager_of, require_placeholders
 from textual_inversion.words.file import load_words
 
 log = logging.getLogger("generate")
@@ -32,7 +32,7 @@ def paint(config: DictConfig) -> None:
     require_placeholders(prompts, embeddings)
     repeated = [prompt for prompt in prompts for _ in range(config.count)]
     options = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
-    images = to_uint8(generate(ldm, repeated, embeddings, **options))
+    images = to_uint8(generate_images(ldm, repeated, embeddings, **options))
     folder = Path(config.paths.run)
     rows = []
     for i, prompt in enumerate(prompts):

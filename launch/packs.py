@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
 
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.training.quiet import ignore_harmless_warnings
 from ldm.training.resumption import Checkpoint, StateFiles, read_state
 from textual_inversion.learner import TextualInversion
 from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints, saved_bytes, speaking
@@ -21,7 +22,7 @@ from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints
 from .command import require_weights
 from .processes import device_count
 from .tracking import Guarded, Track, loggers_of
-from .training import checkpoint_to_resume, ignore_harmless_warnings, interruptible, lock_folder
+from .training import checkpoint_to_resume, interruptible, lock_folder
 
 log = logging.getLogger("packs")
 

@@ -24,7 +24,7 @@ from textual_inversion.evaluation.evaluation import summary
 from textual_inversion.evaluation.evaluator import Evaluator
 from textual_inversion.evaluation.metrics import frechet_distance
 from textual_inversion.figures.sheets import PictureRow, save_sheet
-from textual_inversion.generation import generate
+from textual_inversion.generation import generate_images
 from toyland.attributes import BACKGROUNDS, COMPANIONS, STYLES
 from toyland.captions import with_article
 from toyland.dataset import RenderedScenes
@@ -232,7 +232,7 @@ def score(config: DictConfig) -> None:
     lists = {"prompts": held_out_prompts(config.held_out, config.seed), "two": prompts_of_two(config.two, config.seed)}
     for name, asked in lists.items():
         prompts = [prompt for prompt in asked for _ in range(config.pictures_each)]
-        images = generate(ldm, [prompt.text for prompt in prompts], **options)
+        images = generate_images(ldm, [prompt.text for prompt in prompts], **options)
         seen = classifier.names(images)
         wrong = faults(prompts, seen)
         scores[name] = obedience(prompts, seen) | {"everything": float(np.mean([not fault for fault in wrong]))}
@@ -240,7 +240,7 @@ def score(config: DictConfig) -> None:
             scores[name]["photos"] = obedience_of_photos(prompts, seen)
         save_sheet(folder / f"{name}.png", sheet_rows(images, prompts, wrong))
     captions = [scenes.caption(i, 0) for i in range(config.frechet)]
-    scores["frechet"] = frechet(generate(ldm, captions, **options), renders, decoded, clip, classifier)
+    scores["frechet"] = frechet(generate_images(ldm, captions, **options), renders, decoded, clip, classifier)
     scores["toys_told_apart_by_clip"] = distinguish_toys(clip)
     if config.inversion.concepts:
         with torch.enable_grad():

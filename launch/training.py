@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from ldm.training.quiet import ignore_harmless_warnings
 from ldm.training.resumption import STATE, Preempted, StateFiles
 from ldm.weights.checkpoint import pretrained
 
@@ -23,17 +23,7 @@ from .tracking import Track, loggers_of
 
 log = logging.getLogger("train")
 
-# Lightning shows these warnings in every run: the frozen model is in eval mode, batches are built in the main process,
-# Lightning itself calls a deprecated function, and srun is available but not needed.
-HARMLESS = (
-    "Found .* in eval mode", ".* does not have many workers", ".*LeafSpec", "The `srun` command is available",
-)  # fmt: skip
 PATIENCE = 60.0  # seconds; processes whose parent was killed need time to notice it and to finish their step
-
-
-def ignore_harmless_warnings() -> None:
-    for message in HARMLESS:
-        warnings.filterwarnings("ignore", message)
 
 
 def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:

@@ -11,7 +11,7 @@ from ldm.images import to_tensor
 from ldm.modules.autoencoder import psnr
 from ldm.sampling import Sampler
 from textual_inversion.evaluation.zero_shot import zero_shot
-from textual_inversion.generation import generate
+from textual_inversion.generation import generate_images
 from toyland.attributes import BACKGROUNDS
 from toyland.dataset import RenderedDoctors, RenderedScenes
 
@@ -87,7 +87,7 @@ def test_the_model_paints_the_class_and_the_place_that_it_is_told(config, questi
         "background": ["beach", "city", "forest", "moon", "snow", "studio", "desert", "table"],
     }
     prompts = [f"a photo of a {kind} {BACKGROUNDS[place]}" for kind, place in zip(*told.values(), strict=True)]
-    images = generate(ldm, prompts, seed=0, sampler=Sampler(15), guidance=5.0)
+    images = generate_images(ldm, prompts, seed=0, sampler=Sampler(15), guidance=5.0)
     for name, wanted in told.items():
         question = questions[name]
         labels = list(question.names)

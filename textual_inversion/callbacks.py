@@ -20,7 +20,7 @@ from .captions import fill
 from .evaluation.evaluation import RESULT, Evaluation
 from .evaluation.subjects import Pipeline, SubjectInputs, Word, labels_in
 from .figures.sheets import PictureRow, save_sheet
-from .generation import generate
+from .generation import generate_images
 from .learner import TextualInversion
 from .pictures import load_pictures
 from .words.file import FILE_NAME, LearnedWord, provenance, save_words
@@ -76,7 +76,7 @@ class Previews(L.Callback):
         if trainer.global_step in self.at_steps and trainer.is_global_zero:
             for i, concept in enumerate(pl_module.concepts):
                 prompt = fill(self.prompt, concept.placeholder)
-                picture = generate(pl_module.ldm, [prompt], pl_module.embeddings, **self.options)
+                picture = generate_images(pl_module.ldm, [prompt], pl_module.embeddings, **self.options)
                 save_png(self.folder / f"{i}-{trainer.global_step:05d}.png", to_uint8(picture)[0])
 
 
@@ -112,7 +112,7 @@ class ContactSheet(L.Callback):
     def _in_new_sentences(self, pl_module: TextualInversion, placeholder: str) -> list[PictureRow]:
         prompts = [fill(prompt, placeholder) for prompt in self.prompts]
         repeated = [prompt for prompt in prompts for _ in range(self.columns)]
-        images = to_uint8(generate(pl_module.ldm, repeated, pl_module.embeddings, **self.options))
+        images = to_uint8(generate_images(pl_module.ldm, repeated, pl_module.embeddings, **self.options))
         pieces = np.split(images, len(prompts))
         return [PictureRow(f'"{prompt}"', piece) for prompt, piece in zip(prompts, pieces, strict=True)]
 

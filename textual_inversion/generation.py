@@ -32,13 +32,13 @@ def require_placeholders(prompts: Sequence[str], embeddings: EmbeddingManager) -
 
 
 @torch.no_grad()
-def generate(
+def generate_images(
     ldm: LatentDiffusion,
     prompts: Sequence[str],
     embeddings: EmbeddingManager | None = None,
     *,
-    sampler: Sampler = Sampler(50),  # noqa: B008 - frozen
-    guidance: float = 4.0,
+    sampler: Sampler,
+    guidance: float,
     seed: int = 0,
     indices: Sequence[int] | None = None,
     batch_size: int = 8,

@@ -65,6 +65,8 @@ class TextualInversion(L.LightningModule):
         placeholders = [concept.placeholder for concept in self.concepts]
         if len(set(placeholders)) < len(placeholders):
             raise ValueError(f"two concepts share a placeholder: {placeholders}")
+        if steps is not None and steps < 1:
+            raise ValueError(f"the training has {steps} steps: a word needs at least 1.")
         for concept in self.concepts:
             concept.setup.check(concept.num_vectors, steps)
         self.steps = steps or 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler, dpm_solver, trailing_timesteps
-from textual_inversion.generation import generate
+from textual_inversion.generation import generate_images
 
 from . import theirs
 from .timing import compare_times, device, repeat
@@ -27,7 +27,7 @@ def sampling(
 
     def ours(sampler: Sampler) -> list[float]:
         options = {"sampler": sampler, "guidance": guidance, "batch_size": pictures, "progress": False}
-        return repeat(lambda: generate(ldm, prompts, **options), 1)
+        return repeat(lambda: generate_images(ldm, prompts, **options), 1)
 
     seconds = compare_times(
         {

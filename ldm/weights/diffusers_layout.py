@@ -147,13 +147,14 @@ def read_diffusers(folder: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]
             raise ValueError(f"{folder} has no folder {' or '.join(places)}: the download is incomplete.")
         names = [name.removeprefix(prefix) for name in own if name.startswith(prefix)]
         ours = {theirs: prefix + name for name, theirs in places[found](names).items()}
-        for theirs, value in _as_written(_read_part(folder / found)).items():
+        for theirs, value in _as_written(read_part(folder / found)).items():
             name = ours.get(theirs, f"{found}/{theirs}")
             weights[name] = value.reshape(own[name].shape) if _same_but_for_ones(value, own.get(name)) else value
     return weights
 
 
-def _read_part(folder: Path) -> dict[str, Tensor]:
+def read_part(folder: Path) -> dict[str, Tensor]:
+    """The weights of one part of a pipeline, such as its "unet" folder, under the names of diffusers."""
     for stem in _FILES:
         for suffix in (".safetensors", ".bin"):
             if (folder / (stem + suffix)).is_file():

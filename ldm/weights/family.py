@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-# Family -> the config that runs it, None for a family that is not supported.
-CONFIGS = {
-    "the 1.4B text-to-image LDM (BERT, 1280)": "scale=paper",
-    "Stable Diffusion 1 (CLIP, 768)": "scale=stable_diffusion",
+# Family -> its constructor in `ldm.models`, which is also the name of its scale; None if it is not supported.
+MODELS = {
+    "the 1.4B text-to-image LDM (BERT, 1280)": "ldm_1p4b",
+    "Stable Diffusion 1 (CLIP, 768)": "stable_diffusion_v1",
     "Stable Diffusion 2 (OpenCLIP, 1024)": None,
     "Stable Diffusion XL": None,
-    "the Toyland model (256)": "scale=toyland",
+    "the Toyland model (256)": "toyland",
 }
 OF_WIDTH = {
     1280: "the 1.4B text-to-image LDM (BERT, 1280)",
@@ -21,7 +21,7 @@ OF_WIDTH = {
 
 
 def family(weights: Mapping[str, Tensor]) -> str | None:
-    """Return a key of `CONFIGS`, or None for an unknown file. Checkpoints in the original layout and the UNets of
+    """Return a key of `MODELS`, or None for an unknown file. Checkpoints in the original layout and the UNets of
     diffusers are identified by the context width of their cross-attention."""
     if any(name.startswith("conditioner.embedders.") for name in weights):
         return "Stable Diffusion XL"
@@ -37,5 +37,5 @@ def describe_family(weights: Mapping[str, Tensor]) -> str:
     found = family(weights)
     if found is None:
         return "The file does not belong to a known model."
-    config = CONFIGS[found]
-    return f"The file looks like {found}" + (f": use {config}." if config else ", which is not supported.")
+    model = MODELS[found]
+    return f"The file looks like {found}" + (f": use scale={model}." if model else ", which is not supported.")

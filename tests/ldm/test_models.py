@@ -26,7 +26,7 @@ def test_the_shipped_model_trains_with_its_own_first_stage_and_settings():
 
 def test_a_model_that_reads_no_text_says_so(build_ldm, build_unet):
     ldm = build_ldm(unet=build_unet(in_channels=5), text_encoder=MaskEncoder(8))
-    with pytest.raises(ValueError, match="told a mask"):
+    with pytest.raises(ValueError, match="conditioned on a mask"):
         _ = ldm.text_encoder
 
 

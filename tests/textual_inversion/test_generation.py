@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ldm.sampling import Sampler, ancestral, ddim, every_timestep
-from textual_inversion.generation import generate, manager_of, require_placeholders
+from textual_inversion.generation import generate_images, manager_of, require_placeholders
 from textual_inversion.words.file import LearnedWord, load_words, save_words
 
 PROMPTS = ["a photo of S*", "a photo of S* on the moon", "T* and S*", "a photo of T*", "S*"]
@@ -17,7 +17,9 @@ def words():
 
 
 def paint(ldm, prompts, embeddings=None, **options):
-    return generate(ldm, prompts, embeddings, **{"sampler": Sampler(2), "guidance": 3.0, "progress": False} | options)
+    return generate_images(
+        ldm, prompts, embeddings, **{"sampler": Sampler(2), "guidance": 3.0, "progress": False} | options
+    )
 
 
 def test_a_picture_depends_on_its_prompt_seed_and_index_not_on_its_batch(tiny_ldm, words):

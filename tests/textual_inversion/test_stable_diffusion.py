@@ -8,7 +8,7 @@ import torch
 from ldm.modules.clip_text import CLIPTextEncoder
 from ldm.sampling import Sampler
 from textual_inversion.embedding_manager import EmbeddingManager, initial_vectors
-from textual_inversion.generation import generate, manager_of
+from textual_inversion.generation import generate_images, manager_of
 from textual_inversion.words.file import LearnedWord
 
 PLACEHOLDERS = ["S*", "*", "<cat-toy>", "my cat", "🐱", "חתול", "CAPITALS", "Étoile", "a.b"]
@@ -70,7 +70,7 @@ def test_a_learned_word_paints(stable_diffusion):
     word = LearnedWord("<cat-toy>", torch.randn(2, 16, generator=torch.Generator().manual_seed(0)))
     embeddings = manager_of(stable_diffusion, [word])
     with_word, without = (
-        generate(stable_diffusion, [prompt], embeddings, seed=0, sampler=Sampler(2), guidance=2.0)
+        generate_images(stable_diffusion, [prompt], embeddings, seed=0, sampler=Sampler(2), guidance=2.0)
         for prompt in ("a photo of <cat-toy>", "a photo of cat")
     )
     assert with_word.isfinite().all() and not torch.equal(with_word, without)

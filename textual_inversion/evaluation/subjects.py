@@ -17,7 +17,7 @@ from ldm.sampling import Sampler, conditioned, ddim, ddim_invert
 
 from ..captions import SLOT, fill
 from ..embedding_manager import EmbeddingManager
-from ..generation import generate, manager_of
+from ..generation import generate_images, manager_of
 from ..words.file import LearnedWord
 
 
@@ -49,7 +49,7 @@ class Pipeline:
         self, prompts: Sequence[str], numbers: Sequence[int], embeddings: EmbeddingManager | None = None
     ) -> Tensor:
         """Generate one image per prompt, each from the noise of the sample with its number."""
-        return generate(
+        return generate_images(
             self.ldm,
             prompts,
             embeddings,

@@ -49,6 +49,39 @@ class LearnedWord:
             raise ValueError(f"{bad} of the {vectors.numel()} numbers of {self.placeholder!r} are NaN or infinite")
         object.__setattr__(self, "vectors", vectors)
 
+    def save(self, path: str | Path) -> None:
+        """Write the word to a safetensors file. The file is complete or absent."""
+        save_words(Path(path), [self])
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LearnedWord":
+        """Return the word in a file of this or of another tool, or in a run folder. Raises ValueError unless the file
+        holds exactly one word (`load_words` reads several)."""
+        word, *more = load_words(Path(path))
+        if more:
+            names = ", ".join(repr(each.placeholder) for each in (word, *more))
+            raise ValueError(
+                f"{path} holds {1 + len(more)} words ({names}): take it apart with scripts/embeddings.py split."
+            )
+        return word
+
+    def require_fit(self, width: int, fingerprint: str | None, source: str | Path) -> None:
+        """Check the word against a model of that `width` and `fingerprint` (None: unchecked). Raises ValueError for
+        another width; warns if the word was learned with other weights. `source` is named in both messages."""
+        found = self.vectors.shape[1]
+        if found != width:
+            model = self.provenance.get("model") or OF_WIDTH.get(found, "another model")
+            raise ValueError(
+                f"{source}: the word {self.placeholder!r} has {found} numbers per vector, the model's words have "
+                f"{width}; it was learned for {model}. Use that model, or learn the word again with this one."
+            )
+        if fingerprint is not None and self.provenance.get("model_fingerprint", fingerprint) != fingerprint:
+            log.warning(
+                "%s: the word %r was learned with other weights, so it may mean something else in this model",
+                source,
+                self.placeholder,
+            )
+
 
 def provenance(concept: Concept, *, steps: int, model: str, fingerprint: str) -> dict[str, Any]:
     """Return the provenance of a word learned in `steps` optimiser steps. `model` is a readable name of the frozen
@@ -87,19 +120,7 @@ def load_words(path: Path, width: int | None = None, fingerprint: str | None = N
     file = find_file(Path(path))
     words = _read(file)
     for word in words:
-        found = word.vectors.shape[1]
-        if width is not None and found != width:
-            model = word.provenance.get("model") or OF_WIDTH.get(found, "another model")
-            raise ValueError(
-                f"{file}: the word {word.placeholder!r} has {found} numbers per vector, the model's words have {width}"
-                f"; it was learned for {model}. Use that model, or learn the word again with this one."
-            )
-        if fingerprint is not None and word.provenance.get("model_fingerprint", fingerprint) != fingerprint:
-            log.warning(
-                "%s: the word %r was learned with other weights, so it may mean something else in this model",
-                file,
-                word.placeholder,
-            )
+        word.require_fit(width or word.vectors.shape[1], fingerprint, file)
     return words
 
 

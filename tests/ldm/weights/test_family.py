@@ -15,8 +15,8 @@ def weights(width: int, **more) -> dict:
 @pytest.mark.parametrize(
     ("width", "name", "advice"),
     [
-        (1280, "1.4B text-to-image LDM", "use scale=paper"),
-        (768, "Stable Diffusion 1", "use scale=stable_diffusion"),
+        (1280, "1.4B text-to-image LDM", "use scale=ldm_1p4b"),
+        (768, "Stable Diffusion 1", "use scale=stable_diffusion_v1"),
         (1024, "Stable Diffusion 2", "not supported"),
         (2048, "Stable Diffusion XL", "not supported"),
         (256, "Toyland", "use scale=toyland"),

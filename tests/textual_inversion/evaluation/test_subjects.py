@@ -19,7 +19,7 @@ from textual_inversion.evaluation.subjects import (
     labels_in,
     without_word,
 )
-from textual_inversion.generation import generate, manager_of
+from textual_inversion.generation import generate_images, manager_of
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord
 
@@ -38,7 +38,7 @@ def inputs(tiny_ldm, photos):
 def paint(inputs, prompts, first=0, words=()):
     pipeline = inputs.pipeline
     embeddings = manager_of(pipeline.ldm, words) if words else None
-    return generate(
+    return generate_images(
         pipeline.ldm, prompts, embeddings, sampler=pipeline.sampler, guidance=pipeline.guidance, seed=pipeline.seed,
         indices=range(first, first + len(prompts)), progress=False,
     )  # fmt: skip

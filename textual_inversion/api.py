@@ -1,0 +1,208 @@
+"""Textual inversion in Python: a model, a word learned from pictures, pictures painted with the word. What is not given
+is the scale's default (`scales`)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, cast, overload
+
+import pytorch_lightning as L
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ldm.images import to_uint8
+from ldm.latent_diffusion import LatentDiffusion
+from ldm.sampling import Sampler
+from ldm.training.progress import StepProgress
+from ldm.training.quiet import quiet
+from ldm.weights.checkpoint import pretrained
+
+from .concept import Concept
+from .generation import generate_images, manager_of, require_placeholders
+from .learner import TextualInversion
+from .scales import find_scale, scale_of
+from .setups import PAPER, Setup
+from .words.file import LearnedWord, provenance
+
+OnStep = Callable[[int, Tensor, Tensor], None]  # (steps done, loss of the step, v* [k, width])
+
+
+def load_model(
+    model: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+) -> LatentDiffusion:
+    """A frozen model, ready for `learn` and `generate`.
+
+    `model` is a name ("toyland", which is shipped; "ldm_1p4b", "stable_diffusion_v1", which scripts/fetch.py
+    downloads), a checkpoint, a folder of weights, or a pipeline's folder of diffusers. `device` is CUDA where there is
+    one, else the CPU; `dtype` that of the UNet and the text encoder: on CUDA the scale's, elsewhere float32. Raises
+    ValueError for an unknown name, with the known ones, and for weights that do not fit."""
+    scale, weights = find_scale(model)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = dtype or (scale.dtype if device.type == "cuda" else torch.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the weights of a model that has no file
+        ldm = cast(LatentDiffusion, pretrained(scale.build(scale.vocabulary), weights))
+    return ldm.freeze(dtype).to(device)
+
+
+def learn(
+    ldm: LatentDiffusion,
+    images: str | Path,
+    *,
+    initializer: str,
+    placeholder: str = "S*",
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    templates: Sequence[str] | None = None,
+    num_vectors: int = 1,
+    setup: Setup = PAPER,
+    first: int | None = None,
+    flip: bool = True,
+    seed: int = 0,
+    on_step: OnStep | None = None,
+    progress: bool = True,
+) -> LearnedWord:
+    """Learns a word for what the pictures in the folder `images` show (Gal et al. 2022, eq. 2).
+
+    `initializer` is one word of the model's vocabulary that says coarsely what it is ("cat"); `placeholder` is the new
+    word. `steps`, `batch_size`, `templates` and `learning_rate` (the one that the optimiser sees) are the scale's if
+    None. `num_vectors`, `setup`, `first`, `flip` and `seed` are those of `Concept`. `on_step` is called after every
+    step, `progress` shows a bar. Settings and seed decide the word, to the bit. Raises ValueError for what cannot be
+    learned: a folder without pictures, an unknown initializer, no steps."""
+    scale = scale_of(ldm)
+    steps = scale.steps if steps is None else steps
+    concept = Concept(
+        placeholder,
+        initializer,
+        str(images),
+        templates=scale.templates if templates is None else tuple(templates),
+        learning_rate=scale.learning_rate if learning_rate is None else learning_rate,
+        num_vectors=num_vectors,
+        flip=flip,
+        seed=seed,
+        first=first,
+        setup=setup,
+    )
+    device = ldm.device
+    inversion = TextualInversion(
+        ldm,
+        [concept],
+        scale.image_size,
+        batch_size=scale.batch_size if batch_size is None else batch_size,
+        frozen_dtype=cast(torch.dtype, ldm.unet.dtype),
+        compiled=scale.compiled and device.type == "cuda",
+        steps=steps,
+    )
+    callbacks: list[L.Callback] = [StepProgress()] if progress else []
+    callbacks += [_AfterStep(on_step, concept)] if on_step is not None else []
+    try:
+        with quiet():
+            trainer = L.Trainer(
+                accelerator="gpu" if device.type == "cuda" else "cpu",
+                devices=[device.index or 0] if device.type == "cuda" else 1,
+                max_steps=steps,
+                limit_val_batches=0,
+                num_sanity_val_steps=0,
+                callbacks=callbacks,
+                enable_progress_bar=progress,
+                logger=False,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+            )
+            trainer.fit(inversion)
+        origin = provenance(concept, steps=steps, model=ldm.name, fingerprint=ldm.fingerprint)
+        origin["nearest_words"] = inversion.nearest_words(placeholder)
+        return LearnedWord(placeholder, inversion.learned(concept, steps), origin)
+    finally:
+        ldm.to(device)  # the trainer leaves it on the CPU
+
+
+class _AfterStep(L.Callback):
+    """Calls `on_step` after every step."""
+
+    def __init__(self, on_step: OnStep, concept: Concept) -> None:
+        self.on_step, self.concept = on_step, concept
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: TextualInversion, *_: Any) -> None:
+        v_star = pl_module.learned(self.concept, trainer.global_step).detach().clone()
+        self.on_step(trainer.global_step, trainer.callback_metrics["train/loss"], v_star)
+
+
+@overload
+def generate(
+    ldm: LatentDiffusion,
+    prompts: str | Sequence[str],
+    words: Sequence[LearnedWord] = (),
+    *,
+    seed: int = 0,
+    guidance: float | None = None,
+    sampler: Sampler | None = None,
+    steps: int | None = None,
+    batch_size: int = 8,
+    progress: bool = True,
+    as_tensor: Literal[False] = False,
+) -> list[Image.Image]: ...
+
+
+@overload
+def generate(
+    ldm: LatentDiffusion,
+    prompts: str | Sequence[str],
+    words: Sequence[LearnedWord] = (),
+    *,
+    seed: int = 0,
+    guidance: float | None = None,
+    sampler: Sampler | None = None,
+    steps: int | None = None,
+    batch_size: int = 8,
+    progress: bool = True,
+    as_tensor: Literal[True],
+) -> Tensor: ...
+
+
+def generate(
+    ldm: LatentDiffusion,
+    prompts: str | Sequence[str],
+    words: Sequence[LearnedWord] = (),
+    *,
+    seed: int = 0,
+    guidance: float | None = None,
+    sampler: Sampler | None = None,
+    steps: int | None = None,
+    batch_size: int = 8,
+    progress: bool = True,
+    as_tensor: bool = False,
+) -> list[Image.Image] | Tensor:
+    """One picture a prompt: a list of PIL images, or [n, 3, H, W] in [-1, 1] on the CPU if `as_tensor`.
+
+    Picture number i depends on its prompt, (`seed`, i) and the settings alone, not on `batch_size`. `guidance` and
+    `sampler` are the scale's if None; `steps` is another number of steps for that sampler. Without `words` the model
+    paints what it knows. Raises ValueError if there is no prompt, if a prompt mentions none of the words, or if a word
+    was learned for a model of another width."""
+    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not prompts:
+        raise ValueError("there is no prompt: give at least one sentence to paint.")
+    if len({word.placeholder for word in words}) < len(words):
+        raise ValueError(f"two words share a placeholder: {[word.placeholder for word in words]}.")
+    scale = scale_of(ldm)
+    sampler = sampler or scale.sampler
+    embeddings = None
+    if words:
+        fingerprint = ldm.fingerprint
+        for word in words:
+            word.require_fit(ldm.text_encoder.width, fingerprint, source="generate")
+        embeddings = manager_of(ldm, words)
+        require_placeholders(prompts, embeddings)
+    pictures = generate_images(
+        ldm,
+        prompts,
+        embeddings,
+        sampler=sampler if steps is None else replace(sampler, steps=steps),
+        guidance=scale.guidance if guidance is None else guidance,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return pictures if as_tensor else [Image.fromarray(picture) for picture in to_uint8(pictures)]

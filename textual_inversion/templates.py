@@ -1,0 +1,87 @@
+"""Neutral sentences around the placeholder, which a word is learned with (Gal et al. 2022, section 4.1). One that is
+there twice is drawn twice as often."""
+
+# The paper's 27 templates (arXiv 2208.01618, supplementary), from CLIP's ImageNet templates, each with a full stop.
+# The placeholder takes the position of a noun: "a photo of a S*".
+PAPER = (
+    "a photo of a {}.",
+    "a rendering of a {}.",
+    "a cropped photo of the {}.",
+    "the photo of a {}.",
+    "a photo of a clean {}.",
+    "a photo of a dirty {}.",
+    "a dark photo of the {}.",
+    "a photo of my {}.",
+    "a photo of the cool {}.",
+    "a close-up photo of a {}.",
+    "a bright photo of the {}.",
+    "a cropped photo of a {}.",
+    "a photo of the {}.",
+    "a good photo of the {}.",
+    "a photo of one {}.",
+    "a close-up photo of the {}.",
+    "a rendition of the {}.",
+    "a photo of the clean {}.",
+    "a rendition of a {}.",
+    "a photo of a nice {}.",
+    "a good photo of a {}.",
+    "a photo of the nice {}.",
+    "a photo of the small {}.",
+    "a photo of the weird {}.",
+    "a photo of the large {}.",
+    "a photo of a cool {}.",
+    "a photo of a small {}.",
+)
+
+# The official code trains styles with these 19 entries, 17 distinct (rinongal/textual_inversion@424192d,
+# ldm/data/personalized_style.py). The placeholder takes the position of an artist's name.
+STYLE = (
+    "a painting in the style of {}",
+    "a rendering in the style of {}",
+    "a cropped painting in the style of {}",
+    "the painting in the style of {}",
+    "a clean painting in the style of {}",
+    "a dirty painting in the style of {}",
+    "a dark painting in the style of {}",
+    "a picture in the style of {}",
+    "a cool painting in the style of {}",
+    "a close-up painting in the style of {}",
+    "a bright painting in the style of {}",
+    "a cropped painting in the style of {}",
+    "a good painting in the style of {}",
+    "a close-up painting in the style of {}",
+    "a rendition in the style of {}",
+    "a nice painting in the style of {}",
+    "a small painting in the style of {}",
+    "a weird painting in the style of {}",
+    "a large painting in the style of {}",
+)
+
+# The paper's templates that describe nothing visible. "dark", "bright" and "close-up" are left out, since the small
+# model would draw them. Half have no article, as Toyland's captions use names both ways (toyland/captions.py).
+TOYLAND = (
+    "a photo of {}",
+    "a photo of {}",
+    "a photo of {}",
+    "a photo of {}",
+    "a photo of {}",
+    "a photo of {}",
+    "the photo of {}",
+    "a good photo of {}",
+    "a cropped photo of {}",
+    "a picture of {}",
+    "a rendering of {}",
+    "a rendition of {}",
+    "a photo of a {}",
+    "the photo of a {}",
+    "a good photo of a {}",
+    "a cropped photo of a {}",
+    "a rendering of a {}",
+    "a rendition of a {}",
+    "a photo of the {}",
+    "a good photo of the {}",
+    "a cropped photo of the {}",
+    "a rendition of the {}",
+    "a photo of my {}",
+    "a photo of one {}",
+)
