@@ -81,7 +81,7 @@ def test_every_concept_has_its_pictures(name):
 @pytest.mark.parametrize("name", sorted(set(names("templates")) - {"dual"}))  # dual is for per-image words
 def test_every_list_of_templates_suits_a_concept(name):
     (concept,) = instantiate(composed(CAT_TOY, f"templates@concept={name}")["module"]["concepts"], _convert_="all")
-    assert concept.templates == tuple(OmegaConf.load(CONFIGS / "templates" / f"{name}.yaml").templates)
+    assert concept.templates and all(template.count("{}") == 1 for template in concept.templates)
 
 
 @pytest.mark.parametrize("name", sorted(set(names("model")) - {"toyland_class", "toyland_mask"}))  # without text
@@ -118,7 +118,8 @@ def test_what_learns_a_word_and_what_paints_with_it_agree(choice):
 def test_the_scores_config_is_complete():
     config = composed(main="score")
     assert isinstance(on_meta(config["ldm"]), LatentDiffusion)
-    assert on_meta(config["evaluator"]).embed_images
+    features = on_meta(config["evaluator"]).embed_images(torch.zeros(2, 3, 64, 64, device="meta"))
+    assert len(features) == 2
     assert {"class", "color", "pattern", "companion", "background", "style"} <= on_meta(
         config["classifier"]
     ).labels.keys()

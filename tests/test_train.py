@@ -162,6 +162,7 @@ def test_an_unknown_key_or_choice_is_named_and_leaves_nothing(run_script, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.integration
 def test_a_run_from_another_folder_lies_there_under_the_name_of_its_concept(tmp_path):
     call = [sys.executable, str(ROOT / "scripts" / "train.py"), "experiment=cat_toy", "concept=owl_toy", "debug=tiny"]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)

@@ -19,12 +19,14 @@ def measure(folder: Path, *settings: str) -> dict[str, dict[str, float]]:
     return record["results"]
 
 
+@pytest.mark.integration
 def test_loading_is_measured_and_recorded(tmp_path):
     for result in measure(tmp_path, "case=loading", "case.gigabytes=0.1").values():
         assert result["peak"] > result["imports"] + 0.5 * result["file"]
     assert not list(tmp_path.glob("model.*"))
 
 
+@pytest.mark.integration
 def test_inversion_is_measured_against_diffusers(tmp_path):
     contenders = ["~case.contenders", "+case.contenders={two: {concepts: 2}}"]
     results = measure(tmp_path, "case=inversion", *contenders, "case.rounds=1", "case.steps=1")
@@ -35,6 +37,7 @@ def test_inversion_is_measured_against_diffusers(tmp_path):
     assert 0 < two["share_of_floor"] == pytest.approx(two["floor_ms"] / two["ms_a_concept_step"])
 
 
+@pytest.mark.integration
 def test_growth_is_measured(tmp_path):
     sizes = [f"case.sizes.{what}=[{n}]" for what, n in zip(SIZES, (3, 2, 2, 2, 1), strict=True)]
     results = measure(tmp_path, "case=growth", *sizes, "case.rounds=1", "case.steps=1")
@@ -42,18 +45,21 @@ def test_growth_is_measured(tmp_path):
     assert all(value > 0 for by in results.values() for value in by.values())
 
 
+@pytest.mark.integration
 def test_memory_is_measured_against_diffusers(tmp_path):
     results = measure(tmp_path, "case=memory", "case.packs=[1]")
     assert set(results) == {"diffusers", "pack of 1"}
     assert all(result["peak"] > result["imports"] > 1e8 for result in results.values())
 
 
+@pytest.mark.integration
 def test_a_users_waiting_is_measured(tmp_path):
     results = measure(tmp_path, "case=startup", 'case.arguments=["experiment=cat_toy","debug=tiny"]', "case.rounds=1")
     assert 0 < results["help"]["seconds"] < results["first step"]["seconds"]
     assert (tmp_path / "1" / "contact_sheet.png").is_file()
 
 
+@pytest.mark.integration
 def test_sampling_is_measured_against_diffusers(tmp_path):
     results = measure(tmp_path, "case=sampling", "case.pictures=1", "case.steps=2", "case.rounds=1")
     assert set(results) == {"diffusers", "ddim, 2 steps", "dpm_solver, 15 steps"}
@@ -89,6 +95,7 @@ def test_the_documentation_says_what_the_benchmarks_measured():
     )
 
 
+@pytest.mark.integration
 def test_the_published_sizes_are_measured(tmp_path):
     settings = ["+debug=tiny", "case.steps=1", "case.pictures=1", "case.sampling_steps=2", "case.batches=[1]"]
     results = measure(tmp_path, "case=true_scale", *settings, "case.packs=[2]")
@@ -97,6 +104,7 @@ def test_the_published_sizes_are_measured(tmp_path):
     assert results["ours, whole loop, pack of 2"]["ms_a_concept"] * 2 == results["ours, whole loop, pack of 2"]["ms"]
 
 
+@pytest.mark.integration
 def test_what_has_no_time_left_is_skipped_and_what_fails_does_not_stop_the_others(tmp_path):
     broken = ["+debug=tiny", "case.steps=1", "case.packs=[]", "case.batches=[]", "case.pictures=1"]
     results = measure(tmp_path / "a", "case=true_scale", *broken, "case.sampling_steps=5000")

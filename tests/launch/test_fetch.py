@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from launch import CONFIGS
 from ldm.weights.checkpoint import read_weights
 from ldm.weights.diffusers_layout import write_diffusers
 
@@ -24,7 +25,7 @@ def fetch(models, *arguments):
 
 @pytest.fixture(scope="module")
 def small():
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return instantiate(compose("train", ["experiment=cat_toy", "+model@m=tiny"]).m, _convert_="all")
 
 
@@ -41,6 +42,7 @@ def put(models, model, source):
         (models / "small" / "hub" / "model_index.json").write_text("{}")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("source", ["original", "hub"])
 def test_what_is_there_is_converted_once(tmp_path, small, source):
     put(tmp_path, small, source)

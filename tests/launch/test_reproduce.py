@@ -124,6 +124,7 @@ def test_a_pack_gives_the_words_that_each_learns_alone(store, tmp_path):
         torch.testing.assert_close(a.vectors, b.vectors, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.integration
 def test_a_figure_leaves_pictures_numbers_and_verdicts(reproduce):
     two_seeds = ["budget.concepts=[cat_toy]", "figures.set_size.seeds=[0,1]"]
     code, said, folder = reproduce("figure=set_size", *two_seeds)
@@ -161,6 +162,7 @@ def test_without_a_classifier_pictures_are_painted_and_nothing_is_counted(reprod
         assert claims and all(claim["verdict"] == "not tested" for claim in claims)
 
 
+@pytest.mark.integration
 def test_what_fails_is_said_at_the_end_and_the_other_figures_are_drawn(reproduce):
     broken = [f"learn={json.dumps([*LEARN, 'concept.initializer=qqqq'])}", "budget.concepts=[cat_toy]"]
     code, said, folder = reproduce("figure=[variations,set_size]", *broken)

@@ -70,6 +70,7 @@ def test_each_log_tells_of_its_own_job(sweep):
         assert "is learned; the words nearest to it" in said
 
 
+@pytest.mark.integration
 def test_a_stopped_sweep_goes_on_with_the_same_command(sweep, tmp_path):
     folder, _ = sweep
     settings = ["launcher=packed", "optim.lr=0.01,0.02", f"hydra.sweep.dir={tmp_path}"]
@@ -81,6 +82,7 @@ def test_a_stopped_sweep_goes_on_with_the_same_command(sweep, tmp_path):
         torch.testing.assert_close(vectors(tmp_path / job), vectors(folder / of_sweep), rtol=0, atol=1e-6)
 
 
+@pytest.mark.integration
 def test_a_job_that_nobody_can_join_trains_by_itself(tmp_path):
     done = train("launcher=packed", "trainer.max_steps=2,4", f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 0, done.stderr
@@ -88,6 +90,7 @@ def test_a_job_that_nobody_can_join_trains_by_itself(tmp_path):
     assert files(tmp_path / "0") >= {"learned_embeds.safetensors", "train.log"}
 
 
+@pytest.mark.integration
 def test_a_pack_is_no_larger_than_asked(tmp_path):
     seeds = ",".join(map(str, range(5)))
     settings = ["hydra.launcher.max_size=2", f"concept.seed={seeds}", "trainer.max_steps=2"]
@@ -97,6 +100,7 @@ def test_a_pack_is_no_larger_than_asked(tmp_path):
     assert all((tmp_path / str(i) / "learned_embeds.safetensors").is_file() for i in range(5))
 
 
+@pytest.mark.integration
 def test_a_mistake_in_one_job_of_a_pack_is_said_before_it_trains(tmp_path):
     done = train("launcher=packed", "concept.initializer=cat,qwxyz", f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 1 and "error: the initializer 'qwxyz' is no word" in done.stdout
@@ -109,6 +113,7 @@ def states(folder: Path) -> dict[str, str]:
     return {path.parent.name: json.loads(path.read_text())["state"] for path in folder.glob("*/job.json")}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("launcher", ["local", "joblib"])
 def test_a_failed_job_stops_no_other_and_is_all_that_is_run_again(tmp_path, launcher):
     done = train(f"launcher={launcher}", "concept.initializer=cat,qwxyz,owl", f"hydra.sweep.dir={tmp_path}")
@@ -124,11 +129,13 @@ def test_a_failed_job_stops_no_other_and_is_all_that_is_run_again(tmp_path, laun
     assert (tmp_path / "0" / "train.log").read_text() == before
 
 
+@pytest.mark.integration
 def test_a_folder_that_is_no_sweep_is_said(tmp_path):
     done = run(f"sweep.resume={tmp_path}")
     assert done.returncode == 1 and f"error: {tmp_path} is not the folder of a sweep" in done.stderr
 
 
+@pytest.mark.integration
 def test_a_pack_is_one_process(tmp_path):
     done = train(
         "launcher=packed", "optim.lr=0.01,0.02", "trainer=ddp", "trainer.devices=2", f"hydra.sweep.dir={tmp_path}"
@@ -137,11 +144,13 @@ def test_a_pack_is_one_process(tmp_path):
     assert states(tmp_path) == {"0": "failed", "1": "failed"}
 
 
+@pytest.mark.integration
 def test_a_sweep_can_be_a_file(tmp_path):
     done = train("sweep=lr", "launcher=packed", "trainer.max_steps=2", f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 0 and len(states(tmp_path)) == 5
 
 
+@pytest.mark.integration
 def test_a_packed_job_may_stop_on_its_plateau(tmp_path):
     settings = ["early_stop=plateau", "callbacks.early_stop.patience=1", "callbacks.early_stop.min_delta=10.0"]
     done = train(

@@ -45,6 +45,7 @@ def sweep(tmp_path_factory):
     return folder
 
 
+@pytest.mark.integration
 def test_every_job_of_a_sweep_is_a_run_named_by_what_varies(sweep):
     for job, rate in (("0", "0.01"), ("1", "0.02")):
         (run,) = records(sweep / job, "run")
@@ -56,6 +57,7 @@ def test_every_job_of_a_sweep_is_a_run_named_by_what_varies(sweep):
         assert [end["exit_code"] for end in records(sweep / job, "exit")] == [0]
 
 
+@pytest.mark.integration
 def test_a_run_has_metrics_pictures_and_the_learned_word(sweep):
     items = [record["item"] for record in records(sweep / "0", "history")]
     named = set(itertools.chain(*items))
@@ -75,12 +77,14 @@ def test_a_run_has_metrics_pictures_and_the_learned_word(sweep):
         assert summary[f"evaluation/{name}"] == pytest.approx(result[name])
 
 
+@pytest.mark.integration
 def test_an_evaluated_sweep_ends_in_one_table_and_one_plot(sweep):
     table = pd.read_csv(sweep / "results.csv")
     assert [*table["optim.lr"]] == [0.01, 0.02] and table["image_similarity"].between(-1, 1).all()
     assert (sweep / "results.png").stat().st_size and (sweep / "results.pdf").stat().st_size
 
 
+@pytest.mark.integration
 def test_tensorboard_and_the_table_of_metrics_hold_the_same(sweep):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -93,12 +97,14 @@ def test_tensorboard_and_the_table_of_metrics_hold_the_same(sweep):
     assert rates == [0.02, 0.02] and shown == pytest.approx(rates)
 
 
+@pytest.mark.integration
 def test_a_run_that_fails_says_so(tmp_path):
     done = train("logger=wandb", "optim.lr=1e38", "trainer.max_steps=60", f"hydra.run.dir={tmp_path}")
     assert done.returncode != 0
     assert [end["exit_code"] for end in records(tmp_path, "exit")] == [1]
 
 
+@pytest.mark.integration
 def test_a_logger_that_cannot_work_is_said_once_and_stops_nothing(tmp_path):
     (tmp_path / "tensorboard").write_text("in the way")
     done = train("logger=tensorboard", f"hydra.run.dir={tmp_path}")

@@ -8,6 +8,7 @@ import torch
 
 from ldm.images import to_tensor
 from textual_inversion.objective import sample_losses
+from textual_inversion.pack import Pack
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 
@@ -20,10 +21,20 @@ def moved(module):
     return (torch.cat(list(module.embeddings.vectors)).detach() - start).flatten()
 
 
+@pytest.fixture(scope="module")
+def found():
+    return {}
+
+
 @pytest.fixture
-def plain(inversion, concept):
-    """Return v* - v_0 of the plain path."""
-    module = inversion(concept())
+def plain(found, inversion, concept):
+    """Return v* - v_0 of the plain path, which is computed once for all tests."""
+    if "plain" not in found:
+        found["plain"] = train_plainly(inversion(concept()))
+    return found["plain"]
+
+
+def train_plainly(module):
     module.ldm.requires_grad_(True)
     module.ldm.first_stage_model.requires_grad_(False)
     module.on_fit_start()
@@ -53,10 +64,16 @@ def test_cached_moments_and_a_backward_pass_that_stops_at_the_text(plain, invers
 
 
 def test_a_pack(plain, inversion, concept, trainer):
+    pack = Pack([inversion(concept()), inversion(concept("T*", "owl", seed=3)), inversion(concept(num_vectors=2))])
+    trainer(STEPS).fit(pack)
+    assert off(pack.runs[0], plain) < 1e-4
+
+
+def test_several_words_in_one_run(plain, inversion, concept, trainer):
     module = inversion(concept(), concept("T*", "owl", seed=3), concept("<u>", num_vectors=2))
     trainer(STEPS).fit(module)
-    alone = moved(module)[: plain.numel()]
-    assert float((alone - plain).norm() / plain.norm()) < 1e-4
+    first = moved(module)[: plain.numel()]
+    assert float((first - plain).norm() / plain.norm()) < 1e-4
 
 
 def test_frozen_weights_in_half_precision(plain, inversion, concept, trainer):
