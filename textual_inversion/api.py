@@ -92,7 +92,6 @@ def learn(
         scale.image_size,
         batch_size=scale.batch_size if batch_size is None else batch_size,
         frozen_dtype=cast(torch.dtype, ldm.unet.dtype),
-        compiled=scale.compiled and device.type == "cuda",
         steps=steps,
     )
     callbacks: list[L.Callback] = [StepProgress()] if progress else []

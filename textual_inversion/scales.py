@@ -29,7 +29,7 @@ class Scale:
 
     `image_size` is the side of its pictures, `guidance` and `sampler` paint them. A word is learned in `steps` steps of
     `batch_size` samples at `learning_rate`, the one that the optimiser sees, with the sentences `templates`. On a GPU
-    the frozen model computes in `dtype`, its step `compiled` or not."""
+    the frozen model computes in `dtype`."""
 
     name: str
     build: Callable[[Path], LatentDiffusion]
@@ -42,7 +42,6 @@ class Scale:
     steps: int
     templates: tuple[str, ...]
     dtype: torch.dtype
-    compiled: bool
     sampler: Sampler = Sampler(50)  # noqa: RUF009 - frozen
 
 
@@ -58,7 +57,6 @@ TOYLAND = Scale(
     steps=600,
     templates=TOYLAND_TEMPLATES,
     dtype=torch.float32,
-    compiled=False,  # a minute of compiling is as long as the training
 )
 LDM_1P4B = Scale(
     name="ldm_1p4b",
@@ -72,7 +70,6 @@ LDM_1P4B = Scale(
     steps=5000,
     templates=PAPER,
     dtype=torch.bfloat16,
-    compiled=True,  # a minute once, then each step waits for nothing but the GPU
 )
 STABLE_DIFFUSION_V1 = replace(
     LDM_1P4B,
