@@ -1,6 +1,6 @@
-"""Conditioning of a latent diffusion model (Rombach et al. 2022, section 3.3) on texts, classes or masks, and the two
-ways a condition c enters the UNet: cross-attention and concatenation. `Conditioner` and `TextEncoder` are the
-interfaces of condition encoders; the text encoders are in `modules`."""
+"""Conditioning of a latent diffusion model (Rombach et al. 2022, section 3.3) on texts, classes, masks or nothing, and
+the ways a condition c enters the UNet: cross-attention, concatenation, or not at all. `Conditioner` and `TextEncoder`
+are the interfaces of condition encoders; the text encoders are in `modules`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -102,6 +102,21 @@ def concatenation(unet: Unet, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
     return unet(torch.cat([z_t, c.to(z_t.dtype)], dim=1), t)
 
 
+def no_condition(unet: Unet, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
+    """Return eps(z_t, t): the UNet of an unconditional model ignores c."""
+    return unet(z_t, t)
+
+
+class NoCondition(L.LightningModule):
+    """The conditioner of an unconditional model: any b values -> an empty c [b, 0, 0]. It has no parameters. Training
+    ignores the captions of the images. Guidance has no effect; with a guidance of 1 sampling costs half as much."""
+
+    condition_key, unconditional = "caption", ""
+
+    def forward(self, values: Sequence[Any]) -> Tensor:
+        return torch.zeros(len(values), 0, 0, device=self.device)
+
+
 class ClassEncoder(L.LightningModule):
     """Class names -> c [b, 1, width], one learned vector per class, as in the published ImageNet model. The last row of
     the table means "no class"."""
@@ -117,7 +132,8 @@ class ClassEncoder(L.LightningModule):
         rows = {name: row for row, name in enumerate((*self.names, self.unconditional))}
         unknown = [value for value in values if value not in rows]
         if unknown:
-            raise ValueError(f"this model has no class {unknown[0]!r}; its classes are {', '.join(self.names)}.")
+            known = ", ".join(self.names) if len(self.names) <= 50 else f"{self.names[0]} to {self.names[-1]}"
+            raise ValueError(f"this model has no class {unknown[0]!r}; its classes are {known}.")
         return self.embedding(torch.tensor([rows[value] for value in values], device=self.device))[:, None]
 
 

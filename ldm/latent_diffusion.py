@@ -14,6 +14,7 @@ from .cuda_graph import Replay
 from .keyed_random import generator
 from .modules.autoencoder import AutoencoderKL, DiagonalGaussian
 from .modules.unet import UNet
+from .modules.vq import VQModel
 from .sampling import Noise, Sampler, guided
 from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
 from .training.optimization import constant, with_schedule
@@ -35,20 +36,22 @@ class LatentDiffusion(L.LightningModule):
     """A frozen first stage, and a UNet and a text encoder that are trained together. Any other `Conditioner` can
     replace the text encoder; `conditioning` defines how its c enters the UNet.
 
-    `scale_factor` scales the latents to about unit variance. `name` is the name of the constructor in `models`, or
-    empty. The other arguments are for training only: `caption_dropout` is the fraction of captions (classes, masks)
-    that are replaced by the unconditional value, which classifier-free guidance requires; `min_snr_gamma` weights the
-    loss over t (None: uniform weights, as in the paper)."""
+    `scale_factor` scales the latents to about unit variance. A tensor is a part of the weights, as in published models
+    whose training measured it. `linear_start` and `linear_end` are the ends of beta_t. `name` is the name of the
+    constructor in `models`, or empty. The other arguments are for training only: `caption_dropout` is the fraction of
+    captions (classes, masks) that are replaced by the unconditional value, which classifier-free guidance requires;
+    `min_snr_gamma` weights the loss over t (None: uniform weights, as in the paper)."""
 
     alphas_cumprod: Tensor
+    scale_factor: float | Tensor
 
     def __init__(
         self,
         unet: UNet,
-        first_stage: AutoencoderKL,
+        first_stage: AutoencoderKL | VQModel,
         text_encoder: Conditioner,
         conditioning: Callable[..., Tensor] = cross_attention,
-        scale_factor: float = 0.18215,
+        scale_factor: float | Tensor = 0.18215,
         timesteps: int = 1000,
         linear_start: float = 0.00085,
         linear_end: float = 0.012,
@@ -65,7 +68,10 @@ class LatentDiffusion(L.LightningModule):
         self.first_stage_model = first_stage.eval().requires_grad_(False)
         self.cond_stage_model: Conditioner = text_encoder  # the name in the published checkpoint
         self.conditioning = conditioning
-        self.scale_factor = scale_factor
+        if isinstance(scale_factor, Tensor):
+            self.register_buffer("scale_factor", scale_factor)
+        else:
+            self.scale_factor = scale_factor
         for name, table in schedule_buffers(scaled_linear_betas(timesteps, linear_start, linear_end)).items():
             self.register_buffer(name, table)
         self.caption_dropout, self.min_snr_gamma = caption_dropout, min_snr_gamma
@@ -116,7 +122,7 @@ class LatentDiffusion(L.LightningModule):
         """Encode images x [b, 3, H, W] in [-1, 1] to the posterior over scaled latents z_0 [b, c, h, w]."""
         with placed(self.first_stage_model, x.device):
             posterior = self.first_stage_model.encode(x)
-        log_scale = torch.tensor(self.scale_factor).log()
+        log_scale = torch.as_tensor(self.scale_factor).log()
         return DiagonalGaussian(posterior.mean * self.scale_factor, posterior.logvar + 2.0 * log_scale)
 
     @torch.no_grad()

@@ -8,12 +8,14 @@ from typing import TypedDict, Unpack
 
 import torch
 
+from .conditioning import ClassEncoder, NoCondition, no_condition
 from .latent_diffusion import LatentDiffusion
 from .modules.autoencoder import AutoencoderKL
 from .modules.clip_text import CLIPTextEncoder
 from .modules.layers import nonzero_init
 from .modules.text import BERTTextEncoder
 from .modules.unet import UNet
+from .modules.vq import VQModel
 
 
 class Training(TypedDict, total=False):
@@ -28,6 +30,11 @@ class Training(TypedDict, total=False):
 
 # Images 256x256x3 <-> latents 32x32x4 (or 512 <-> 64): the first stage of the 1.4B model and of Stable Diffusion 1.
 kl_f8 = partial(AutoencoderKL, channels=128, channel_mult=(1, 2, 4, 4), num_res_blocks=2, z_channels=4, embed_dim=4)
+
+# Images 256x256x3 <-> latents 64x64x3, with a codebook: the first stage of the ImageNet and CelebA-HQ models.
+vq_f4 = partial(
+    VQModel, channels=128, channel_mult=(1, 2, 4), num_res_blocks=2, z_channels=3, embed_dim=3, codebook_size=8192
+)
 
 # Images 128x128x3 <-> latents 16x16x8. Every normalisation group has at least four channels, as in kl_f8.
 toyland_first_stage = partial(
@@ -70,6 +77,79 @@ def stable_diffusion_v1(vocabulary: str | Path) -> LatentDiffusion:
         text_encoder=CLIPTextEncoder(vocabulary),
         scale_factor=0.18215,
         name="stable_diffusion_v1",
+    )
+
+
+def cin256_v2() -> LatentDiffusion:
+    """Build the class-conditional ImageNet model of Rombach et al. (2022), for 256x256 images. The classes are named by
+    their ImageNet index, "0" to "999"."""
+    return LatentDiffusion(
+        first_stage=vq_f4(),
+        unet=UNet(
+            in_channels=3,
+            out_channels=3,
+            model_channels=192,
+            channel_mult=(1, 2, 3, 5),
+            num_res_blocks=2,
+            attention_levels=(1, 2, 3),
+            num_heads=1,
+            context_dim=512,
+            sample_size=64,
+        ),
+        text_encoder=ClassEncoder([str(index) for index in range(1000)], width=512),
+        scale_factor=1.0,
+        linear_start=0.0015,
+        linear_end=0.0195,
+        name="cin256_v2",
+    )
+
+
+def celebahq() -> LatentDiffusion:
+    """Build the unconditional CelebA-HQ model of Rombach et al. (2022), for 256x256 images of faces."""
+    return LatentDiffusion(
+        first_stage=vq_f4(),
+        unet=UNet(
+            in_channels=3,
+            out_channels=3,
+            model_channels=224,
+            channel_mult=(1, 2, 3, 4),
+            num_res_blocks=2,
+            attention_levels=(1, 2, 3),
+            head_channels=32,
+            sample_size=64,
+        ),
+        text_encoder=NoCondition(),
+        conditioning=no_condition,
+        scale_factor=1.0,
+        linear_start=0.0015,
+        linear_end=0.0195,
+        name="celebahq",
+    )
+
+
+def lsun_churches() -> LatentDiffusion:
+    """Build the unconditional LSUN-Churches model of Rombach et al. (2022), for 256x256 images. Its training measured
+    the scale factor, which is a part of the weights."""
+    return LatentDiffusion(
+        first_stage=kl_f8(),
+        unet=UNet(
+            in_channels=4,
+            out_channels=4,
+            model_channels=192,
+            channel_mult=(1, 2, 2, 4, 4),
+            num_res_blocks=2,
+            attention_levels=(0, 1, 2, 3),
+            num_heads=8,
+            scale_shift=True,
+            resblock_updown=True,
+            sample_size=32,
+        ),
+        text_encoder=NoCondition(),
+        conditioning=no_condition,
+        scale_factor=torch.ones(()),
+        linear_start=0.0015,
+        linear_end=0.0155,
+        name="lsun_churches",
     )
 
 

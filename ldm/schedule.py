@@ -12,16 +12,14 @@ def scaled_linear_betas(steps: int, start: float, end: float) -> np.ndarray:
     return np.linspace(start**0.5, end**0.5, steps, dtype=np.float64) ** 2
 
 
-def schedule_buffers(betas: np.ndarray, v_posterior: float = 0.0) -> dict[str, Tensor]:
-    """Return the twelve tables of the published checkpoint, name -> [steps], computed in float64 and stored in float32.
-    `v_posterior` interpolates the variance of ancestral steps from its lower bound (0) to its upper bound, beta_t (1).
-    """
+def schedule_buffers(betas: np.ndarray) -> dict[str, Tensor]:
+    """Return the twelve tables of the published checkpoint, name -> [steps]. They are computed in float64 and stored in
+    float32."""
     alphas = 1.0 - betas
     alpha_bar = np.cumprod(alphas)
     alpha_bar_prev = np.append(1.0, alpha_bar[:-1])
     # q(z_{t-1} | z_t, z_0) = N(coef1 * z_0 + coef2 * z_t, variance)
     posterior_variance = betas * (1.0 - alpha_bar_prev) / (1.0 - alpha_bar)
-    posterior_variance = (1.0 - v_posterior) * posterior_variance + v_posterior * betas
     tables = {
         "betas": betas,
         "alphas_cumprod": alpha_bar,

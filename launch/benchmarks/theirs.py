@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.modules.autoencoder import AutoencoderKL as KLFirstStage
 from ldm.modules.text import BERTTextEncoder
 from ldm.weights.diffusers_layout import diffusers_parts
 from ldm.weights.diffusers_pipeline import autoencoder_config, bert_config, scheduler_config, unet_config
@@ -18,6 +19,7 @@ from ldm.weights.diffusers_pipeline import autoencoder_config, bert_config, sche
 
 def parts(ldm: LatentDiffusion, picture_side: int) -> SimpleNamespace:
     """Build the UNet, VAE, text encoder and scheduler of diffusers for a model with the BERT-style text encoder."""
+    first_stage = cast(KLFirstStage, ldm.first_stage_model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diffusers warns about its own code
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -27,9 +29,7 @@ def parts(ldm: LatentDiffusion, picture_side: int) -> SimpleNamespace:
 
         made: dict[str, Any] = {
             "unet": UNet2DConditionModel.from_config(unet_config(ldm.unet)),
-            "vqvae": AutoencoderKL.from_config(
-                autoencoder_config(ldm.first_stage_model, picture_side, ldm.scale_factor)
-            ),
+            "vqvae": AutoencoderKL.from_config(autoencoder_config(first_stage, picture_side, float(ldm.scale_factor))),
             "bert": LDMBertModel(LDMBertConfig(**_without_names(bert_config(cast(BERTTextEncoder, ldm.text_encoder))))),
         }
     for name, weights in diffusers_parts(ldm.state_dict()).items():

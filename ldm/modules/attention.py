@@ -1,5 +1,5 @@
-"""Attention layers of the UNet: self-attention over positions and cross-attention to the text (Rombach et al. 2022,
-section 3.3)."""
+"""Attention layers of the UNet: self-attention over positions and cross-attention to the condition (Rombach et al.
+2022, section 3.3)."""
 
 import torch
 import torch.nn.functional as F
@@ -76,18 +76,15 @@ class TransformerBlock(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """Transformer blocks over the positions of a feature map, with a residual. x [b, c, h, w], context [b, m, d]."""
+    """A transformer block over the positions of a feature map, with a residual. x [b, c, h, w], context [b, m, d]."""
 
-    def __init__(
-        self, channels: int, heads: int, dim_head: int, depth: int, context_dim: int, groups: int = 32
-    ) -> None:
+    def __init__(self, channels: int, heads: int, dim_head: int, context_dim: int, groups: int = 32) -> None:
         super().__init__()
         inner = heads * dim_head
         self.norm = group_norm(channels, groups)
         self.proj_in = nn.Conv2d(channels, inner, 1)
-        self.transformer_blocks = nn.ModuleList(
-            [TransformerBlock(inner, heads, dim_head, context_dim) for _ in range(depth)]
-        )
+        # A list, although all published models have one block: it keeps the parameter names.
+        self.transformer_blocks = nn.ModuleList([TransformerBlock(inner, heads, dim_head, context_dim)])
         self.proj_out = zero_init(nn.Conv2d(inner, channels, 1))
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
@@ -98,20 +95,20 @@ class SpatialTransformer(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention over the positions of a feature map [b, c, h, w], for UNets without text. One projection computes
-    q, k and v. Its channels are split by head first, then into q, k and v (called "legacy" in the published code, and
-    used by all published weights); with `qkv_first`, into q, k and v first."""
+    """Self-attention over the positions of a feature map [b, c, h, w], for UNets without a condition. One projection
+    computes q, k and v. Its channels are split by head first, then into q, k and v. The published code calls this order
+    "legacy", and all published weights have it."""
 
-    def __init__(self, channels: int, heads: int, qkv_first: bool = False, groups: int = 32) -> None:
+    def __init__(self, channels: int, heads: int, groups: int = 32) -> None:
         super().__init__()
-        self.heads, self.qkv_first = heads, qkv_first
+        self.heads = heads
         self.norm = group_norm(channels, groups, eps=1e-5)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = zero_init(nn.Conv1d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         flat = rearrange(x, "b c h w -> b c (h w)")
-        order = "(three heads d)" if self.qkv_first else "(heads three d)"
-        qkv = rearrange(self.qkv(self.norm(flat)), f"b {order} n -> three b n (heads d)", three=3, heads=self.heads)
+        qkv = self.qkv(self.norm(flat))
+        qkv = rearrange(qkv, "b (heads three d) n -> three b n (heads d)", three=3, heads=self.heads)
         h = self.proj_out(rearrange(attend(*qkv, heads=self.heads), "b n c -> b c n"))
         return (flat + h).view(x.shape)

@@ -1,7 +1,6 @@
 """The first stage: a KL-regularised convolutional autoencoder between images and latents (Rombach et al. 2022, section
 3.1). Parameter names and shapes are those of the published kl-f8 model."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -44,11 +43,6 @@ class DiagonalGaussian:
     def at(self, eps: Tensor) -> Tensor:
         """Return z = mean + std * eps."""
         return self.mean + self.std * eps
-
-    def nll(self, z: Tensor) -> Tensor:
-        """Return -log q(z) per image [b], in nats."""
-        scaled = (z - self.mean).square() / self.logvar.exp()
-        return 0.5 * (math.log(2.0 * math.pi) + self.logvar + scaled).sum(dim=(1, 2, 3))
 
     def kl(self) -> Tensor:
         """Return KL(q || N(0, 1)) per image [b], summed over the latent elements, in nats."""
@@ -259,10 +253,7 @@ class AutoencoderKL(L.LightningModule):
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """Encode x [b, 3, H, W] in [-1, 1] to the posterior over z. Raise ValueError unless H and W are multiples of
         `downsampling`."""
-        if x.shape[-1] % self.downsampling or x.shape[-2] % self.downsampling:
-            raise ValueError(
-                f"image of {tuple(x.shape[-2:])} pixels: both sides must be multiples of {self.downsampling}"
-            )
+        require_multiples(x, self.downsampling)
         return DiagonalGaussian.from_moments(self.quant_conv(self.encoder(x)))
 
     def decode(self, z: Tensor) -> Tensor:
@@ -285,6 +276,12 @@ class AutoencoderKL(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return with_schedule(self.optimizer(self.parameters()), self.schedule)
+
+
+def require_multiples(x: Tensor, downsampling: int) -> None:
+    """Raise ValueError unless both sides of images x [b, 3, H, W] are multiples of `downsampling`."""
+    if x.shape[-1] % downsampling or x.shape[-2] % downsampling:
+        raise ValueError(f"image of {tuple(x.shape[-2:])} pixels: both sides must be multiples of {downsampling}")
 
 
 def psnr(reconstruction: Tensor, x: Tensor) -> Tensor:

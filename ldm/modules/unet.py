@@ -1,5 +1,5 @@
-"""The denoiser eps_theta(z_t, t, c): a UNet with cross-attention to the text (Rombach et al. 2022, section 3.2).
-Parameter names and shapes are those of the published text-to-image model."""
+"""The denoiser eps_theta(z_t, t, c): a UNet with cross-attention to the condition (Rombach et al. 2022, section 3.2).
+Parameter names and shapes are those of the published models."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -14,7 +14,7 @@ from .unet_blocks import Average, Downsample, Nearest, ResBlock, Upsample
 
 
 class Stage(nn.ModuleList):
-    """Layers in sequence. Residual blocks also get the time embedding, and transformers the text."""
+    """Layers in sequence. Residual blocks also get the time embedding, and transformers the condition."""
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor | None) -> Tensor:
         for layer in self:
@@ -28,16 +28,14 @@ class Stage(nn.ModuleList):
 
 
 class UNet(L.LightningModule):
-    """z_t [b, in_channels, h, w], t [b] in 0..999, text c [b, m, context_dim] -> eps [b, out_channels, h, w].
+    """z_t [b, in_channels, h, w], t [b] in 0..999, c [b, m, context_dim] -> eps [b, out_channels, h, w].
 
     `sample_size` is the side of the latents in training; other sides also work. `attention_levels` are the levels (0 is
     the finest) with attention; the middle block always has it. Each attention layer has `num_heads` heads, or as many
     heads of `head_channels` channels as fit its width. `groups` is the number of groups of every GroupNorm.
 
-    Without `context_dim` the UNet takes no text, and its attention layers are AttentionBlocks. With `num_classes` it
-    takes a class y [b], whose embedding is added to the time embedding. For `scale_shift` see ResBlock. Resolutions
-    change by residual blocks if `resblock_updown` is True, else by convolutions, or without parameters if
-    `conv_resample` is False."""
+    Without `context_dim` the UNet takes no c, and its attention layers are AttentionBlocks. For `scale_shift` see
+    ResBlock. Resolutions change by residual blocks if `resblock_updown` is True, else by convolutions."""
 
     def __init__(
         self,
@@ -50,10 +48,7 @@ class UNet(L.LightningModule):
         num_heads: int | None = None,
         head_channels: int | None = None,
         context_dim: int | None = None,
-        transformer_depth: int = 1,
-        num_classes: int | None = None,
         scale_shift: bool = False,
-        conv_resample: bool = True,
         resblock_updown: bool = False,
         sample_size: int = 32,
         groups: int = 32,
@@ -69,7 +64,7 @@ class UNet(L.LightningModule):
             heads = num_heads or width // cast(int, head_channels)
             if context_dim is None:
                 return AttentionBlock(width, heads, groups=groups)
-            return SpatialTransformer(width, heads, width // heads, transformer_depth, context_dim, groups)
+            return SpatialTransformer(width, heads, width // heads, context_dim, groups)
 
         def res_block(in_width: int, width: int, resample: nn.Module | None = None) -> ResBlock:
             return ResBlock(in_width, width, embed_dim, groups, scale_shift, resample)
@@ -79,20 +74,14 @@ class UNet(L.LightningModule):
             return Stage(layers + ([attention(width)] if level in attention_levels else []))
 
         def down(width: int) -> nn.Module:
-            if resblock_updown:
-                return res_block(width, width, Average())
-            return Downsample(width) if conv_resample else Average()
+            return res_block(width, width, Average()) if resblock_updown else Downsample(width)
 
         def up(width: int) -> nn.Module:
-            if resblock_updown:
-                return res_block(width, width, Nearest())
-            return Upsample(width) if conv_resample else Nearest()
+            return res_block(width, width, Nearest()) if resblock_updown else Upsample(width)
 
         self.time_embed = nn.Sequential(
             nn.Linear(model_channels, embed_dim), nn.SiLU(), nn.Linear(embed_dim, embed_dim)
         )
-        if num_classes is not None:
-            self.label_emb = nn.Embedding(num_classes, embed_dim)
         width = model_channels
         self.input_blocks = nn.ModuleList([Stage([nn.Conv2d(in_channels, width, 3, padding=1)])])
         skips = [width]
@@ -121,10 +110,8 @@ class UNet(L.LightningModule):
             group_norm(width, groups, eps=1e-5), nn.SiLU(), zero_init(nn.Conv2d(width, out_channels, 3, padding=1))
         )
 
-    def forward(self, z_t: Tensor, t: Tensor, c: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+    def forward(self, z_t: Tensor, t: Tensor, c: Tensor | None = None) -> Tensor:
         emb = self.time_embed(timestep_embedding(t, self.model_channels).to(z_t.dtype))
-        if y is not None:
-            emb = emb + self.label_emb(y)
         h, skips = z_t, []
         for block in self.input_blocks:
             h = block(h, emb, c)

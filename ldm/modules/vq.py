@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..training.optimization import constant, with_schedule
-from .autoencoder import Decoder, DiagonalGaussian, Encoder, psnr
+from .autoencoder import Decoder, DiagonalGaussian, Encoder, psnr, require_multiples
 
 
 class Codebook(nn.Module):
@@ -72,10 +72,14 @@ class VQModel(L.LightningModule):
         self.quant_conv = nn.Conv2d(z_channels, embed_dim, 1)
         self.quantize = Codebook(codebook_size, embed_dim)
         self.post_quant_conv = nn.Conv2d(embed_dim, z_channels, 1)
+        self.embed_dim = embed_dim
+        self.downsampling = 2 ** (len(channel_mult) - 1)
         self.reconstruction_loss, self.optimizer, self.schedule = reconstruction_loss, optimizer, schedule
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
-        """Encode x [b, 3, H, W] in [-1, 1] to z before quantisation, as a posterior with zero variance."""
+        """Encode x [b, 3, H, W] in [-1, 1] to z before quantisation, as a posterior with zero variance. Raise
+        ValueError unless H and W are multiples of `downsampling`."""
+        require_multiples(x, self.downsampling)
         z = self.quant_conv(self.encoder(x)).float()
         return DiagonalGaussian(z, torch.full_like(z, -torch.inf))
 

@@ -1,6 +1,7 @@
 """Callbacks that write images, metrics and the averaged weights during training."""
 
 import csv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,16 @@ class SampleGrid(L.Callback):
     """At every validation, writes one image per prompt, from the same noise each time: `folder`/samples-<step>.png."""
 
     def __init__(
-        self, folder: str, prompts: list[str], steps: int = 25, guidance: float = 4.0, columns: int = 6
+        self, folder: str, prompts: list[str], sampler: Sampler, guidance: float = 4.0, columns: int = 6
     ) -> None:
         self.folder, self.prompts = Path(folder), prompts
-        self.sampler, self.guidance, self.columns = Sampler(steps), guidance, columns
+        self.sampler, self.guidance, self.columns = sampler, guidance, columns
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: LatentDiffusion) -> None:
         if trainer.is_global_zero:
-            c, z_T = pl_module.cond_stage_model(self.prompts), pl_module.noise(0, range(len(self.prompts)))
-            images = to_uint8(pl_module.sample(c, z_T, self.sampler, self.guidance))
+            noise = partial(pl_module.noise, 0, range(len(self.prompts)))
+            c = pl_module.cond_stage_model(self.prompts)
+            images = to_uint8(pl_module.sample(c, noise(), self.sampler, self.guidance, noise))
             rows = [images[i : i + self.columns] for i in range(0, len(images), self.columns)]
             save_png(self.folder / f"samples-{trainer.global_step:06d}.png", tile(rows))
 

@@ -113,17 +113,19 @@ def scheduler_config(ldm: LatentDiffusion) -> Config:
 def save_pipeline(folder: Path, ldm: LatentDiffusion) -> None:
     """Write a folder that LDMTextToImagePipeline or StableDiffusionPipeline loads with from_pretrained. Raises
     ValueError if the folder exists, or if these pipelines cannot run the model."""
-    text = ldm.cond_stage_model
+    text, first_stage = ldm.cond_stage_model, ldm.first_stage_model
     if folder.exists():
         raise ValueError(f"{folder} already exists: choose another folder.")
     if not isinstance(text, BERTTextEncoder | CLIPTextEncoder) or text.max_length != _TOKENS:
         raise ValueError(f"diffusers cannot run this model: its pipelines need a text encoder for {_TOKENS} tokens.")
+    if not isinstance(first_stage, AutoencoderKL):
+        raise ValueError("diffusers cannot run this model: its pipelines need a first stage without a codebook.")
     bert = isinstance(text, BERTTextEncoder)
     vae = "vqvae" if bert else "vae"
-    side = ldm.unet.sample_size * 2 ** (len(ldm.first_stage_model.encoder.get_submodule("down")._modules) - 1)
+    side = ldm.unet.sample_size * first_stage.downsampling
     configs = {
         "unet/config.json": unet_config(ldm.unet),
-        f"{vae}/config.json": autoencoder_config(ldm.first_stage_model, side, ldm.scale_factor),
+        f"{vae}/config.json": autoencoder_config(first_stage, side, float(ldm.scale_factor)),
         "scheduler/scheduler_config.json": scheduler_config(ldm),
         **({"bert/config.json": bert_config(text)} if bert else {"text_encoder/config.json": clip_config(text)}),
     }

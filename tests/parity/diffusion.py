@@ -59,7 +59,7 @@ def z_0_weights(alpha_bar: torch.Tensor) -> torch.Tensor:
 
 def register_schedule(case: Case) -> None:
     for i, call in enumerate(case.ctor["calls"]):
-        buffers = schedule_buffers(betas_of(call), call.get("v_posterior", 0.0))
+        buffers = published.interpolate_variance(schedule_buffers(betas_of(call)), call.get("v_posterior", 0.0))
         of_z_0 = call.get("parameterization") == "x0"
         weights = z_0_weights(buffers["alphas_cumprod"]) if of_z_0 else published.elbo_weights(buffers)
         case.check(**{f"call_{i}.lvlb_weights": weights})

@@ -1,23 +1,29 @@
 """Checks of the networks: the same weights and inputs give the original's outputs."""
 
 import math
+from functools import partial
 
 import torch
 
-from ldm.modules.attention import Attention, AttentionBlock, SpatialTransformer
+from ldm.modules.attention import Attention, AttentionBlock, SpatialTransformer, TransformerBlock
 from ldm.modules.autoencoder import AttnBlock, AutoencoderKL, DiagonalGaussian, ResnetBlock
 from ldm.modules.layers import timestep_embedding
 from ldm.modules.text import BERTTextEncoder
 from ldm.modules.unet import UNet
 from ldm.modules.unet_blocks import ResBlock
 from ldm.modules.vq import VQModel
+from tests.parity import published
 from tests.parity.case import Case, recorded
 
 
 def unet_of(ctor: dict) -> UNet:
     """Build our UNet from the arguments of the original's constructor."""
     has_text = ctor.get("use_spatial_transformer", False)
-    return UNet(
+    variant = UNet
+    if "num_classes" in ctor:
+        assert not ctor["conv_resample"]
+        variant = partial(published.ClassConditionalUNet, ctor["num_classes"])
+    return variant(
         in_channels=ctor["in_channels"],
         out_channels=ctor["out_channels"],
         model_channels=ctor["model_channels"],
@@ -27,10 +33,7 @@ def unet_of(ctor: dict) -> UNet:
         num_heads=ctor.get("num_heads"),
         head_channels=ctor.get("num_head_channels"),
         context_dim=ctor["context_dim"] if has_text else None,
-        transformer_depth=ctor.get("transformer_depth", 1),
-        num_classes=ctor.get("num_classes"),
         scale_shift=ctor.get("use_scale_shift_norm", False),
-        conv_resample=ctor.get("conv_resample", True),
         resblock_updown=ctor.get("resblock_updown", False),
     )
 
@@ -42,42 +45,47 @@ def unet(case: Case) -> None:
     )
     x, t = case.double("x"), case.input("timesteps")
     c = case.double("context") if case.has_input("context") else None
-    y = case.input("y") if case.has_input("y") else None
-    case.check(out=model(x, t, c, y), **inner)
+    classes = [case.input("y")] if case.has_input("y") else []
+    case.check(out=model(x, t, c, *classes), **inner)
     if "out_context_none" in case.outputs:
         case.check(out_context_none=model(x, t))
 
 
 def _twice(case: Case, block: torch.nn.Module, *others: torch.Tensor) -> None:
     """Checks an ordinary input, and one so small that the epsilon of the normalisation matters."""
-    case.loaded(block)
     case.check(out=block(case.input("x"), *others), out_small=block(case.input("x_small"), *others))
 
 
 def attention_block(case: Case) -> None:
     channels = case.ctor["channels"]
     heads = case.ctor.get("num_heads") or channels // case.ctor["num_head_channels"]
-    _twice(case, AttentionBlock(channels, heads, qkv_first=case.ctor.get("use_new_attention_order", False)))
+    block = case.loaded(AttentionBlock(channels, heads))
+    if case.ctor.get("use_new_attention_order", False):
+        published.heads_first(block.qkv, heads)
+    _twice(case, block)
 
 
 def spatial_transformer(case: Case) -> None:
     ctor = case.ctor
-    block = SpatialTransformer(ctor["in_channels"], ctor["n_heads"], ctor["d_head"], ctor["depth"], ctor["context_dim"])
-    _twice(case, block, case.input("context"))
+    heads, dim_head, context_dim = ctor["n_heads"], ctor["d_head"], ctor["context_dim"]
+    block = SpatialTransformer(ctor["in_channels"], heads, dim_head, context_dim)
+    for _ in range(1, ctor["depth"]):  # all published models have one
+        block.transformer_blocks.append(TransformerBlock(heads * dim_head, heads, dim_head, context_dim))
+    _twice(case, case.loaded(block), case.input("context"))
 
 
 def resblock(case: Case) -> None:
     channels = case.ctor["channels"]
     block = ResBlock(channels, channels, case.ctor["emb_channels"], scale_shift=case.ctor["use_scale_shift_norm"])
-    _twice(case, block, case.input("emb"))
+    _twice(case, case.loaded(block), case.input("emb"))
 
 
 def vae_resnet_block(case: Case) -> None:
-    _twice(case, ResnetBlock(case.ctor["in_channels"], case.ctor["in_channels"]))
+    _twice(case, case.loaded(ResnetBlock(case.ctor["in_channels"], case.ctor["in_channels"])))
 
 
 def vae_attn_block(case: Case) -> None:
-    _twice(case, AttnBlock(case.ctor["in_channels"]))
+    _twice(case, case.loaded(AttnBlock(case.ctor["in_channels"])))
 
 
 def cross_attention(case: Case) -> None:
@@ -104,7 +112,7 @@ def autoencoder_kl(case: Case) -> None:
     posterior = model.encode(x)
     z = posterior.at(case.input("noise"))
     case.check(**moments, mean=posterior.mean, mode=posterior.mean, logvar=posterior.logvar, std=posterior.std)
-    case.check(var=posterior.std.square(), kl=posterior.kl(), sample=z, nll_of_sample=posterior.nll(z))
+    case.check(var=posterior.std.square(), kl=posterior.kl(), sample=z, nll_of_sample=published.nll(posterior, z))
     case.check(decode_of_z=model.decode(case.double("z")), reconstruction_mode=model.decode(posterior.mean.double()))
     wild = DiagonalGaussian.from_moments(case.input("wild_moments"))
     case.check(wild_kl=wild.kl(), wild_logvar=wild.logvar, wild_std=wild.std)

@@ -2,13 +2,60 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from ldm.modules.autoencoder import DiagonalGaussian
 from ldm.modules.clip_text import CLIPTextEncoder
+from ldm.modules.unet import UNet
+from ldm.modules.unet_blocks import Average, Downsample, Nearest, Upsample
+
+
+def heads_first(qkv: nn.Conv1d, heads: int) -> None:
+    """Reorder in place the outputs of a projection that the official code splits into q, k and v first ("new attention
+    order"), so that it fits AttentionBlock, which splits them by head first. No published weights need it."""
+    for parameter in (qkv.weight, qkv.bias):
+        assert parameter is not None
+        parameter.data = rearrange(parameter.data, "(three heads d) ... -> (heads three d) ...", three=3, heads=heads)
+
+
+class ClassConditionalUNet(UNet):
+    """The official UNet with `num_classes` and without `conv_resample`, which no published model has: the embedding of
+    a class y [b] is added to the time embedding, and resolutions change without parameters."""
+
+    def __init__(self, num_classes: int, model_channels: int, **sizes: Any) -> None:
+        super().__init__(model_channels=model_channels, **sizes)
+        self.label_emb = nn.Embedding(num_classes, 4 * model_channels)
+        for stage in (*self.input_blocks, *self.output_blocks):
+            for i, layer in enumerate(stage):
+                if isinstance(layer, Downsample | Upsample):
+                    stage[i] = Average() if isinstance(layer, Downsample) else Nearest()
+
+    def forward(self, z_t: Tensor, t: Tensor, c: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        add = self.time_embed.register_forward_hook(lambda module, inputs, emb: emb + self.label_emb(y))
+        try:
+            return super().forward(z_t, t, c)
+        finally:
+            add.remove()
+
+
+def nll(posterior: DiagonalGaussian, z: Tensor) -> Tensor:
+    """Return -log q(z) per image [b], in nats."""
+    scaled = (z - posterior.mean).square() / posterior.logvar.exp()
+    return 0.5 * (math.log(2.0 * math.pi) + posterior.logvar + scaled).sum(dim=(1, 2, 3))
+
+
+def interpolate_variance(buffers: dict[str, Tensor], v_posterior: float) -> dict[str, Tensor]:
+    """Return the tables of a schedule with the variance of ancestral steps between its lower bound (`v_posterior` 0)
+    and its upper bound, beta_t (1)."""
+    variance = (1.0 - v_posterior) * buffers["posterior_variance"] + v_posterior * buffers["betas"]
+    clipped = variance.clamp(min=1e-20).log()
+    return buffers | {"posterior_variance": variance, "posterior_log_variance_clipped": clipped}
 
 
 def expansion(ids: Tensor, own_ids: Mapping[int, Sequence[int]]) -> Tensor:

@@ -61,6 +61,6 @@ def test_a_block_listens_to_its_context():
 
 
 def test_a_spatial_transformer_begins_as_the_identity(awaken):
-    layer, x, context = SpatialTransformer(8, 2, 4, depth=2, context_dim=6, groups=4), draw(3, 8, 4, 6), draw(3, 5, 6)
+    layer, x, context = SpatialTransformer(8, 2, 4, context_dim=6, groups=4), draw(3, 8, 4, 6), draw(3, 5, 6)
     assert torch.equal(layer(x, context), x)
     assert not torch.allclose(awaken(layer)(x, context), x)

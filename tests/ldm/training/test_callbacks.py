@@ -1,6 +1,7 @@
 """The output of training: sheets of images, one table of metrics across resumed runs, and weights."""
 
 import csv
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from ldm.images import to_tensor
+from ldm.sampling import Sampler, ddim
 from ldm.training.callbacks import MetricsTable, ReconstructionGrid, SampleGrid, Weights
 from ldm.weights.checkpoint import read_weights
 
@@ -105,8 +107,9 @@ def test_reconstructions_of_the_first_batch_stand_below_their_pictures(tmp_path,
     assert (sheet[:16, 18 : 18 + 16] == images[1]).all()
 
 
-def test_samples_come_from_the_same_noise_each_time(tmp_path, tiny_ldm):
-    sheets = SampleGrid(str(tmp_path), ["a red cat", "a dog", "a blue owl"], steps=2, guidance=3.0, columns=2)
+@pytest.mark.parametrize("sampler", [Sampler(2), Sampler(2, partial(ddim, eta=1.0))], ids=lambda sampler: sampler.name)
+def test_samples_come_from_the_same_noise_each_time(tmp_path, tiny_ldm, sampler):
+    sheets = SampleGrid(str(tmp_path), ["a red cat", "a dog", "a blue owl"], sampler, guidance=3.0, columns=2)
     for step in (40, 80):
         sheets.on_validation_epoch_end(trainer(step), tiny_ldm)
     first, second = (np.asarray(Image.open(tmp_path / f"samples-{step:06d}.png")) for step in (40, 80))

@@ -76,6 +76,35 @@ def test_all_but_the_first_stage_trains(pair):
     assert trains == count(model) - count(model.first_stage_model)
 
 
+def under(prefix: str, keys: dict) -> dict:
+    return {f"{prefix}.{name}": value for name, value in keys.items()}
+
+
+@pytest.mark.parametrize(
+    ("choice", "unet", "first_stage", "others", "parameters"),
+    [
+        (
+            "cin256_v2",
+            "cin256-v2",
+            "vq-f4",
+            {"cond_stage_model.embedding.weight": [[1001, 512], "float32"]},
+            400_920_579,
+        ),
+        ("celebahq", "celebahq", "vq-f4", {}, 274_056_163),
+        ("lsun_churches", "lsun_churches", "kl-f8", {"scale_factor": [[], "float32"]}, 294_966_916),
+    ],
+)
+def test_the_models_without_text_are_the_published_ones(tmp_path, choice, unet, first_stage, others, parameters):
+    """The UNet, the first stage, the buffers of the schedule, and `others`."""
+    table, schedule = published(f"{unet}_unet"), published("ldm_txt2img_1p4B")
+    buffers = {name: schedule["keys"][name] for name in schedule["persistent_buffers"]}
+    model = build(f"model={choice}", tmp_path)
+    assert len(table["keys"]) == table["num_keys"]
+    assert count(model.unet) == parameters == table["parameter_counts"]["unet (model.diffusion_model.)"]
+    of_first_stage = under("first_stage_model", published(f"first_stage_{first_stage}")["keys"])
+    assert shapes(model) == table["keys"] | of_first_stage | buffers | others
+
+
 @pytest.mark.parametrize(("choice", "name"), [("kl_f8", "first_stage_kl-f8"), ("vq_f4", "first_stage_vq-f4")])
 def test_the_first_stages_are_the_published_ones(tmp_path, choice, name):
     assert shapes(build(f"first_stage={choice}", tmp_path)) == published(name)["keys"]
