@@ -16,7 +16,7 @@ NO_TEXT = {"cin256_v2": 256, "celebahq": 256, "lsun_churches": 256}
 
 
 @pytest.mark.parametrize(("name", "side"), (TEXT | NO_TEXT).items())
-def test_a_named_model_knows_its_name_and_paints_pictures_of_its_size(name, side):
+def test_a_named_model_knows_its_name_and_paints_images_of_its_size(name, side):
     with torch.device("meta"):
         ldm = getattr(models, name)(*["vocabulary"] * (name in TEXT))
     assert ldm.name == name
@@ -56,7 +56,7 @@ SMALL = {  # the published UNets, shrunken
 @pytest.mark.parametrize(
     ("name", "values"), [("cin256_v2", ["0", "999"]), ("celebahq", ["", ""]), ("lsun_churches", ["", ""])]
 )
-def test_two_pictures_are_sampled_without_text(monkeypatch, awaken, name, values):
+def test_two_images_are_sampled_without_text(monkeypatch, awaken, name, values):
     def unet(in_channels, out_channels, **_):
         return UNet(in_channels, out_channels, 8, (1, 2), 1, sample_size=8, groups=4, **SMALL[name])
 
