@@ -98,7 +98,7 @@ def test_results_of_unlike_protocols_are_refused_before_anything_is_painted(eval
     code, said, folder = evaluate(f"word={run}", f"against=[{first / RESULT}]", "seed=1", "guidance=2.0", into="other")
     assert code == 1
     (sentence,) = re.findall(r"^error: (.*)$", said, flags=re.MULTILINE)
-    assert "cannot be compared: they were evaluated with another guidance, seed." in sentence
+    assert "cannot be compared: they were evaluated with a different guidance, seed." in sentence
     assert "Traceback" not in said
     assert not (folder / RESULT).exists()
 

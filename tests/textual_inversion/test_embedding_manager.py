@@ -156,7 +156,7 @@ def test_vectors_start_from_the_mean_of_several_pieces_and_say_so(tmp_path, capl
     with caplog.at_level(logging.INFO):
         (vector,) = initial_vectors(text, "teapot", 1)
     assert torch.allclose(vector, text.embed(torch.tensor([5, 6])).mean(dim=0))
-    assert "'teapot' is several word pieces (tea ##pot)" in caplog.text
+    assert "'teapot' has several word pieces (tea ##pot)" in caplog.text
 
 
 @pytest.mark.parametrize(("initializer", "hint"), [
