@@ -1,4 +1,4 @@
-"""Textual inversion (Gal et al. 2022): new words for a frozen latent diffusion model, learned from a few pictures.
+"""Textual inversion (Gal et al. 2022): new words for a frozen latent diffusion model, learned from a few images.
 
 from textual_inversion import generate, learn, load_model
 
@@ -17,7 +17,7 @@ __all__ = ["LearnedWord", "generate", "learn", "load_model"]
 
 
 def __getattr__(name: str) -> Any:
-    """The names of the API, when one is asked for: what they stand on takes seconds to import."""
+    """Import the API when one of its names is first used, since importing torch and Lightning takes seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import api

@@ -1,5 +1,5 @@
-"""Textual inversion in Python: a model, a word learned from pictures, pictures painted with the word. What is not given
-is the scale's default (`scales`)."""
+"""The Python API: load a model, learn a word from images, generate images with the word. Omitted settings default to
+those of the model's scale (see `scales`)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,17 +31,18 @@ OnStep = Callable[[int, Tensor, Tensor], None]  # (steps done, loss of the step,
 def load_model(
     model: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
 ) -> LatentDiffusion:
-    """A frozen model, ready for `learn` and `generate`.
+    """Load a frozen model for `learn` and `generate`.
 
-    `model` is a name ("toyland", which is shipped; "ldm_1p4b", "stable_diffusion_v1", which scripts/fetch.py
-    downloads), a checkpoint, a folder of weights, or a pipeline's folder of diffusers. `device` is CUDA where there is
-    one, else the CPU; `dtype` that of the UNet and the text encoder: on CUDA the scale's, elsewhere float32. Raises
-    ValueError for an unknown name, with the known ones, and for weights that do not fit."""
+    `model` is a name ("toyland", which ships with the project, or "ldm_1p4b" and "stable_diffusion_v1", which
+    scripts/fetch.py downloads), a checkpoint, a folder of weights, or the folder of a diffusers pipeline. `device`
+    defaults to CUDA if available, else to the CPU. `dtype` is that of the UNet and the text encoder; it defaults to the
+    scale's on CUDA, and to float32 elsewhere. Raises ValueError for an unknown name, with the known names, and for
+    weights that do not fit."""
     scale, weights = find_scale(model)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = dtype or (scale.dtype if device.type == "cuda" else torch.float32)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # the weights of a model that has no file
+        torch.manual_seed(0)  # for models without a file of weights
         ldm = cast(LatentDiffusion, pretrained(scale.build(scale.vocabulary), weights))
     return ldm.freeze(dtype).to(device)
 
@@ -64,13 +65,13 @@ def learn(
     on_step: OnStep | None = None,
     progress: bool = True,
 ) -> LearnedWord:
-    """Learns a word for what the pictures in the folder `images` show (Gal et al. 2022, eq. 2).
+    """Learn a word for the concept in the images of the folder `images` (Gal et al. 2022, eq. 2).
 
-    `initializer` is one word of the model's vocabulary that says coarsely what it is ("cat"); `placeholder` is the new
-    word. `steps`, `batch_size`, `templates` and `learning_rate` (the one that the optimiser sees) are the scale's if
-    None. `num_vectors`, `setup`, `first`, `flip` and `seed` are those of `Concept`. `on_step` is called after every
-    step, `progress` shows a bar. Settings and seed decide the word, to the bit. Raises ValueError for what cannot be
-    learned: a folder without pictures, an unknown initializer, no steps."""
+    `initializer` is a word of the model's vocabulary that describes the concept coarsely ("cat"); `placeholder` is the
+    new word. `steps`, `batch_size`, `templates` and `learning_rate` (the rate of the optimiser) default to the scale's.
+    `num_vectors`, `setup`, `first`, `flip` and `seed` are as in `Concept`. `on_step` is called after every step;
+    `progress` shows a progress bar. The result is a function of the settings and the seed, bit for bit. Raises
+    ValueError for invalid settings: a folder without images, an unknown initializer, no steps."""
     scale = scale_of(ldm)
     steps = scale.steps if steps is None else steps
     concept = Concept(
@@ -115,7 +116,7 @@ def learn(
         origin["nearest_words"] = inversion.nearest_words(placeholder)
         return LearnedWord(placeholder, inversion.learned(concept, steps), origin)
     finally:
-        ldm.to(device)  # the trainer leaves it on the CPU
+        ldm.to(device)  # the trainer moves it to the CPU
 
 
 class _AfterStep(L.Callback):
@@ -174,15 +175,16 @@ def generate(
     progress: bool = True,
     as_tensor: bool = False,
 ) -> list[Image.Image] | Tensor:
-    """One picture a prompt: a list of PIL images, or [n, 3, H, W] in [-1, 1] on the CPU if `as_tensor`.
+    """Generate one image per prompt: a list of PIL images, or [n, 3, H, W] in [-1, 1] on the CPU if `as_tensor` is
+    True.
 
-    Picture number i depends on its prompt, (`seed`, i) and the settings alone, not on `batch_size`. `guidance` and
-    `sampler` are the scale's if None; `steps` is another number of steps for that sampler. Without `words` the model
-    paints what it knows. Raises ValueError if there is no prompt, if a prompt mentions none of the words, or if a word
-    was learned for a model of another width."""
+    Image i depends only on its prompt, (`seed`, i) and the settings, not on `batch_size`. `guidance` and `sampler`
+    default to the scale's; `steps` overrides the number of steps of the sampler. Without `words`, the model is used as
+    it is. Raises ValueError if there is no prompt, if a prompt mentions none of the words, or if a word was learned for
+    a model of another width."""
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not prompts:
-        raise ValueError("there is no prompt: give at least one sentence to paint.")
+        raise ValueError("there is no prompt: pass at least one.")
     if len({word.placeholder for word in words}) < len(words):
         raise ValueError(f"two words share a placeholder: {[word.placeholder for word in words]}.")
     scale = scale_of(ldm)

@@ -1,4 +1,4 @@
-"""Scales: the models that words are learned in, and the defaults that belong to each. They stand here once; the files
+"""Scales: the models in which words are learned, each with its default settings. They are defined here only; the files
 of configs/scale read them."""
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ TOYLAND_FOLDER = PROJECT / "assets" / "toyland"
 
 @dataclass(frozen=True)
 class Scale:
-    """A model of `ldm.models` with the same `name`: `build` makes it from its `vocabulary`, `weights` are its file or
-    folder (None: random ones).
+    """A model of `ldm.models` with the same `name`, and its default settings. `build` builds it from its `vocabulary`;
+    `weights` is their file or folder (None: random weights).
 
-    `image_size` is the side of its pictures, `guidance` and `sampler` paint them. A word is learned in `steps` steps of
-    `batch_size` samples at `learning_rate`, the one that the optimiser sees, with the sentences `templates`. On a GPU
-    the frozen model computes in `dtype`."""
+    `image_size` is the side of its images; `guidance` and `sampler` are for sampling. A word is learned in `steps`
+    steps of `batch_size` samples with `learning_rate`, the rate of the optimiser, and the captions `templates`. On a
+    GPU, the frozen model computes in `dtype`."""
 
     name: str
     build: Callable[[Path], LatentDiffusion]
@@ -52,7 +52,7 @@ TOYLAND = Scale(
     weights=TOYLAND_FOLDER / "ldm",
     image_size=128,
     guidance=5.0,
-    learning_rate=1.0e-2,  # in 600 steps as much likeness as 2e-2 in 300, and words that stay easier to edit
+    learning_rate=1.0e-2,  # 600 steps match the image similarity of 300 at 2e-2; words are easier to edit
     batch_size=4,
     steps=600,
     templates=TOYLAND_TEMPLATES,
@@ -66,7 +66,7 @@ LDM_1P4B = Scale(
     image_size=256,
     guidance=5.0,
     learning_rate=0.04,  # the paper's base rate 5e-3 x the 8 samples of a step
-    batch_size=8,  # the paper has 4 on each of two GPUs: trainer=ddp trainer.devices=2 module.batch_size=4
+    batch_size=8,  # the paper uses 4 on each of two GPUs: trainer=ddp trainer.devices=2 module.batch_size=4
     steps=5000,
     templates=PAPER,
     dtype=torch.bfloat16,
@@ -87,28 +87,30 @@ SCALES = {scale.name: scale for scale in (TOYLAND, LDM_1P4B, STABLE_DIFFUSION_V1
 
 
 def scale_of(ldm: LatentDiffusion) -> Scale:
-    """The scale that a model belongs to. Raises ValueError for a model that belongs to none."""
+    """Return the scale of a model. Raises ValueError if the model has none."""
     if ldm.name not in SCALES:
         raise ValueError(f"the model {ldm.name!r} has no scale: it should be one of {', '.join(SCALES)}.")
     return SCALES[ldm.name]
 
 
 def find_scale(model: str | Path) -> tuple[Scale, Path | None]:
-    """The scale that `model` names, and its weights; or the one that a checkpoint, a folder of weights or a pipeline's
-    folder of diffusers belongs to, and that path. Raises ValueError with the known names if it is neither."""
+    """Return a scale and the path of its weights. `model` is the name of a scale, or the path of a checkpoint, a folder
+    of weights or the folder of a diffusers pipeline. Raises ValueError with the known names if it is neither."""
     if str(model) in SCALES:
         scale = SCALES[str(model)]
         if scale.weights is not None and not scale.weights.exists():
             raise ValueError(
                 f"no weights at {scale.weights}: `python scripts/fetch.py model={scale.name}` downloads them; "
-                "a file or folder of yours can be given instead of the name."
+                "you can also pass the path of a file or folder instead of the name."
             )
         return scale, scale.weights
     path = Path(model)
     if not path.exists():
         near = get_close_matches(str(model), SCALES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{str(model)!r} is no known model and no file: the models are {', '.join(SCALES)}.{hint}")
+        raise ValueError(
+            f"{str(model)!r} is neither a known model nor a file: the models are {', '.join(SCALES)}.{hint}"
+        )
     weights = read_part(path / "unet") if is_diffusers_folder(path) else read_weights(path)
     name = MODELS.get(family(weights) or "")
     if name is None:

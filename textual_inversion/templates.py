@@ -1,5 +1,5 @@
-"""Neutral sentences around the placeholder, which a word is learned with (Gal et al. 2022, section 4.1). One that is
-there twice is drawn twice as often."""
+"""Templates of captions for learning words: neutral sentences with a slot for the placeholder (Gal et al. 2022, section
+4.1). A template that is listed twice is drawn twice as often."""
 
 # The paper's 27 templates (arXiv 2208.01618, supplementary), from CLIP's ImageNet templates, each with a full stop.
 # The placeholder takes the position of a noun: "a photo of a S*".

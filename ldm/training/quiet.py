@@ -1,12 +1,12 @@
-"""What Lightning says in every run and nobody needs."""
+"""Suppress messages that Lightning shows in every run and that do not matter here."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# The frozen model is in eval mode, batches are made in the main process, a call of Lightning's own is outdated, a
-# cluster's srun is there and not needed.
+# The frozen model is in eval mode, batches are built in the main process, Lightning itself calls a deprecated function,
+# and srun is available but not needed.
 HARMLESS = (
     "Found .* in eval mode", ".* does not have many workers", ".*LeafSpec", "The `srun` command is available",
 )  # fmt: skip
@@ -19,7 +19,7 @@ def ignore_harmless_warnings() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without these warnings and Lightning's remarks on hardware; afterwards everything is as it was."""
+    """Suppress these warnings and Lightning's messages about hardware in the block, then restore the settings."""
     lightning = logging.getLogger("pytorch_lightning")
     level = lightning.level
     lightning.setLevel(logging.WARNING)

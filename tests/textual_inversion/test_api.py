@@ -121,9 +121,9 @@ def test_a_file_of_two_words_is_not_one(tmp_path):
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"'toylnd' is no known model .* toyland, ldm_1p4b, .* mean 'toyland'"):
+    with pytest.raises(ValueError, match=r"'toylnd' is neither a known model .* toyland, ldm_1p4b, .* mean 'toyland'"):
         load_model("toylnd")
-    with pytest.raises(ValueError, match="no known model and no file"):
+    with pytest.raises(ValueError, match="neither a known model nor a file"):
         load_model(tmp_path / "none.ckpt")
 
 
