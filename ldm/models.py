@@ -154,17 +154,20 @@ def lsun_churches() -> LatentDiffusion:
 
 
 def toyland(
-    vocabulary: str | Path, first_stage: AutoencoderKL | None = None, **training: Unpack[Training]
+    vocabulary: str | Path,
+    first_stage: AutoencoderKL | None = None,
+    model_channels: int = 64,
+    **training: Unpack[Training],
 ) -> LatentDiffusion:
     """Build the small model that the project ships, for 128x128 Toyland images. `vocabulary` is
     assets/toyland/vocab.txt. `first_stage` is a trained `toyland_first_stage`; None builds an untrained one, for
-    loading the weights of the whole model."""
+    loading the weights of the whole model. A smaller `model_channels` makes a narrower UNet to train from scratch."""
     return LatentDiffusion(
         first_stage=first_stage or toyland_first_stage(),
         unet=UNet(
             in_channels=8,
             out_channels=8,
-            model_channels=64,
+            model_channels=model_channels,
             channel_mult=(1, 2, 4),
             num_res_blocks=1,
             attention_levels=(1, 2),
