@@ -154,7 +154,7 @@ def read_diffusers(folder: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def read_part(folder: Path) -> dict[str, Tensor]:
-    """The weights of one part of a pipeline, such as its "unet" folder, under the names of diffusers."""
+    """Return the weights of one part of a pipeline, such as its "unet" folder, under the names of diffusers."""
     for stem in _FILES:
         for suffix in (".safetensors", ".bin"):
             if (folder / (stem + suffix)).is_file():

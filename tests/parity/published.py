@@ -139,10 +139,10 @@ def cosine_schedule(
 def square(
     image: Image.Image, size: int, centre_crop: bool = False, resample: Image.Resampling = Image.Resampling.BICUBIC
 ) -> Image.Image:
-    """What the official code makes of a picture: alpha dropped, not turned upright, and squashed to a square unless
+    """Preprocess an image as the official code does: drop alpha, ignore the EXIF orientation, and squash it unless
     `centre_crop` is set. For comparisons; inversion here uses `to_rgb` and `centre_square`.
 
-    The longer side is brought to size first: Pillow's own order depends on its version, and the pixels on the order."""
+    The longer side is resized first: Pillow's own order depends on its version, and changes the pixels."""
     image = image.convert("RGB")
     if centre_crop:
         side = min(image.size)
