@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from ldm import PROJECT
 
-from . import folders, gpus
+from . import folders, gpus, shell
 
 CONFIGS = PROJECT / "configs"
 
@@ -21,5 +21,6 @@ def find_value(path: str) -> Any:
 
 OmegaConf.register_new_resolver("value", find_value, replace=True)
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
+OmegaConf.register_new_resolver("script", shell.script, replace=True)
 OmegaConf.register_new_resolver("fresh", folders.fresh, replace=True)
 OmegaConf.register_new_resolver("gpus", lambda: max(1, len(gpus.visible_gpus())), replace=True)

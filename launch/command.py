@@ -17,12 +17,16 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from . import folders, jobs
+from . import arguments, folders, jobs, mistakes
+from .shell import script, shorter, this_command, with_commands
 
 log = logging.getLogger("command")
 
 INTERRUPTED = 130  # the exit code of a process ended by Ctrl-C
 STATE = "last.ckpt"  # as in ldm.training.resumption, which imports torch
+# Lightning's loggers of missing devices, of loggers to install, and of the last step. Importing Lightning resets the
+# level of "pytorch_lightning", but not theirs.
+CHATTY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
 
 
 def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
@@ -32,6 +36,7 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
 
     @functools.wraps(main)
     def guarded(config: DictConfig) -> None:
+        quiet_libraries()
         folder = Path(HydraConfig.get().runtime.output_dir)
         if not jobs.in_sweep():
             with report_mistakes(folder):
@@ -45,13 +50,32 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     return guarded
 
 
+def start(main: Callable[[], None], documentation: str | None) -> None:
+    """Run `main`, a function of `hydra.main`, as a script. --help prints `documentation`; texts are taken literally; a
+    setting that does not exist ends in one sentence."""
+    given = sys.argv[1:]
+    if arguments.wants_help(given):
+        arguments.show_help(Path(sys.argv[0]).stem, documentation or "")
+        return
+    sweep = bool({"-m", "--multirun"} & set(given))
+    sys.argv[1:] = [arguments.literal(argument, sweep) for argument in given]
+    with mistakes.in_one_sentence():
+        main()
+
+
+def quiet_libraries() -> None:
+    """Silence Lightning's messages below warnings."""
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def mistake(error: Exception) -> str | None:
     """Return the message for a user error, or None if the error is a bug."""
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no value: add {error.full_key}=... to the command"
     cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
     theirs = isinstance(cause, ValueError) or "unexpected keyword argument" in str(cause)
-    return str(cause) if theirs and os.environ.get("HYDRA_FULL_ERROR") != "1" else None
+    return with_commands(str(cause)) if theirs and os.environ.get("HYDRA_FULL_ERROR") != "1" else None
 
 
 @contextmanager
@@ -88,17 +112,6 @@ def going_on(run: Path, arguments: Sequence[str]) -> str:
     if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ:
         return f"the same command with {shlex.quote(more)}"
     return this_command(*(a for a in arguments if not a.startswith("hydra.run.dir=")), more)
-
-
-def this_command(*arguments: str) -> str:
-    """This script with these arguments, run by the same Python, to be pasted into a shell."""
-    return shlex.join([shorter(sys.executable or "python"), shorter(sys.argv[0]), *arguments])
-
-
-def shorter(path: str | Path) -> str:
-    """Relative, if it lies below the current folder."""
-    path = Path(path)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 @contextmanager
@@ -140,8 +153,8 @@ def require_weights(node: Any) -> None:
         path = Path(node.weights)
         if not path.exists():
             raise ValueError(
-                f"no weights at {path}. Published ones come with python scripts/fetch.py model=<name>; another place "
-                f"is given as {node._get_full_key('weights')}=<file or folder>."
+                f"no weights at {path}. Published ones come with {script('fetch')} model=<name>; another "
+                f"place is given as {node._get_full_key('weights')}=<file or folder>."
             )
     for key in node:
         if not OmegaConf.is_missing(node, key):

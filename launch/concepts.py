@@ -1,11 +1,6 @@
 """Render the concepts that ship with the project, with their ground truth: toys without a name in the vocabulary,
-styles that no training image has, and doctors with every skin and hair colour.
+styles that no training image has, and doctors with every skin and hair colour."""
 
-python scripts/concepts.py                       # five images of each, into assets/concepts
-python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
-"""
-
-import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -150,20 +145,3 @@ def write(name: str, folder: Path, count: int = SHIPPED) -> None:
             write_whole(folder / f"{kind}.txt", f"{lines}\n".encode())
     text = json.dumps(ground_truth(name, count), indent=2)
     write_whole(folder / TRUTH, f"{text}\n".encode())
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Render the concepts that ship with the project.")
-    parser.add_argument(
-        "names", nargs="*", default=list(CONCEPTS), metavar="name", help=f"any of {', '.join(CONCEPTS)}"
-    )
-    parser.add_argument("--count", type=int, default=SHIPPED, help=f"images per concept, 1 to {MOST} (%(default)s)")
-    parser.add_argument("--into", type=Path, default=FOLDER, help="folder (%(default)s)")
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(CONCEPTS)
-    if unknown:
-        parser.error(f"no concept is called {', '.join(sorted(unknown))}: choose from {', '.join(CONCEPTS)}")
-    if not 1 <= arguments.count <= MOST:
-        parser.error(f"--count {arguments.count}: choose 1 to {MOST}")
-    for name in arguments.names:
-        write(name, arguments.into / name, arguments.count)

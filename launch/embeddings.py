@@ -9,155 +9,56 @@ python scripts/embeddings.py rename cat.safetensors "S*" "<cat-toy>"
 """
 
 import argparse
-import json
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ldm.files import write_whole
-from ldm.weights.family import OF_WIDTH
-from textual_inversion.words.file import LearnedWord, find_file, load_words, save_words
-from textual_inversion.words.formats import a1111, diffusers, official
+from .shell import with_commands
 
 log = logging.getLogger("embeddings")
 
 FORMATS = ("ours", "official", "a1111", "diffusers")
 
 
-def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) -> None:
-    """Write `words` in one of `FORMATS`. Raises ValueError if the file exists, or if the format can hold only one
-    word."""
-    if path.exists() and not overwrite:
-        raise ValueError(f"{path} already exists: choose another name, or add --overwrite")
-    if form == "ours":
-        save_words(path, words)
-    elif form == "official":
-        write_whole(path, official({word.placeholder: (word.vectors, word.provenance) for word in words}))
-    else:
-        if len(words) > 1:
-            names = ", ".join(word.placeholder for word in words)
-            raise ValueError(f"a file of {form} holds one word, not {len(words)} ({names}): split them first")
-        (word,) = words
-        name, vectors = word.placeholder, word.vectors
-        content = a1111(name, vectors, word.provenance) if form == "a1111" else diffusers(name, vectors)
-        write_whole(path, content)
-    log.info("%s: %s", path, ", ".join(word.placeholder for word in words))
-
-
-def with_name(word: LearnedWord, placeholder: str) -> LearnedWord:
-    """Return the word under another name. The provenance loses its entry "token", the id of the old name's token."""
-    if placeholder == word.placeholder:
-        return word
-    origin = {key: value for key, value in word.provenance.items() if key != "token"}
-    return LearnedWord(placeholder, word.vectors, {**origin, "renamed_from": word.placeholder})
-
-
-def with_free_names(words: Sequence[LearnedWord]) -> list[LearnedWord]:
-    """Make names unique: the second "*" becomes "*-2", the third "*-3". Names of other words are skipped."""
-    taken: set[str] = set()
-    wanted = {word.placeholder for word in words}
-    free = []
-    for word in words:
-        name, n = word.placeholder, 1
-        while name in taken or (n > 1 and name in wanted):
-            n += 1
-            name = f"{word.placeholder}-{n}"
-        taken.add(name)
-        free.append(with_name(word, name))
-    return free
-
-
-def inspect(args: argparse.Namespace) -> None:
-    for path in args.files:
-        words = load_words(path)
-        log.info("%s", find_file(path))
-        for word in words:
-            k, width = word.vectors.shape
-            model = word.provenance.get("model") or OF_WIDTH.get(width, "an unknown model")
-            norms = ", ".join(f"{norm:.3f}" for norm in word.vectors.norm(dim=1).tolist())
-            log.info("  %s: %d x %d, for %s, norms %s", word.placeholder, k, width, model, norms)
-            for key, value in word.provenance.items():
-                text = value if isinstance(value, str) else json.dumps(value)
-                log.info("    %s: %s", key, text.rstrip().replace("\n", "\n      "))
-
-
-def convert(args: argparse.Namespace) -> None:
-    write(args.output, load_words(args.file), args.format, args.overwrite)
-
-
-def merge(args: argparse.Namespace) -> None:
-    words = [(path, word) for path in args.files for word in load_words(path)]
-    widths = {word.vectors.shape[1]: path for path, word in words}
-    if len(widths) > 1:
-        said = " and ".join(f"{path} ({width}, {OF_WIDTH.get(width, 'unknown')})" for width, path in widths.items())
-        raise ValueError(f"words of different models cannot share a file: {said}")
-    if args.names and len(args.names) != len(words):
-        raise ValueError(f"--names has {len(args.names)} names for {len(words)} words")
-    chosen = args.names or [word.placeholder for _, word in words]
-    if args.names and len(set(chosen)) < len(chosen):
-        raise ValueError(f"--names has a name twice: {' '.join(chosen)}")
-    renamed = [with_name(word, name) for (_, word), name in zip(words, chosen, strict=True)]
-    write(args.output, with_free_names(renamed), args.format, args.overwrite)
-
-
-def split(args: argparse.Namespace) -> None:
-    suffix = "pt" if args.format in ("official", "a1111") else "safetensors"
-    words = load_words(args.file)
-    stems = [re.sub(r"[^\w-]+", "_", word.placeholder).strip("_") or f"word{i}" for i, word in enumerate(words)]
-    paths = [args.folder / f"{stem}{f'-{i}' if stems.count(stem) > 1 else ''}.{suffix}" for i, stem in enumerate(stems)]
-    for path, word in zip(paths, words, strict=True):
-        write(path, [word], args.format, args.overwrite)
-
-
-def rename(args: argparse.Namespace) -> None:
-    words = load_words(args.file)
-    names = [word.placeholder for word in words]
-    if args.old not in names:
-        raise ValueError(f"{args.file} has no word {args.old!r}, only {', '.join(names)}")
-    if args.new in names:
-        raise ValueError(f"{args.file} already has a word {args.new!r}")
-    output = args.output or find_file(args.file)
-    words = [with_name(word, args.new if word.placeholder == args.old else word.placeholder) for word in words]
-    write(output, words, args.format, overwrite=args.overwrite or args.output is None)
-
-
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    style = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(description=with_commands(__doc__ or ""), formatter_class=style)
     commands = top.add_subparsers(required=True, metavar="command")
 
-    def add(function, help_text: str, *arguments: tuple[str, dict], writes: bool = True) -> None:
-        command = commands.add_parser(function.__name__, help=help_text)
-        for name, options in arguments:
-            command.add_argument(name, **options)
+    def add(name: str, help_text: str, *arguments: tuple[str, dict], writes: bool = True) -> None:
+        command = commands.add_parser(name, help=help_text)
+        for argument, options in arguments:
+            command.add_argument(argument, **options)
         if writes:
             command.add_argument("--format", choices=FORMATS, default="ours", help="format of the written file")
             command.add_argument("--overwrite", action="store_true", help="replace a file that already exists")
-        command.set_defaults(run=function)
+        command.set_defaults(run=name)
 
     file = ("file", {"type": Path, "help": "a file of learned words, or a run folder"})
     files = ("files", {"type": Path, "nargs": "+", "help": "files of learned words, or run folders"})
     output = ("output", {"type": Path})
-    add(inspect, "show the words in files", files, writes=False)
-    add(convert, "convert a file to another format", file, output)
+    add("inspect", "show the words in files", files, writes=False)
+    add("convert", "convert a file to another format", file, output)
     names = (
         "--names",
         {"nargs": "+", "help": "new names of the words, in order; without them, equal names get a number"},
     )
-    add(merge, "merge several files into one", files, output, names)
-    add(split, "write one file per word", file, ("folder", {"type": Path}))
+    add("merge", "merge several files into one", files, output, names)
+    add("split", "write one file per word", file, ("folder", {"type": Path}))
     new_file = ("--output", {"type": Path, "help": "write this file and leave the original unchanged"})
-    add(rename, "rename a word", file, ("old", {}), ("new", {}), new_file)
+    add("rename", "rename a word", file, ("old", {}), ("new", {}), new_file)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     args = parser().parse_args(arguments)
+    from . import word_files  # torch: seconds, which --help does without
+
     try:
-        args.run(args)
+        getattr(word_files, args.run)(args)
     except ValueError as error:
-        log.error("error: %s", error)
+        log.error("error: %s", with_commands(str(error)))
         return 1
     return 0

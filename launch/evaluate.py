@@ -18,6 +18,8 @@ from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, label
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord, load_words
 
+from .shell import script
+
 log = logging.getLogger("evaluate")
 
 
@@ -25,9 +27,8 @@ def the_word(path: Path, width: int) -> LearnedWord:
     """Load the word to evaluate. Raises ValueError if the file holds several."""
     word, *more = load_words(path, width)
     if more:
-        raise ValueError(
-            f"{path} holds {1 + len(more)} words: take it apart with scripts/embeddings.py split, and evaluate one."
-        )
+        split = script("embeddings", "split", str(path), "<new folder>")
+        raise ValueError(f"{path} holds {1 + len(more)} words. Evaluate one of them, after {split}.")
     return word
 
 

@@ -1,7 +1,9 @@
-"""scripts/generate.py: generate images of prompts with learned words."""
+"""scripts/generate.py: generate images of prompts, with learned words or without."""
 
 import logging
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,20 +18,36 @@ from textual_inversion.words.file import load_words
 log = logging.getLogger("generate")
 
 
-def as_list(value: str | ListConfig) -> list[str]:
-    """Return one value or several, as given on the command line, as a list."""
-    return [value] if isinstance(value, str) else list(value)
+PLACEHOLDER = re.compile(r"\bS\*|<[^<>\s]+>")  # what learned words are usually called
+
+
+def as_list(value: str | ListConfig | None) -> list[str]:
+    """Return one value, several or none, as given on the command line, as a list."""
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+def require_words(prompts: Sequence[str]) -> None:
+    """Raises ValueError for a prompt with a placeholder, when no learned word is given: the model would spell it."""
+    for prompt in prompts:
+        if found := PLACEHOLDER.search(prompt):
+            raise ValueError(
+                f"the prompt {prompt!r} mentions {found[0]}, but no learned word is given: add word=<run folder or "
+                f"file>, or leave {found[0]} out."
+            )
 
 
 def paint(config: DictConfig) -> None:
     """Generate images of every prompt in the config; write them and a sheet to the run folder."""
     paths, prompts = as_list(config.word), as_list(config.prompt)
+    if not paths:
+        require_words(prompts)
     ldm = instantiate(config.module.ldm, _convert_="all")
     width, fingerprint = ldm.text_encoder.width, ldm.fingerprint
     ldm = ldm.freeze(instantiate(config.module.frozen_dtype)).to("cuda" if torch.cuda.is_available() else "cpu")
     words = [word for path in paths for word in load_words(Path(path), width, fingerprint)]
-    embeddings = manager_of(ldm, words)
-    require_placeholders(prompts, embeddings)
+    embeddings = manager_of(ldm, words) if words else None
+    if embeddings:
+        require_placeholders(prompts, embeddings)
     repeated = [prompt for prompt in prompts for _ in range(config.count)]
     options = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
     images = to_uint8(generate_images(ldm, repeated, embeddings, **options))

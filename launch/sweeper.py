@@ -14,7 +14,8 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import open_dict
 
 from . import jobs
-from .command import INTERRUPTED, this_command
+from .command import INTERRUPTED
+from .shell import this_command
 
 log = logging.getLogger(__name__)
 

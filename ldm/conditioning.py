@@ -39,12 +39,13 @@ class Conditioner(Protocol):
 
 class Tokenizer(Protocol):
     """Splits texts into pieces of a vocabulary. `words` lists the pieces by id; `max_length` is the number of ids per
-    text after `frame`."""
+    text after `frame`; `initializers` are words to suggest to somebody who looks for the name of a thing."""
 
     max_length: int
     vocab_size: int
     pad_id: int
     words: list[str]
+    initializers: list[str]
 
     def pieces(self, text: str) -> list[int]:
         """Return the token ids of `text`, without start and end tokens."""

@@ -1,12 +1,13 @@
-"""Measure what this project claims about speed and memory.
+"""Measure speed and memory against diffusers with the same weights, and record them with the hardware.
 
-python scripts/benchmark.py case=loading
+python scripts/benchmark.py case=inversion
+python scripts/benchmark.py case=loading case.gigabytes=0.1
 """
 
 import hydra
 from omegaconf import DictConfig
 
-from launch.command import command
+from launch.command import command, start
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="benchmark")
@@ -18,4 +19,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, __doc__)

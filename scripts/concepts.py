@@ -1,9 +1,35 @@
-"""Render the concepts that come with the project for inversion, with their ground truth beside them.
+"""Render the concepts that ship with the project, with their ground truth: five images of each, or more.
 
-python scripts/concepts.py --help
+python scripts/concepts.py
+python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
 """
 
-from launch.concepts import main
+import argparse
+from pathlib import Path
+
+from launch import CONFIGS
+from launch.shell import with_commands
+
+
+def main() -> None:
+    known = sorted(path.stem for path in CONFIGS.glob("concept/*.yaml"))
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=with_commands(__doc__ or ""), formatter_class=style)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(known)}; all without")
+    parser.add_argument("--count", type=int, help="images per concept, 1 to 25 (5)")
+    parser.add_argument("--into", type=Path, help="folder (the project's assets/concepts)")
+    arguments = parser.parse_args()
+    from launch.concepts import CONCEPTS, FOLDER, MOST, SHIPPED, write  # torch: seconds, which --help does without
+
+    unknown = set(arguments.names) - set(CONCEPTS)
+    if unknown:
+        parser.error(f"no concept is called {', '.join(sorted(unknown))}: choose from {', '.join(CONCEPTS)}")
+    count = SHIPPED if arguments.count is None else arguments.count
+    if not 1 <= count <= MOST:
+        parser.error(f"--count {count}: choose 1 to {MOST}")
+    for name in arguments.names or CONCEPTS:
+        write(name, (arguments.into or FOLDER) / name, count)
+
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""The paper's two metrics of a learned word, or of what stands in for one.
+"""Compute the paper's two metrics, likeness and editability, of a learned word or of a baseline.
 
 python scripts/evaluate.py word=runs/cat_toy/<time>
 python scripts/evaluate.py subject=long_captions images=assets/concepts/cat_toy
@@ -7,7 +7,7 @@ python scripts/evaluate.py subject=long_captions images=assets/concepts/cat_toy
 import hydra
 from omegaconf import DictConfig
 
-from launch.command import command
+from launch.command import command, start
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
@@ -19,4 +19,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, __doc__)

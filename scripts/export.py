@@ -1,6 +1,7 @@
 """Write a model as a pipeline's folder for diffusers.
 
 python scripts/export.py scale=paper folder=/my/pipeline
+python scripts/export.py scale=toyland folder=toyland
 """
 
 import logging
@@ -10,7 +11,7 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from launch.command import command
+from launch.command import command, start
 
 log = logging.getLogger("export")
 
@@ -26,4 +27,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, __doc__)

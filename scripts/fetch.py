@@ -1,12 +1,13 @@
 """Download published weights and convert them, once, to the file that the other commands read.
 
 python scripts/fetch.py model=ldm_1p4b
+python scripts/fetch.py model=ldm_1p4b source=original
 """
 
 import hydra
 from omegaconf import DictConfig
 
-from launch.command import command
+from launch.command import command, start
 
 
 @hydra.main(version_base="1.3", config_path="../configs/fetch", config_name="fetch")
@@ -18,4 +19,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, __doc__)

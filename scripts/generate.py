@@ -1,12 +1,13 @@
-"""Paint prompts with learned words.
+"""Generate images of prompts, with learned words or without.
 
 python scripts/generate.py word=runs/cat_toy/<time> prompt="a photo of S* on the moon"
+python scripts/generate.py prompt="[a photo of a cat, a pencil sketch of a cat]" count=3 sampler=dpm_solver
 """
 
 import hydra
 from omegaconf import DictConfig
 
-from launch.command import command
+from launch.command import command, start
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="generate")
@@ -18,4 +19,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, __doc__)

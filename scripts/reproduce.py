@@ -1,4 +1,4 @@
-"""The paper's figures with numbers, intervals and verdicts: on Toyland on a laptop, with scale=paper on a GPU.
+"""Reproduce the paper's figures with numbers, intervals and verdicts: on Toyland on a laptop, with scale=paper on a GPU.
 
 python scripts/reproduce.py figure=distortion_editability
 python scripts/reproduce.py figure=all budget=full
@@ -7,7 +7,7 @@ python scripts/reproduce.py figure=all budget=full
 import hydra
 from omegaconf import DictConfig
 
-from launch.command import command
+from launch.command import command, start
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce")
@@ -19,4 +19,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, __doc__)

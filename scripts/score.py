@@ -1,12 +1,14 @@
-"""The numbers of the model card, assets/toyland/README.md.
+"""Compute the numbers of the model card, assets/toyland/README.md: how well Toyland's model obeys, and how near its
+pictures are to renders.
 
-python scripts/score.py
+  python scripts/score.py
+  python scripts/score.py ldm.weights=runs/toyland_ldm/weights inversion.concepts=[]
 """
 
 import hydra
 from omegaconf import DictConfig
 
-from launch.command import command
+from launch.command import command, start
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="score")
@@ -18,4 +20,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, __doc__)

@@ -1,6 +1,7 @@
-"""Train anything a config describes: a new word, the autoencoder, the diffusion model, the small CLIP.
+"""Learn a new word from images, or train another model that an experiment describes.
 
 python scripts/train.py experiment=cat_toy
+python scripts/train.py experiment=cat_toy concept.images=/my/photos concept.initializer=teapot
 python scripts/train.py experiment=cat_toy optim.lr=0.01,0.02 launcher=packed
 python scripts/train.py sweep.resume=<folder of a sweep>
 """
@@ -11,7 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from launch import gpus, jobs, plugins
-from launch.command import command, require_experiment
+from launch.command import command, require_experiment, start
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
@@ -28,4 +29,4 @@ def main(config: DictConfig) -> None:
 if __name__ == "__main__":
     plugins.register()
     sys.argv[1:] = jobs.with_resumed_sweep(sys.argv[1:])
-    main()
+    start(main, __doc__)

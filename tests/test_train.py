@@ -80,7 +80,7 @@ def test_the_last_lines_say_where_everything_is_and_a_command_that_works(finishe
     for line, name in ((sheet, "contact_sheet.png"), (word, "learned_embeds.safetensors")):
         assert (ROOT / line.split(": ", 1)[1].strip()).resolve() == run / name
     python, script, *arguments = shlex.split(again.split(": ", 1)[1])
-    assert (python, script) == ("python", "scripts/generate.py")
+    assert ROOT / python == Path(sys.executable) and script == "scripts/generate.py"
     settings = ["sampler.steps=1", "count=2", f"hydra.run.dir={tmp_path / 'painted'}"]
     code, said = run_script("generate", *arguments, *settings)
     assert code == 0, said
@@ -150,16 +150,6 @@ def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(folder, run_script, t
     assert what.format(**places) in sentence and remedy in sentence
     assert "Traceback" not in said
     assert not (tmp_path / "runs" / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("argument", "what"),
-    [("concept.image=photos", "Key 'image' is not in struct"), ("concept=gnu_toy", "Could not find 'concept/gnu_toy'")],
-)
-def test_an_unknown_key_or_choice_is_named_and_leaves_nothing(run_script, tmp_path, argument, what):
-    code, said = run_script("train", *TINY, argument, f"hydra.run.dir={tmp_path / 'run'}")
-    assert code == 1 and what in said and "Traceback" not in said
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.integration

@@ -14,6 +14,8 @@ from ldm.modules.text import UNKNOWN
 
 log = logging.getLogger(__name__)
 
+MOST_NAMED = 30  # words that an error message lists
+
 
 def initial_vectors(text: TextEncoder, initializer: str, num_vectors: int) -> Tensor:
     """Return the embedding of a coarse word, repeated to [num_vectors, width]. If the tokenizer splits the word into
@@ -23,11 +25,7 @@ def initial_vectors(text: TextEncoder, initializer: str, num_vectors: int) -> Te
     pieces = tokenizer.pieces(initializer)
     words = [tokenizer.word(piece) for piece in pieces]
     if not pieces or UNKNOWN in words or (len(words) > 1 and any(len(word.removeprefix("##")) == 1 for word in words)):
-        known = [word for word in tokenizer.words if len(word) > 2 and word.isalpha()]
-        near = get_close_matches(initializer.lower(), known, n=3, cutoff=0.5)
-        hint = (
-            f"near it are {', '.join(near)}" if near else "choose a word that the model was trained with, such as 'cat'"
-        )
+        hint = _proposal(initializer, tokenizer.initializers)
         raise ValueError(f"the initializer {initializer!r} is no word of the model's vocabulary; {hint}.")
     if len(pieces) > 1:
         log.info(
@@ -35,6 +33,15 @@ def initial_vectors(text: TextEncoder, initializer: str, num_vectors: int) -> Te
         )
     ids = torch.tensor(pieces, device=text.device)
     return text.embed(ids).mean(dim=0).float().expand(num_vectors, -1).clone()
+
+
+def _proposal(initializer: str, known: Sequence[str]) -> str:
+    near = get_close_matches(initializer.lower(), known, n=3, cutoff=0.7)
+    if near:
+        return f"near it are {', '.join(near)}"
+    if len(known) <= MOST_NAMED:
+        return f"the model knows {', '.join(known)}"
+    return "choose a common word for what the pictures show, such as 'cat'"
 
 
 class EmbeddingManager(nn.Module):

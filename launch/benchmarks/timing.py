@@ -5,9 +5,10 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import version
 
 import torch
+
+from ldm.versions import version_of
 
 PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning")
 
@@ -21,7 +22,7 @@ def hardware() -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        **{name: version_of(name) for name in PACKAGES},
     }
 
 

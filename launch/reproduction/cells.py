@@ -33,6 +33,7 @@ from toyland.captions import with_article
 from .. import packs
 from ..command import require_weights
 from ..evaluate import build, gather_inputs, keep, measure
+from ..mistakes import sentence
 from .hashes import evaluation_hash, train_hash
 
 log = logging.getLogger("reproduce")
@@ -67,8 +68,7 @@ def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
     try:
         return compose(name, [*overrides])
     except HydraException as error:
-        said = str(error).partition("Config search path")[0]  # the known choices come before the search path
-        raise ValueError(" ".join(said.split())) from error
+        raise ValueError(sentence(error)) from error
 
 
 @cache

@@ -16,7 +16,8 @@ from transformers import CLIPTokenizer
 
 class BytePairs:
     """The lower-casing byte-pair tokenizer of CLIP: text -> <|startoftext|> pieces <|endoftext|>, padded with
-    <|endoftext|> to `max_length`. `folder` holds vocab.json and merges.txt."""
+    <|endoftext|> to `max_length`. `folder` holds vocab.json and merges.txt. `initializers` are words to suggest to
+    somebody who looks for the name of a thing: all words of one piece."""
 
     def __init__(self, folder: str | Path, max_length: int) -> None:
         folder = Path(folder)
@@ -29,6 +30,8 @@ class BytePairs:
         self.end_id: int = self._tokenizer.eos_token_id
         self.pad_id = self.end_id
         self.words: list[str] = self._tokenizer.convert_ids_to_tokens(range(self.vocab_size))
+        whole = (word.removesuffix("</w>") for word in self.words if word.endswith("</w>"))
+        self.initializers = [word for word in whole if len(word) > 2 and word.isalpha()]
 
     def save(self, folder: Path) -> None:
         """Write the files from which transformers loads this tokenizer."""

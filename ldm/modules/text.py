@@ -12,11 +12,15 @@ from transformers import BertTokenizer
 from .attention import attend
 
 UNKNOWN = "[UNK]"
+THINGS = "things.txt"  # beside the vocabulary of a small world: those of its words that name a thing
 
 
 class WordPiece:
     """The lower-casing WordPiece tokenizer of bert-base-uncased: text -> [CLS] pieces [SEP], truncated or padded with
-    [PAD] to `max_length`. There is no attention mask: the published model also attends to the padding."""
+    [PAD] to `max_length`. There is no attention mask: the published model also attends to the padding.
+
+    `initializers` are words to suggest to somebody who looks for the name of a thing: those of things.txt beside the
+    vocabulary, or all words of one piece."""
 
     def __init__(self, vocabulary: str | Path, max_length: int) -> None:
         path = Path(vocabulary)
@@ -28,6 +32,9 @@ class WordPiece:
         self.max_length = max_length
         self._tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(words)}, do_lower_case=True)
         self.words, self.vocab_size = words, len(words)
+        things = path.with_name(THINGS)
+        whole = [word for word in words if len(word) > 2 and word.isalpha()]
+        self.initializers = things.read_text(encoding="utf-8").split() if things.is_file() else whole
         self.pad_id, self.cls_id, self.sep_id, self.unknown_id = (
             words.index(special) for special in ("[PAD]", "[CLS]", "[SEP]", UNKNOWN)
         )

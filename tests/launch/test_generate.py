@@ -69,7 +69,19 @@ def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(paint, word, tmp_path
     assert not folder.exists()
 
 
-def test_an_unknown_key_is_named_and_leaves_nothing(paint, word):
-    code, said, folder = paint(f"word={word('S*')}", "prompt=S*", "number=3")
-    assert code == 1 and "Key 'number' is not in struct" in said
-    assert not folder.exists()
+def test_a_prompt_is_taken_as_it_is(paint, word):
+    prompts = ("a photo of S*, on the moon", "a cat's photo of S*")
+    for prompt in prompts:
+        code, said, folder = paint(f"word={word('S*')}", f"prompt={prompt}", "count=1")
+        assert code == 0 and {path.name for path in folder.glob("*.png")} == {"00-00.png", "sheet.png"}, said
+
+
+@pytest.mark.parametrize("no_word", [[], ["word=[]"]])
+def test_the_model_paints_without_a_word(paint, no_word):
+    code, said, folder = paint(*no_word, "prompt=a photo of a cat", "count=1")
+    assert code == 0 and (folder / "00-00.png").is_file(), said
+
+
+def test_a_word_that_is_mentioned_and_not_given_is_named(paint):
+    code, said, _ = paint("prompt=a photo of <cat-toy>")
+    assert code == 1 and "mentions <cat-toy>, but no learned word is given: add word=" in said

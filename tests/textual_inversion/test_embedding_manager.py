@@ -5,6 +5,7 @@ import torch
 
 from ldm.modules.text import BERTTextEncoder
 from textual_inversion.embedding_manager import EmbeddingManager, initial_vectors
+from toyland.attributes import CLASSES
 
 PLACEHOLDERS = ["S*", "*", "S", "<cat-toy>", "🐱", "חתול", "two words", "a{}b", "c++", r"$\1", "Étoile"]
 SENTENCES = [
@@ -160,8 +161,24 @@ def test_vectors_start_from_the_mean_of_several_pieces_and_say_so(tmp_path, capl
 
 
 @pytest.mark.parametrize(("initializer", "hint"), [
-    ("teapott", "near it are teapot"), ("Snowmann", "snowman"), ("qqqqq", "choose a word"), ("🐱", "choose a word"),
+    ("teapott", "near it are teapot"), ("Snowmann", "near it are snowman"),
+    ("giraffe", "knows cat, dog, .* tree"), ("🐱", "knows cat, dog, .* tree"),
 ])  # fmt: skip
 def test_a_word_that_could_only_be_spelt_is_an_error_with_what_is_near(text, initializer, hint):
     with pytest.raises(ValueError, match=f"'{initializer}' is no word of the model's vocabulary; .*{hint}"):
         initial_vectors(text, initializer, 1)
+
+
+def test_of_a_large_vocabulary_only_words_like_it_are_proposed(tmp_path):
+    words = ["teapot", "tea", "cat", *(f"word{'abcdefghij'[i % 10]}{'abcdefghij'[i // 10]}" for i in range(100))]
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, "##ss"]))
+    text = BERTTextEncoder(vocabulary, vocab_size=len(words) + 6, width=4, depth=1, max_length=8)
+    with pytest.raises(ValueError, match=r"near it are teapot\.$"):
+        initial_vectors(text, "teapott", 1)
+    with pytest.raises(ValueError, match="choose a common word"):
+        initial_vectors(text, "qqqqq", 1)
+
+
+def test_toyland_proposes_what_it_has_figures_of(text):
+    assert text.tokenizer.initializers == CLASSES

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ldm.files import write_whole
+from ldm.versions import version_of
 from ldm.weights.family import OF_WIDTH
 from ldm.weights.file_kind import file_kind
 
@@ -94,7 +94,7 @@ def provenance(concept: Concept, *, steps: int, model: str, fingerprint: str) ->
         "steps": steps,
         "model": model,
         "model_fingerprint": fingerprint,
-        "versions": {name: version(name) for name in ("textual-inversion-ldm", "torch")}
+        "versions": {name: version_of(name) for name in ("textual-inversion-ldm", "torch")}
         | {"python": platform.python_version()},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

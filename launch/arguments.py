@@ -1,0 +1,77 @@
+"""The command line before Hydra parses it: --help, and texts that are taken literally."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+
+from . import CONFIGS
+from .shell import with_commands
+
+# Settings whose value is a text or a list of texts: a comma is part of the text.
+SENTENCES = {"prompt", "negative_prompt", "placeholder"}
+# Settings whose value is a text that may vary in a sweep: a comma separates two values, unless the whole is the name of
+# a file.
+NAMES = {"initializer", "images", "word", "folder", "weights", "models", "cells", "start_from", "resume", "dir"}
+FOOTER = """\
+Settings are given as name=value, such as seed=1; --cfg job prints all of them, as the command would use them."""
+
+
+def literal(argument: str, sweep: bool = False) -> str:
+    """Return the argument; if its value is a text that Hydra would refuse or misread, in Hydra's quotes. A list in
+    Hydra's syntax stays a list. With `sweep`, commas separate values."""
+    setting, equals, value = argument.partition("=")
+    name = setting.lstrip("+").split(".")[-1]
+    if not equals or name not in SENTENCES | NAMES or value == "":
+        return argument
+    try:
+        override = OverridesParser.create().parse_override(argument)
+        known = (sweep or not override.is_sweep_override()) if name in SENTENCES else not _is_path(override, value)
+        if known and not isinstance(override.value(), int | float | dict):
+            return argument
+    except HydraException:
+        pass
+    return f"{setting}={QuotedString(value, Quote.single).with_quotes()}"
+
+
+def _is_path(override: Override, value: str) -> bool:
+    """Whether a value that Hydra would split is the name of a file."""
+    return override.is_sweep_override() and Path(value).exists()
+
+
+def wants_help(arguments: list[str]) -> bool:
+    return bool({"-h", "--help"} & set(arguments))
+
+
+def show_help(name: str, documentation: str) -> None:
+    """Print the docstring of scripts/`name`.py and the choices of its config."""
+    rows = [f"  {group}={' | '.join(options)}" for group, options in choices(name)]
+    parts = [with_commands(documentation).strip(), "What can be chosen:\n" + "\n".join(rows) if rows else "", FOOTER]
+    sys.stdout.write("\n\n".join(filter(None, parts)) + "\n")
+
+
+def choices(name: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the config groups of a command with their options, those of experiments included."""
+    root = CONFIGS / "fetch" if name == "fetch" else CONFIGS
+    seen = set[str]()
+    experiments = sorted(root.glob("experiment/*.yaml")) if name == "train" else []
+    for config in (root / f"{name}.yaml", *experiments):
+        for choice in _defaults(config):
+            group = re.sub(r"^(optional|override) ", "", choice).lstrip("/").partition("@")[0]
+            options = sorted(path.stem for path in (root / group).glob("*.yaml"))
+            if group not in seen and len(options) > 1:
+                seen.add(group)
+                yield group, options
+
+
+def _defaults(config: Path) -> Iterator[str]:
+    content: Any = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    for entry in content.get("defaults", []):
+        if isinstance(entry, dict):
+            yield from entry

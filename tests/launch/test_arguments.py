@@ -1,0 +1,75 @@
+"""What a command line means before Hydra reads it: help, and texts that are taken as they are."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from launch.arguments import choices, literal
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+
+
+def read(argument):
+    """The value that Hydra reads."""
+    override = OverridesParser.create().parse_override(argument)
+    assert not override.is_sweep_override()
+    return override.value()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("prompt=a photo of S*", "a photo of S*"),
+        ("prompt=a photo of S*, on the moon", "a photo of S*, on the moon"),
+        ("prompt=a cat's photo of S*", "a cat's photo of S*"),
+        ('prompt=a "cat" of S*, it\'s \\ here', 'a "cat" of S*, it\'s \\ here'),
+        ("prompt=a photo of <cat-toy> (blue)", "a photo of <cat-toy> (blue)"),
+        ("prompt=S* = {cat}", "S* = {cat}"),
+        ("prompt=2024", "2024"),
+        ("prompt=J\u00f6rg's S*", "J\u00f6rg's S*"),
+        ('prompt="a photo of S*, here"', "a photo of S*, here"),
+        ("prompt='a, b'", "a, b"),
+        ("prompt=[a photo of S*, S* on the moon]", ["a photo of S*", "S* on the moon"]),
+        ("prompt=['a, b', c]", ["a, b", "c"]),
+        ("concept.placeholder=<cat-toy>", "<cat-toy>"),
+        ("concept.placeholder=*", "*"),
+        ("concept.images=/a/cat's photos", "/a/cat's photos"),
+        ("word=[]", []),
+        ("word=null", None),
+        ("seed=3", 3),
+        ("optim.lr=0.01", 0.01),
+    ],
+)
+def test_a_text_means_what_it_says_and_a_list_is_a_list(argument, value):
+    assert read(literal(argument)) == value
+    assert literal(literal(argument)) == literal(argument)
+
+
+def test_values_of_a_sweep_stay_apart_but_not_the_name_of_a_folder(tmp_path):
+    for argument in ("optim.lr=0.01,0.02", "concept.initializer=cat,dog"):
+        assert literal(argument) == argument
+    assert literal("prompt=S*,T*", sweep=True) == "prompt=S*,T*"
+    (tmp_path / "cat, mine").mkdir()
+    assert read(literal(f"concept.images={tmp_path / 'cat, mine'}")) == str(tmp_path / "cat, mine")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_a_command_does_with_two_examples_and_without_torch(name, tmp_path):
+    code = "import runpy, sys; sys.argv[:] = sys.argv[1:]\ntry: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    code += "except SystemExit as stop: assert not stop.code\nassert 'torch' not in sys.modules"
+    call = [sys.executable, "-c", code, str(ROOT / "scripts" / f"{name}.py"), "--help"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    examples = [line for line in done.stdout.splitlines() if f"scripts/{name}.py" in line]
+    assert len(examples) >= 2 and all(line.strip().startswith(sys.executable) for line in examples), done.stdout
+    assert len(done.stdout.splitlines()[0]) > 20 and not list(tmp_path.iterdir())
+
+
+def test_help_lists_what_can_be_chosen():
+    found = dict(choices("train"))
+    assert "cat_toy" in found["experiment"] and "owl_toy" in found["concept"] and "toyland" in found["scale"]
+    assert dict(choices("fetch"))["model"] == ["clip_vit_b32", "ldm_1p4b", "stable_diffusion_v1"]
