@@ -1,4 +1,4 @@
-"""Reproduce the paper's figures with numbers, intervals and verdicts: on Toyland on a laptop, with scale=paper on a GPU.
+"""Reproduce the paper's figures with numbers, intervals and verdicts, on Toyland or with scale=paper.
 
 python scripts/reproduce.py figure=distortion_editability
 python scripts/reproduce.py figure=all budget=full
