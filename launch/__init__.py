@@ -16,7 +16,9 @@ def find_value(path: str) -> Any:
     """Return the Python object with that dotted name as a config value, so that a config can read a value that the
     code needs as well: `${value:textual_inversion.scales.TOYLAND.guidance}`."""
     value = get_object(path)
-    return list(value) if isinstance(value, tuple) else value if isinstance(value, bool | int | float) else str(value)
+    if isinstance(value, tuple):
+        return OmegaConf.create(list(value))
+    return value if isinstance(value, bool | int | float) else str(value)
 
 
 OmegaConf.register_new_resolver("value", find_value, replace=True)

@@ -59,6 +59,13 @@ def test_every_experiment_becomes_what_train_py_fits(name):
 
 
 @pytest.mark.parametrize("name", names("experiment"))
+def test_every_experiment_can_be_shown_resolved(name):
+    """As `--cfg job --resolve` prints it."""
+    config = compose("train", [f"experiment={name}", "paths.run=/tmp/no_run"])
+    OmegaConf.resolve(config)
+
+
+@pytest.mark.parametrize("name", names("experiment"))
 def test_every_experiment_begins_with_its_command_what_to_expect_and_how_long_it_takes(name):
     package, *comments = (CONFIGS / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[:4]
     assert package == "# @package _global_"

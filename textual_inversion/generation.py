@@ -51,7 +51,9 @@ def generate_images(
     text = ldm.text_encoder
     indices = range(len(prompts)) if indices is None else indices
     pictures = []
-    for start in tqdm(range(0, len(prompts), batch_size), desc="painting", unit="batch", disable=not progress):
+    for start in tqdm(
+        range(0, len(prompts), batch_size), desc="generating", unit="batch", leave=False, disable=not progress
+    ):
         batch = list(prompts[start : start + batch_size])
         c = text(batch) if embeddings is None else embeddings.encode(text, batch)
         noise = partial(ldm.noise, seed, indices[start : start + batch_size])
