@@ -180,7 +180,7 @@ def test_too_few_pictures_and_another_scales_budget_are_said_before_anything_is_
 def test_figures_of_other_settings_are_not_mixed(reproduce):
     nobody = ["figure=blended", "budget.concepts=[nobody]"]
     code, said, _ = reproduce(*nobody)
-    assert code == 1 and "no blended: see above" in said and "'concept/nobody'" in said and "Traceback" not in said
+    assert code == 1 and "no blended: see above" in said and "there is no concept=nobody" in said and "Traceback" not in said
     code, said, folder = reproduce(*nobody, "budget.pack=3")
     assert code == 1 and f"{folder} holds figures with other settings (see settings.json)" in said
 
@@ -202,7 +202,7 @@ def test_an_unknown_setup_gets_the_list_of_known_ones(run_script, monkeypatch):
 
 
 def test_an_unknown_setup_of_all_words_gets_that_list_too(store):
-    with pytest.raises(ValueError, match=r"'setup/fourwords'.*progressive"):
+    with pytest.raises(ValueError, match=r"there is no setup=fourwords.*progressive"):
         store.train_config(cell(learn=("setup=fourwords",)))
 
 
