@@ -25,6 +25,11 @@ PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "ut
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
 
 
+def heed_ctrl_c():
+    """Undo what a shell does to commands in its background: they ignore Ctrl-C, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(command):
     done = subprocess.run(command, **PIPES, env=ENVIRONMENT, check=False, timeout=300)
     assert done.returncode == 0, done.stdout
@@ -32,7 +37,7 @@ def run(command):
 
 def interrupted(command, file, *, presses=1):
     """Send Ctrl-C to a command in its terminal once `file` exists; return its exit code and its output."""
-    process = subprocess.Popen(command, **PIPES, env=ENVIRONMENT, start_new_session=True)
+    process = subprocess.Popen(command, **PIPES, env=ENVIRONMENT, start_new_session=True, preexec_fn=heed_ctrl_c)
     for _ in range(1200):
         if file.exists():
             break

@@ -180,7 +180,12 @@ def test_too_few_pictures_and_another_scales_budget_are_said_before_anything_is_
 def test_figures_of_other_settings_are_not_mixed(reproduce):
     nobody = ["figure=blended", "budget.concepts=[nobody]"]
     code, said, _ = reproduce(*nobody)
-    assert code == 1 and "no blended: see above" in said and "there is no concept=nobody" in said and "Traceback" not in said
+    assert (
+        code == 1
+        and "no blended: see above" in said
+        and "there is no concept=nobody" in said
+        and "Traceback" not in said
+    )
     code, said, folder = reproduce(*nobody, "budget.pack=3")
     assert code == 1 and f"{folder} holds figures with other settings (see settings.json)" in said
 
