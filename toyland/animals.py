@@ -17,12 +17,12 @@ def cat(ears: float, belly: float, head: float, tail: float) -> Figure:
         cone("whisker", (0.1, 0.61, 0.25), (0.33, 0.575, 0.2), 0.011, 0.8, "dark"),
     ]
     ball = ((0, 0.68, 0.04), (0.275, 0.225, 0.21))
-    plan = FacePlan(*on_ball(*ball, 0.115, 0.715), 0.062, ("head", "muzzle"), (0, 0.59, 0.27), 0.062, ground="second")
+    plan = FacePlan(*on_ball(*ball, 0.12, 0.735), 0.07, ("head", "muzzle"), (0, 0.61, 0.27), 0.07, ground="second")
     face = [
         Part("head", *ball, "main"),
         *pair(*grown(ear, top, ears)),
-        *pair(Part("muzzle", (0.055, 0.615, 0.215), (0.075, 0.06, 0.065), "second"), *whiskers),
-        Part("nose", (0, 0.655, 0.265), (0.034, 0.026, 0.03), "pink"),
+        *pair(Part("muzzle", (0.05, 0.615, 0.215), (0.088, 0.072, 0.065), "second"), *whiskers),
+        Part("nose", (0, 0.672, 0.262), (0.034, 0.024, 0.03), "pink"),
     ]
     tip = (0.25 + 0.2 * tail, 0.1 + 0.48 * tail, -0.12)
     swing = curve((0.1, 0.07, -0.16), (0.22 + 0.42 * tail, 0.02, -0.2), tip)
@@ -50,12 +50,12 @@ def dog(ears: float, belly: float, head: float, tail: float) -> Figure:
     nape = (0, 0.5, 0.03)
     ear = [Part("ear", (0.265, 0.66, 0.04), (0.07, 0.2, 0.115), "second", (0, 0, 0.22))]
     ball = ((0, 0.71, 0.03), (0.235, 0.225, 0.215))
-    plan = FacePlan(*on_ball(*ball, 0.1, 0.785), 0.058, ("head", "snout"), (0, 0.605, 0.36), 0.068, ground="white")
+    plan = FacePlan(*on_ball(*ball, 0.105, 0.8), 0.066, ("head", "snout"), (0, 0.628, 0.33), 0.078, ground="white")
     face = [
         Part("head", *ball, "main"),
         *pair(*grown(ear, (0.2, 0.84, 0.03), ears)),
-        Part("snout", (0, 0.64, 0.25), (0.12, 0.092, 0.16), "white"),
-        Part("nose", (0, 0.69, 0.38), (0.06, 0.045, 0.045), "dark"),
+        Part("snout", (0, 0.645, 0.22), (0.13, 0.105, 0.13), "white"),
+        Part("nose", (0, 0.718, 0.32), (0.05, 0.034, 0.035), "dark"),
     ]
     tip = (-0.16 - 0.32 * tail, 0.12 + 0.32 * tail, -0.14)
     wag = curve((-0.1, 0.12, -0.2), (-0.1 - 0.3 * tail, 0.1, -0.24), tip, 4)
@@ -85,12 +85,12 @@ def rabbit(ears: float, belly: float, head: float, tail: float) -> Figure:
         Part("inner ear", (0.115, 0.95, 0.035), (0.042, 0.19, 0.025), "pink", (0, 0, -0.16)),
     ]
     ball = ((0, 0.61, 0.04), (0.235, 0.205, 0.205))
-    plan = FacePlan(*on_ball(*ball, 0.105, 0.66), 0.058, ("head", "muzzle"), (0, 0.515, 0.26), 0.062, ground="white")
+    plan = FacePlan(*on_ball(*ball, 0.11, 0.675), 0.066, ("head", "muzzle"), (0, 0.532, 0.26), 0.07, ground="white")
     face = [
         Part("head", *ball, "main"),
         *pair(*grown(ear, (0.085, 0.76, 0.01), ears)),
-        *pair(Part("muzzle", (0.055, 0.53, 0.2), (0.085, 0.07, 0.065), "white")),
-        Part("nose", (0, 0.58, 0.255), (0.036, 0.026, 0.03), "pink"),
+        *pair(Part("muzzle", (0.045, 0.535, 0.195), (0.09, 0.076, 0.068), "white")),
+        Part("nose", (0, 0.598, 0.25), (0.034, 0.024, 0.03), "pink"),
     ]
     return Figure(
         (
@@ -117,12 +117,12 @@ def bear(ears: float, belly: float, head: float, tail: float) -> Figure:
         Part("inner ear", (0.2, 0.88, 0.045), (0.062, 0.062, 0.03), "second"),
     ]
     ball = ((0, 0.72, 0.03), (0.255, 0.225, 0.215))
-    plan = FacePlan(*on_ball(*ball, 0.11, 0.775), 0.056, ("head", "muzzle"), (0, 0.635, 0.28), 0.066, ground="second")
+    plan = FacePlan(*on_ball(*ball, 0.115, 0.79), 0.066, ("head", "muzzle"), (0, 0.645, 0.29), 0.074, ground="second")
     face = [
         Part("head", *ball, "main"),
         *pair(*grown(ear, (0.155, 0.83, 0), ears)),
-        Part("muzzle", (0, 0.66, 0.215), (0.115, 0.088, 0.09), "second"),
-        Part("nose", (0, 0.7, 0.29), (0.05, 0.036, 0.035), "dark"),
+        Part("muzzle", (0, 0.665, 0.205), (0.128, 0.1, 0.1), "second"),
+        Part("nose", (0, 0.725, 0.285), (0.044, 0.03, 0.032), "dark"),
     ]
     hand = (0.2 * belly + 0.24 * tail, 0.5 - 0.16 * tail, 0.14)
     arm = tube("arm", [(0.19 * belly, 0.47, 0.02), hand], (0.095, 0.05 + 0.055 * tail), "plain")
@@ -182,7 +182,7 @@ def elephant(ears: float, belly: float, head: float, tail: float) -> Figure:
     trunk = curve((0, 0.62, 0.36), (0, 0.55, 0.52 + 0.04 * tail), bend, 4)
     trunk += curve(bend, (0, 0.55 - 0.42 * tail, 0.56), end, 3)[1:]
     ball = ((0, 0.67, 0.24), (0.205, 0.215, 0.2))
-    plan = FacePlan(*on_ball(*ball, 0.135, 0.72), 0.056, ("head",))
+    plan = FacePlan(*on_ball(*ball, 0.135, 0.725), 0.064, ("head",))
     face = [
         Part("head", *ball, "main"),
         *pair(*grown(ear, (0.17, 0.72, 0.16), ears)),
@@ -208,7 +208,7 @@ def elephant(ears: float, belly: float, head: float, tail: float) -> Figure:
 def duck(ears: float, belly: float, head: float, tail: float) -> Figure:
     nape = (0, 0.5, 0.14)
     ball = ((0, 0.68, 0.17), (0.19, 0.185, 0.19))
-    plan = FacePlan(*on_ball(*ball, 0.125, 0.73), 0.056, ("head",))
+    plan = FacePlan(*on_ball(*ball, 0.125, 0.735), 0.064, ("head",))
     face = [
         Part("head", *ball, "main"),
         Part("bill", (0, 0.645, 0.37), (0.105, 0.032, 0.13), "orange", (-0.12, 0, 0)),

@@ -39,7 +39,7 @@ EYE_COLORS = {
     "violet": (165, 60, 205),
 }
 EYE_SHAPES = ("round", "tall", "almond", "sleepy", "button")
-MOUTHS = ("smile", "grin", "oh", "flat", "tongue")
+MOUTHS = ("smile", "grin", "oh", "teeth", "tongue")
 FACE_MARKS = ("none", "patch", "rings", "cheeks", "blaze")
 BODY_MARKS = ("none", "belt", "sash", "star", "heart")
 FACED = frozenset(CLASSES) - {"car", "tree"}  # classes that have a face

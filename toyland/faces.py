@@ -5,7 +5,7 @@ from math import cos, sin
 import numpy as np
 
 from .attributes import EYE_COLORS, Face, Marks
-from .painting import RGB, Decal, Shape, bar, disc, ring
+from .painting import RGB, Decal, Shape, disc, ring
 from .parts import FacePlan, Part, Vector
 
 WHITE, INK, PINK, MAROON = (250, 249, 246), (44, 38, 42), (240, 120, 140), (110, 28, 40)
@@ -13,7 +13,7 @@ WHITE, INK, PINK, MAROON = (250, 249, 246), (44, 38, 42), (240, 120, 140), (110,
 _EYES = {
     "round": ((1.0, 1.05), (0.68, 0.66), (0.38, 0.37)),
     "tall": ((0.92, 1.42), (0.72, 0.6), (0.42, 0.36)),
-    "almond": ((1.28, 0.82), (0.54, 0.86), (0.16, 0.74)),
+    "almond": ((1.34, 0.88), (0.54, 0.84), (0.28, 0.44)),
     "sleepy": ((1.08, 1.05), (0.68, 0.68), (0.38, 0.38)),
     "button": ((0.88, 0.92), (0.84, 0.84), (0.01, 0.01)),
 }
@@ -60,12 +60,12 @@ def _eye_decals(plan: FacePlan, face: Face, side: int, lid: RGB) -> list[Decal]:
 
         return Decal((eye_name(side),), origin, size, stretched, rgb, turn, depth=size, in_face=True)
 
-    white = disc(0, 0, 0.86)
+    white = disc(0, 0, 0.88)
     found = [decal(lambda x, y: ~white(x, y), INK)] if face.eyes != "button" else []
     found += [decal(disc(0, 0, *iris), EYE_COLORS[face.eye_color]), decal(disc(0, 0, *pupil), INK)]
     if face.eyes == "sleepy":
         found.append(decal(disc(0.26, -0.16, 0.2), WHITE))
-        found += [decal(lambda x, y: y > 0.16, lid), decal(bar(0.1, 0.34), INK)]
+        found += [decal(_lid(0.2, side), INK), decal(_lid(0.38, side), lid)]
     else:
         found.append(decal(disc(0.3, 0.36, 0.26 / wide, 0.26 / high), WHITE))
     return found
@@ -88,8 +88,8 @@ def mouth_layers(name: str, line: RGB) -> list[tuple[Shape, RGB]]:
     """Shapes, with the mouth's half breadth as unit, and their colours, in the order in which they are painted."""
     if name == "smile":
         return [(_smile, line)]
-    if name == "flat":
-        return [(lambda x, y: (np.abs(y) < 0.19) & (np.abs(x) < 0.9), line)]
+    if name == "teeth":
+        return [(_tooth(0.52, -0.92), line), (_tooth(0.34, -0.74), WHITE), (_shallow, line)]
     if name == "oh":
         return [(disc(0, -0.1, 0.55, 0.66), line), (disc(0, -0.14, 0.33, 0.4), MAROON)]
     if name == "tongue":
@@ -101,6 +101,19 @@ def mouth_layers(name: str, line: RGB) -> list[tuple[Shape, RGB]]:
 
 def _smile(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (np.abs(y - np.float32(0.6) * x * x + np.float32(0.3)) < 0.2) & (np.abs(x) < 1)
+
+
+def _shallow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (np.abs(y - np.float32(0.25) * x * x + np.float32(0.05)) < 0.17) & (np.abs(x) < 1)
+
+
+def _tooth(half: float, bottom: float) -> Shape:
+    return lambda x, y: (np.abs(x) < half) & (y > bottom) & (y < 0)
+
+
+def _lid(height: float, side: int) -> Shape:
+    """What an eyelid covers: more on the outside, or it would frown."""
+    return lambda x, y: y > height - np.float32(0.4 * side) * x
 
 
 def _bowl(wide: float, top: float, bottom: float) -> Shape:
@@ -120,7 +133,7 @@ def _mark_decals(plan: FacePlan, face: Face, marks: Marks) -> list[Decal]:
     for side in (1, -1):
         origin, turn, size = placed_eye(plan, face, side)
         if marks.face == "rings":
-            shape = ring(0.95 * wide, 0.95 * high, 0.62 * grow)
+            shape = ring(0.95 * wide, 0.95 * high, plan.rim * grow)
         elif marks.face == "patch" and side == marks.side:
             shape = disc(0.1 * side, 0, (0.85 + wide) * grow, (0.95 + high) * grow)
         elif marks.face == "cheeks":

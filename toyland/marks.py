@@ -16,7 +16,7 @@ def body_decals(plan: BodyPlan, marks: Marks, grain: str) -> list[Decal]:
     if marks.body in ("star", "heart"):
         shape, (x, y, z) = {"star": star, "heart": heart}[marks.body], plan.centre
         y += 0.2 * plan.size * marks.place
-        places = [((x, y, z), plan.turn)] + ([((-x, y, z), -plan.turn)] if x else [])
+        places = [((x, y, z), plan.turn), ((-x, y, z), -plan.turn)] if plan.turn else [((marks.side * x, y, z), 0.0)]
         return [Decal(plan.on, place, grow * plan.size, shape, rgb, turn) for place, turn in places]
     waist = plan.waist + 0.03 * marks.place
     # A band is seen along an axis at right angles to the grain.

@@ -41,7 +41,8 @@ class FacePlan:
     """Where a figure's face is: the middle of its `eye` at x > 0, whose radius is `size` and which looks along z turned
     outwards by `turn`; the parts called `skin`, on which mouth and marks are painted; the middle of the `mouth`, None
     if there is none (two mirrored ones if it is not at x = 0), half its `breadth`, its own turn, and the paint under
-    it. `lid` is the paint of the eyelids."""
+    it. `lid` is the paint of the eyelids, `rim` how
+    wide rings around the eyes are, in units of `size`."""
 
     eye: Vector
     turn: float
@@ -52,6 +53,7 @@ class FacePlan:
     mouth_turn: float = 0.0
     ground: str = "main"
     lid: str = "main"
+    rim: float = 0.55
 
     def grown(self, pivot: Vector, factor: float) -> "FacePlan":
         """The face of a head scaled about `pivot`."""
@@ -63,7 +65,7 @@ class FacePlan:
 @dataclass(frozen=True)
 class BodyPlan:
     """Where a figure's body has its mark, on the parts called `on`: a star around `centre`, looking along z turned by
-    `turn` (two mirrored ones if it is not at x = 0), of the radius `size`; a belt around `waist`, a place on the grain
+    `turn` (then there are two mirrored ones), of the radius `size`; a belt around `waist`, a place on the grain
     axis."""
 
     on: tuple[str, ...]

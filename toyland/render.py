@@ -36,7 +36,6 @@ def render(scene: Scene) -> Picture:
         raise ValueError(f"the camera must look down at the ground, its pitch is {scene.camera.pitch}")
     rng = np.random.default_rng(scene.seed)
     canvas, horizon = backdrop(scene.background, rng)
-    canvas = canvas.copy()
     camera, lighting = scene.camera, LIGHTING.get(scene.background, DAYLIGHT)
     tilt = tilted(camera.pitch)
     cast = actors(scene, tilt)
@@ -55,7 +54,7 @@ def render(scene: Scene) -> Picture:
     groups, is_main = part_groups(cast)
     mask = cv2.resize(is_main[surface], (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 127
     image = apply_style(small, borders(groups[surface[::2, ::2]]), scene.style, rng)
-    return Picture(image, mask, around_features(feature_rows(cast)[painted]) & mask)
+    return Picture(image, mask, around_features(feature_rows(cast)[painted[::2, ::2]]) & mask)
 
 
 def tilted(pitch: float) -> np.ndarray:
@@ -125,9 +124,8 @@ def feature_rows(cast: list[Actor]) -> np.ndarray:
 
 
 def around_features(features: np.ndarray) -> np.ndarray:
-    """The features, uint8 [256, 256], with what lies within three pixels of them, bool [128, 128]."""
-    small = cv2.resize(features, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return cv2.dilate(small, np.ones((7, 7), np.uint8)) > 63
+    """The features, uint8 [128, 128], with what lies within three pixels of them, bool [128, 128]."""
+    return cv2.dilate(features, np.ones((7, 7), np.uint8)) > 0
 
 
 def borders(groups: np.ndarray) -> np.ndarray:

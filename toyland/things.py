@@ -11,7 +11,7 @@ def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
         cone("antenna", crest, (0, 1.04, 0), 0.02, 1.0, "dark"),
         Part("antenna", (0, 1.06, 0), (0.05, 0.05, 0.05), "red"),
     ]
-    plan = FacePlan((0.092, 0.82, 0.19), 0.42, 0.06, ("head",), (0, 0.725, 0.215), 0.078, ground="plain", lid="plain")
+    plan = FacePlan((0.092, 0.82, 0.19), 0.42, 0.066, ("head",), (0, 0.735, 0.215), 0.082, ground="plain", lid="plain")
     face = [
         cone("head", (0, 0.68, 0), (0, 0.9, 0), 0.215, 0.95, "plain"),
         Part("head", (0, 0.9, 0), (0.204, 0.06, 0.204), "plain"),
@@ -52,9 +52,7 @@ def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
 def snowman(ears: float, belly: float, head: float, tail: float) -> Figure:
     nape = (0, 0.7, 0)
     ball = ((0, 0.85, 0), (0.185, 0.17, 0.18))
-    plan = FacePlan(
-        *on_ball(*ball, 0.085, 0.9), 0.054, ("head",), (0, 0.785, 0.165), 0.066, ground="plain", lid="plain"
-    )
+    plan = FacePlan(*on_ball(*ball, 0.088, 0.9), 0.06, ("head",), (0, 0.785, 0.165), 0.072, ground="plain", lid="plain")
     face = [
         Part("head", *ball, "plain"),
         *grown([cone("nose", (0, 0.86, 0.14), (0.0, 0.9, 0.32), 0.046, 0.15, "orange")], (0, 0.86, 0.14), tail),
@@ -90,7 +88,9 @@ def doctor(ears: float, belly: float, head: float, tail: float) -> Figure:
         *pair(Part("hair", (0.155, 0.81, -0.04), (0.06, 0.13, 0.09), "hair")),
     ]
     ball = ((0, 0.82, 0.02), (0.195, 0.195, 0.175))
-    plan = FacePlan(*on_ball(*ball, 0.085, 0.82), 0.052, ("head",), (0, 0.715, 0.17), 0.066, ground="skin", lid="skin")
+    plan = FacePlan(
+        *on_ball(*ball, 0.088, 0.82), 0.058, ("head",), (0, 0.715, 0.17), 0.07, ground="skin", lid="skin", rim=0.34
+    )
     face = [
         Part("head", *ball, "skin"),
         *grown(hair, scalp, 0.45 + 0.55 * ears),
@@ -171,11 +171,11 @@ def teapot(ears: float, belly: float, head: float, tail: float) -> Figure:
         ),
         BodyPlan(("body",), (0, middle - 0.15 * belly, 0.28 * belly), 0.06, middle - 0.16 * belly),
         FacePlan(
-            *on_ball((0, middle, 0), (side, 0.3 * belly, side), 0.105, middle + 0.08),
-            0.058,
+            *on_ball((0, middle, 0), (side, 0.3 * belly, side), 0.11, middle + 0.08),
+            0.064,
             ("body",),
-            (0, middle - 0.02, 0.33 * belly),
-            0.068,
+            (0, middle - 0.025, 0.33 * belly),
+            0.078,
         ),
     )
 
@@ -193,7 +193,7 @@ def mug(ears: float, belly: float, head: float, tail: float) -> Figure:
             *tube("handle", loop, (0.05, 0.05), "second"),
         ),
         BodyPlan(("body",), (0, 0.22, wide), 0.075, 0.2),
-        FacePlan(*on_ball((0, 0.5, 0), (wide, 9, wide), 0.105, 0.53), 0.06, ("body",), (0, 0.415, wide), 0.07),
+        FacePlan(*on_ball((0, 0.5, 0), (wide, 9, wide), 0.11, 0.54), 0.068, ("body",), (0, 0.415, wide), 0.08),
     )
 
 
@@ -203,8 +203,8 @@ def mushroom(ears: float, belly: float, head: float, tail: float) -> Figure:
         Part("gills", (0, 0.55, 0), (0.38, 0.12, 0.38), "second"),
     ]
     stem = 0.19 * belly * belly
-    eye = on_ball((0, 0.3, 0), (0.9 * stem, 9, 0.9 * stem), 0.42 * stem, 0.32)
-    plan = FacePlan(*eye, 0.052, ("stem",), (0, 0.215, 0.9 * stem), 0.055, ground="cream", lid="cream")
+    eye = on_ball((0, 0.3, 0), (0.9 * stem, 9, 0.9 * stem), 0.43 * stem, 0.32)
+    plan = FacePlan(*eye, 0.06, ("stem",), (0, 0.215, 0.9 * stem), 0.062, ground="cream", lid="cream")
     return Figure(
         (
             cone("stem", (0, 0.06, 0), (0, 0.55, 0), stem, 0.8, "cream"),
