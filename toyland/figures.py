@@ -49,6 +49,7 @@ LIMBS = frozenset("leg arm paw foot haunch hand sleeve twig tail shoe".split())
 def paints(toy: Toy) -> dict[str, RGB]:
     """Colours (RGB 0-255) of every paint name that a part of this toy can have."""
     own = {"main": toy.color.rgb, "plain": toy.color.rgb, "second": toy.color2.rgb}
+    own["mark"] = toy.marks.color.rgb
     return {**FIXED_PAINTS, **own, "skin": SKINS[toy.skin], "hair": HAIRS[toy.hair]}
 
 

@@ -45,7 +45,7 @@ def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
         BodyPlan(("body", "panel"), (0, 0.48, 0.26 * belly), 0.08, 0.42),
         plan.grown(neck, head),
         Anchor(grow((0, 0.925, 0), neck, head), 0.16 * head),
-        Anchor((0, 0.655, 0), 0.16),
+        Anchor((0, 0.635, 0), 0.16),
     )
 
 
@@ -121,7 +121,7 @@ def doctor(ears: float, belly: float, head: float, tail: float) -> Figure:
         BodyPlan(("coat", "shirt"), (0.11 * belly, 0.43, 0.17 * belly), 0.062, 0.3),
         plan.grown(nape, head),
         Anchor(grow((0, 0.945, 0.0), nape, head), 0.16 * head),
-        Anchor((0, 0.625, 0.01), 0.13),
+        Anchor((0, 0.605, 0.01), 0.13),
     )
 
 
@@ -132,7 +132,7 @@ def car(ears: float, belly: float, head: float, tail: float) -> Figure:
     for z in (0.3, -0.31):
         wheels += [
             cone("wheel", (wide - 0.07, radius, z), (wide + 0.035, radius, z), radius, 0.93, "dark"),
-            cone("hub", (wide, radius, z), (wide + 0.045, radius, z), 0.55 * radius, 0.9, "mirror"),
+            cone("hub", (wide, radius, z), (wide + 0.045, radius, z), 0.6 * radius, 0.9, "mark"),
         ]
     roof = 0.2 * head * head
     return Figure(
@@ -222,14 +222,14 @@ def tree(ears: float, belly: float, head: float, tail: float) -> Figure:
     crown = [cone("crown", (0, low, 0), (0, high, 0), radius, taper, "main") for low, high, radius, taper in tiers]
     crown += [Part("hem", (0, low, 0), (radius, 0.05, radius), "plain") for low, _, radius, _ in tiers]
     low, middle, high = (0.25, 0.37), (0.49, 0.29), (0.7, 0.21)
-    places = ((0.1, low), (1.2, low), (-1.0, low), (0.6, middle), (-0.5, middle), (0.0, high))
+    places = ((0.45, low), (1.2, low), (-1.0, low), (0.7, middle), (-0.6, middle), (0.1, high))
     for turn, (y, radius) in places:
         crown.append(Part("bauble", (radius * sin(turn), y, radius * cos(turn)), (0.052, 0.052, 0.052), "second"))
-    crown.append(Part("bauble", (0, 1.05, 0), (0.06, 0.06, 0.06), "second"))
+    crown.append(Part("top", (0, 1.06, 0), (0.075, 0.075, 0.075), "mark"))
     return Figure(
         (
             cone("trunk", (0, 0, 0), (0, 0.4, 0), trunk, 0.8, "wood"),
             *grown(crown, (0, 0.22, 0), 0.5 + 0.5 * ears),
         ),
-        BodyPlan(("crown", "hem"), grow((0, 0.4, 0.3), (0, 0.22, 0), 0.5 + 0.5 * ears), 0.085, 0.35),
+        BodyPlan(("crown", "hem"), grow((0, 0.36, 0.3), (0, 0.22, 0), 0.5 + 0.5 * ears), 0.12, 0.36),
     )

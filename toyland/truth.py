@@ -27,7 +27,7 @@ def truth(scene: Scene) -> dict[str, str]:
 def individuality(toy: Toy, colors: bool = True) -> dict[str, str]:
     """The labels of what no caption tells; without `colors` none of a colour."""
     faced, marks = toy.kind in FACED, toy.marks
-    marked = marks.face != "none" or marks.body != "none"
+    marked = not faced or marks.face != "none" or marks.body != "none"  # a car has hubs of that colour, a tree its top
     return {
         "face": "face" if faced else "none",
         "eye_color": toy.face.eye_color if faced and colors else "",
