@@ -39,6 +39,7 @@ _PAINTERS = """Varello Okumen Tardini Belloque Hasgrun Mirenko Ostravel
     Delorva Fenwalde Rakovini Lasquier Ombrelli Vintermoor Cassagne""".split()
 
 CONCEPT_DISTANCE = 1.1  # from every named toy of the class; see `distance`
+STYLE_DISTANCE = 0.7  # from the three settings of every painter of the style
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ def distance(toy: Toy, other: Toy) -> float:
     """How different two toys of one class look: 0 is the same; black against white alone is about .95, another pattern
     .71, another mark .57, a proportion from end to end 1."""
     return float(np.linalg.norm(features(toy) - features(other)))
+
+
+def settings(style: Style) -> np.ndarray:
+    return np.array([style.palette, style.stroke, style.grain])
 
 
 def _spread(rng: np.random.Generator, count: int, draw, vector) -> list:
@@ -132,7 +137,7 @@ def _make_painters() -> dict[str, Style]:
             rng,
             each,
             lambda r, style=style: sample_style(r, style),
-            lambda s: np.array([s.palette, s.stroke, s.grain]),
+            settings,
         )
         painters.update(zip(_PAINTERS[i :: len(styles)], drawn, strict=True))
     return painters
@@ -160,6 +165,14 @@ def concept_toy(rng: np.random.Generator, kind: str) -> Toy:
         toy = sample_toy(rng, kind)
         if is_unnamed(toy):
             return toy
+
+
+def concept_style(rng: np.random.Generator, name: str) -> Style:
+    """A style that no painter has: at least `STYLE_DISTANCE` from every painter who uses it."""
+    while True:
+        style = sample_style(rng, name)
+        if min(np.linalg.norm(settings(style) - settings(other)) for other in PAINTERS_OF[name]) >= STYLE_DISTANCE:
+            return style
 
 
 def stranger(kind: str, seed: int, number: int) -> Toy:
