@@ -178,6 +178,7 @@ def elephant(ears: float, belly: float, head: float, tail: float) -> Figure:
         Part("ear", (0.325, 0.69, 0.12), (0.195, 0.235, 0.045), "plain", (0, 0.6, 0)),
         Part("inner ear", (0.345, 0.685, 0.15), (0.145, 0.18, 0.035), "second", (0, 0.6, 0)),
     ]
+    mark = grow(grow((0.36, 0.685, 0.17), (0.17, 0.72, 0.16), ears), nape, head)
     bend, end = (0, 0.58 - 0.3 * tail, 0.52), (0, 0.56 - 0.34 * tail, 0.56 + 0.13 * tail)
     trunk = curve((0, 0.62, 0.36), (0, 0.55, 0.52 + 0.04 * tail), bend, 4)
     trunk += curve(bend, (0, 0.55 - 0.42 * tail, 0.56), end, 3)[1:]
@@ -198,7 +199,7 @@ def elephant(ears: float, belly: float, head: float, tail: float) -> Figure:
             *tube("tail", curve((0, 0.52, -0.43), (0, 0.48, -0.56), (0, 0.28, -0.54), 3), (0.026, 0.026), "plain"),
             *grown(face, nape, head),
         ),
-        BodyPlan(("body",), (0.26 * belly, 0.5, -0.15), 0.1, -0.12, pi / 2),
+        BodyPlan(("ear", "inner ear"), mark, 0.085 * (0.5 + 0.5 * ears) * head, 0.19, 0.6, ("leg",)),
         plan.grown(nape, head),
         Anchor(grow((0, 0.85, 0.23), nape, head), 0.15 * head),
         Anchor((0, 0.5, 0.17), 0.2),
@@ -232,7 +233,7 @@ def duck(ears: float, belly: float, head: float, tail: float) -> Figure:
             *pair(Part("foot", (0.12, 0.035, 0.1), (0.085, 0.035, 0.13), "orange")),
             *grown(face, nape, head),
         ),
-        BodyPlan(("body", "neck"), (0.16, 0.31, 0.23), 0.08, 0.14, 0.75),
+        BodyPlan(("body", "neck"), (0.16, 0.31, 0.23), 0.085, 0.26, 0.75),
         plan.grown(nape, head),
         Anchor(grow((0, 0.83, 0.16), nape, head), 0.135 * head),
         Anchor((0, 0.51, 0.15), 0.13),

@@ -18,6 +18,7 @@ _EYES = {
     "button": ((0.88, 0.92), (0.84, 0.84), (0.01, 0.01)),
 }
 _THICK = 0.4  # of an eye, in units of its plan
+IN_PROFILE = 0.6  # eyes that look further outwards are seen one at a time, so both have the patch
 
 
 def placed_eye(plan: FacePlan, face: Face, side: int) -> tuple[Vector, float, float]:
@@ -134,7 +135,7 @@ def _mark_decals(plan: FacePlan, face: Face, marks: Marks) -> list[Decal]:
         origin, turn, size = placed_eye(plan, face, side)
         if marks.face == "rings":
             shape = ring(0.95 * wide, 0.95 * high, plan.rim * grow)
-        elif marks.face == "patch" and side == marks.side:
+        elif marks.face == "patch" and (side == marks.side or plan.turn > IN_PROFILE):
             shape = disc(0.1 * side, 0, (0.85 + wide) * grow, (0.95 + high) * grow)
         elif marks.face == "cheeks":
             shape = disc(0.75 * side, -2.1, 0.85 * grow, 0.7 * grow)

@@ -66,13 +66,14 @@ class FacePlan:
 class BodyPlan:
     """Where a figure's body has its mark, on the parts called `on`: a star around `centre`, looking along z turned by
     `turn` (then there are two mirrored ones), of the radius `size`; a belt around `waist`, a place on the grain
-    axis."""
+    axis; where something hides the body, around the parts called `legs` instead, at the height `waist`."""
 
     on: tuple[str, ...]
     centre: Vector
     size: float
     waist: float
     turn: float = 0.0
+    legs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
