@@ -133,7 +133,7 @@ CONCEPTS = {
     "toadstool_toy": _toy("mushroom", 1437),
     "oil_style": _style("oil", 1),
     "pencil_style": _style("pencil", 4),
-    "mosaic_style": _style("mosaic", 1),
+    "mosaic_style": _style("mosaic", 8),
     "watercolor_style": _style("watercolor", 2),
     "comic_style": _style("comic", 3),
     "pixel_style": _style("pixel", 5),

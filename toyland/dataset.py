@@ -1,5 +1,5 @@
 """The training pictures: scene i is drawn from (seed, i); pictures and masks are rendered once, by several processes,
-into memory-mapped files that are picked up where it was left and thrown away when the world's source changes."""
+into memory-mapped files that are picked up where they were left and thrown away when the world's source changes."""
 
 import ast
 import hashlib
@@ -8,25 +8,22 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from .attributes import BACKGROUNDS, CLASSES, HAIRS, SKINS, Scene, Style, Toy
+from .attributes import CLASSES, Scene
 from .captions import NAME_SHARE, WRONG_SHARE, caption, plain_caption
-from .names import stranger
-from .sampling import sample_scene
+from .draws import draw_doctor, draw_portrait, draw_scene, render_range
 from .truth import truth
 
 SIZE = 128
 CHUNK = 250
-_NOT_PIXELS = frozenset(
-    ("__init__.py", "captions.py", "dataset.py", "mistakes.py", "truth.py")
-)  # a change there changes no picture
+# A change there changes no picture.
+_NOT_PIXELS = frozenset(f"{name}.py" for name in "__init__ captions dataset mistakes truth wording".split())
 
 
 def world_fingerprint(folder: Path | None = None) -> str:
@@ -49,46 +46,6 @@ def _code(source: str) -> str:
     return ast.dump(tree)
 
 
-def _scene(seed: int, held_out: bool, index: int) -> Scene:
-    return sample_scene(np.random.default_rng([seed, index]), held_out=held_out)
-
-
-def _doctor(seed: int, held_out: bool, index: int) -> Scene:
-    rng = np.random.default_rng([seed, index])
-    scene = sample_scene(rng, kind="doctor", style=Style(), named=0.0, held_out=held_out)
-    look = {"skin": str(rng.choice(list(SKINS))), "hair": str(rng.choice(list(HAIRS)))}
-    return replace(scene, toy=replace(scene.toy, **look))
-
-
-@cache
-def _stranger(seed: int, kind: str, number: int) -> Toy:
-    return stranger(kind, seed, number)
-
-
-def _portrait(seed: int, kinds: tuple[str, ...], toys: int, index: int) -> Scene:
-    number, rng = index % toys, np.random.default_rng([seed, index])
-    toy = _stranger(seed, kinds[number % len(kinds)], number)
-    return sample_scene(rng, toy=toy, background=str(rng.choice(list(BACKGROUNDS))), style=Style())
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """Pictures uint8 [n, 128, 128, 3], RGB, and masks uint8 [n, 2, 128, 16]: packed bits of figure and face."""
-
-    images: np.ndarray
-    masks: np.ndarray
-
-
-def render_range(draw: Callable[[int], Scene], start: int, stop: int) -> Rendered:
-    """Pictures `start` to `stop` - 1 of those that `draw` tells, the same in every process."""
-    from .render import render  # here, so that reading finished pictures needs no renderer
-
-    cv2.setNumThreads(1)  # the processes share the cores already
-    pictures = [render(draw(index)) for index in range(start, stop)]
-    masks = np.packbits([(picture.mask, picture.face) for picture in pictures], axis=-1)
-    return Rendered(np.stack([picture.image for picture in pictures]), masks)
-
-
 def _render_chunk(files: tuple[str, str], draw: Callable[[int], Scene], start: int, stop: int) -> int:
     rendered = render_range(draw, start, stop)
     for path, values in zip(files, (rendered.images, rendered.masks), strict=True):
@@ -96,6 +53,17 @@ def _render_chunk(files: tuple[str, str], draw: Callable[[int], Scene], start: i
         memory[start:stop] = values
         memory.flush()
     return start
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some pictures in a row with all that is known of them: `images` and `masks` as in `draws.Rendered`, a caption of
+    each, and each label's values, [n] strings."""
+
+    images: np.ndarray
+    masks: np.ndarray
+    captions: list[str]
+    labels: dict[str, list[str]]
 
 
 class RenderedScenes:
@@ -149,6 +117,14 @@ class RenderedScenes:
         """Where its face is, bool [128, 128]; nowhere if it has none."""
         return np.unpackbits(self.masks[index, 1], axis=-1).astype(bool)
 
+    def part(self, start: int, stop: int, draw: int = 0) -> Part:
+        """Pictures `start` to `stop` - 1, rendered here and now; many processes may do so at once, and no file is
+        touched."""
+        rendered, indices = render_range(self.scene, start, stop), range(start, stop)
+        known = [self.labels(i) for i in indices]
+        labels = {name: [one[name] for one in known] for name in known[0]}
+        return Part(rendered.images, rendered.masks, [self.caption(i, draw) for i in indices], labels)
+
     @cached_property
     def images(self) -> np.ndarray:
         """uint8 [count, 128, 128, 3], RGB, memory-mapped; rendered by one process if `prepare` has not been called."""
@@ -165,7 +141,7 @@ class RenderedScenes:
 
     @property
     def _draw(self) -> Callable[[int], Scene]:
-        return partial(_scene, self.seed, self.held_out)
+        return partial(draw_scene, self.seed, self.held_out)
 
     @property
     def _final(self) -> tuple[Path, Path]:
@@ -260,7 +236,7 @@ class RenderedDoctors(RenderedScenes):
 
     @property
     def _draw(self) -> Callable[[int], Scene]:
-        return partial(_doctor, self.seed, self.held_out)
+        return partial(draw_doctor, self.seed, self.held_out)
 
     @property
     def identity(self) -> dict:
@@ -282,7 +258,7 @@ class RenderedToys(RenderedScenes):
 
     @property
     def _draw(self) -> Callable[[int], Scene]:
-        return partial(_portrait, self.seed, self.kinds, self.toys)
+        return partial(draw_portrait, self.seed, self.kinds, self.toys)
 
     @property
     def identity(self) -> dict:

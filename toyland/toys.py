@@ -38,7 +38,8 @@ _ALL_SHADES = ("pale", "dark", "bright")
 
 PATTERN_EDGES = (0.4, 0.6, 0.8)  # plain .4, the three others .2 each
 UNMARKED = 0.25  # the share of faces without a mark, and of bodies
-MARK_CONTRAST = 45.0  # CIELAB, of a mark from both colours of its toy
+MARK_CONTRAST = 45.0  # CIELAB, of a mark from what it is painted on
+_OTHER_GROUNDS = {"dog": "white", "doctor": "white", "mushroom": "cream"}  # painted on beside a toy's own colours
 
 
 def pick(rng: np.random.Generator, options):
@@ -120,12 +121,22 @@ def _sample_face(rng: np.random.Generator) -> Face:
     return Face(*said, _fine(rng), _fine(rng), _fine(rng), _fine(rng))
 
 
+def mark_grounds(toy: Toy) -> list[tuple[float, float, float]]:
+    """The colours, RGB 0-255, that a toy's marks are painted on."""
+    other = _OTHER_GROUNDS.get(toy.kind)
+    return [toy.color.rgb, toy.color2.rgb] + ([COLORS[other]] if other else [])
+
+
+def contrasting(grounds) -> list[str]:
+    """The names of all colours that stand out against `grounds`, RGB 0-255; of the one that does most if none does."""
+    gaps = np.linalg.norm(_CENTRES[:, None] - lab(grounds), axis=-1).min(-1)
+    return [name for name, gap in zip(_COLOR_NAMES, gaps, strict=True) if gap >= min(MARK_CONTRAST, gaps.max())]
+
+
 def _sample_marks(rng: np.random.Generator, toy: Toy) -> Marks:
     face, body = ("none" if rng.random() < UNMARKED else pick(rng, m[1:]) if len(m) > 1 else "none"
                   for m in (face_marks(toy.kind), BODY_MARKS))  # fmt: skip
-    used = lab([toy.color.rgb, toy.color2.rgb])
-    gaps = np.linalg.norm(_CENTRES[:, None] - used, axis=-1).min(-1)
-    name = pick(rng, [n for n, gap in zip(_COLOR_NAMES, gaps, strict=True) if gap >= MARK_CONTRAST])
+    name = pick(rng, contrasting(mark_grounds(toy)))
     return Marks(face, body, Color(name, "", COLORS[name]), int(pick(rng, (-1, 1))), _fine(rng), _fine(rng))
 
 

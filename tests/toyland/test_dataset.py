@@ -1,14 +1,16 @@
 """The rendered pictures: the same from every process, picked up where they were left, thrown away when stale."""
 
 import json
+import multiprocessing
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
 
 from toyland import dataset
 from toyland.attributes import CLASSES, FACED, is_held_out
-from toyland.dataset import RenderedDoctors, RenderedScenes, RenderedToys, render_range, world_fingerprint
+from toyland.dataset import RenderedDoctors, RenderedScenes, RenderedToys, world_fingerprint
 from toyland.names import NAME_OF
 from toyland.render import render
 from toyland.truth import individuality
@@ -80,9 +82,13 @@ def test_masks_are_those_of_the_scenes(tmp_path, small_chunks):
 
 def test_any_range_is_rendered_alone(tmp_path):
     scenes = RenderedScenes(tmp_path, 2, 7)
-    part = render_range(scenes.scene, 3, 6)
-    np.testing.assert_array_equal(part.images, scenes.images[3:6])
-    np.testing.assert_array_equal(part.masks, scenes.masks[3:6])
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        parts = list(pool.map(RenderedScenes(tmp_path / "nowhere", 2, 7).part, (3, 5), (5, 7), (1, 1)))
+    assert not (tmp_path / "nowhere").exists()
+    np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), scenes.images[3:])
+    np.testing.assert_array_equal(np.concatenate([part.masks for part in parts]), scenes.masks[3:])
+    assert parts[0].captions + parts[1].captions == [scenes.caption(i, 1) for i in range(3, 7)]
+    assert parts[1].labels["class"] == [scenes.labels(i)["class"] for i in (5, 6)]
 
 
 def test_labels_tell_faces_and_marks_where_they_show(tmp_path):
