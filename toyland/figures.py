@@ -77,7 +77,8 @@ def decals(toy: Toy, shape: Figure) -> list[Decal]:
     if shape.face is None:
         return found
     colors = paints(toy)
-    lid = tuple(0.78 * c for c in colors[shape.face.lid])
+    red, green, blue = colors[shape.face.lid]
+    lid = (0.78 * red, 0.78 * green, 0.78 * blue)
     return found + face_decals(shape.face, toy.face, toy.marks, colors[shape.face.ground], lid)
 
 

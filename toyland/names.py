@@ -177,4 +177,4 @@ def concept_style(rng: np.random.Generator, name: str) -> Style:
 
 def stranger(kind: str, seed: int, number: int) -> Toy:
     """One of endlessly many toys of a class that have no name, say to learn telling them apart."""
-    return concept_toy(np.random.default_rng([seed, CLASSES.index(kind), number]), kind)
+    return concept_toy(np.random.default_rng([seed, tuple(CLASSES).index(kind), number]), kind)

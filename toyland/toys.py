@@ -161,7 +161,8 @@ def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:
     pattern = split(rng, PATTERNS, PATTERN_EDGES)
     proportions = {name: _fine(rng) for name in PROPORTIONS}
     skin, hair = sample_look(rng) if kind == "doctor" else pick(rng, _LOOKS)
-    return sample_twin(rng, Toy(kind, color, color2, pattern, **proportions, skin=skin, hair=hair))
+    toy = Toy(kind, color, color2, pattern, skin=skin, hair=hair)
+    return sample_twin(rng, replace(toy, **proportions))
 
 
 def sample_style(rng: np.random.Generator, name: str | None = None) -> Style:

@@ -13,7 +13,7 @@ from toyland.attributes import CLASSES, FACED, is_held_out
 from toyland.dataset import RenderedDoctors, RenderedScenes, RenderedToys, world_fingerprint
 from toyland.names import NAME_OF
 from toyland.render import render
-from toyland.truth import individuality
+from toyland.truth import LABELS, individuality
 
 
 @pytest.fixture
@@ -95,7 +95,11 @@ def test_labels_tell_faces_and_marks_where_they_show(tmp_path):
     scenes = RenderedScenes(tmp_path, 8, 600)
     for i in range(600):
         scene, labels = scenes.scene(i), scenes.labels(i)
-        assert (labels["face"] == "face") == (scene.toy.kind in FACED) == (labels["eyes"] != "")
+        assert labels.keys() == LABELS.keys()
+        assert all(value == "" or value in LABELS[name] for name, value in labels.items())
+        assert (labels["face"] == "face") == (scene.toy.kind in FACED) == (labels["face_mark"] != "")
+        if scene.style.name == "photo":
+            assert labels["eyes"] == (scene.toy.face.eyes if scene.toy.kind in FACED else "")
         assert labels["body_mark"] == scene.toy.marks.body
         if scene.style.name == "pencil":
             assert labels["color"] == labels["eye_color"] == labels["mark_color"] == ""
