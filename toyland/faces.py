@@ -66,7 +66,7 @@ def _eye_decals(plan: FacePlan, face: Face, side: int, lid: RGB) -> list[Decal]:
     found += [decal(disc(0, 0, *iris), EYE_COLORS[face.eye_color]), decal(disc(0, 0, *pupil), INK)]
     if face.eyes == "sleepy":
         found.append(decal(disc(0.26, -0.16, 0.2), WHITE))
-        found += [decal(_lid(0.2, side), INK), decal(_lid(0.38, side), lid)]
+        found += [decal(_lid(0.12, side), INK), decal(_lid(0.3, side), lid)]
     else:
         found.append(decal(disc(0.3, 0.36, 0.26 / wide, 0.26 / high), WHITE))
     return found
@@ -114,7 +114,7 @@ def _tooth(half: float, bottom: float) -> Shape:
 
 def _lid(height: float, side: int) -> Shape:
     """What an eyelid covers: more on the outside, or it would frown."""
-    return lambda x, y: y > height - np.float32(0.4 * side) * x
+    return lambda x, y: y > height - np.float32(0.18 * side) * x
 
 
 def _bowl(wide: float, top: float, bottom: float) -> Shape:

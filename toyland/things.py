@@ -52,7 +52,7 @@ def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
 def snowman(ears: float, belly: float, head: float, tail: float) -> Figure:
     nape = (0, 0.7, 0)
     ball = ((0, 0.85, 0), (0.185, 0.17, 0.18))
-    plan = FacePlan(*on_ball(*ball, 0.088, 0.9), 0.06, ("head",), (0, 0.785, 0.165), 0.072, ground="plain", lid="plain")
+    plan = FacePlan(*on_ball(*ball, 0.088, 0.9), 0.06, ("head",), (0, 0.8, 0.168), 0.07, ground="plain", lid="plain")
     face = [
         Part("head", *ball, "plain"),
         *grown([cone("nose", (0, 0.86, 0.14), (0.0, 0.9, 0.32), 0.046, 0.15, "orange")], (0, 0.86, 0.14), tail),
@@ -70,7 +70,7 @@ def snowman(ears: float, belly: float, head: float, tail: float) -> Figure:
                 Part("button", (0, y, z * belly), (0.032, 0.032, 0.024), "dark")
                 for y, z in ((0.64, 0.203), (0.53, 0.212))
             ),
-            Part("collar", (0, 0.715, 0), (0.165, 0.045, 0.165), "second"),
+            Part("collar", (0, 0.7, 0), (0.165, 0.04, 0.165), "second"),
             *pair(*grown(twig, (0.18, 0.6, 0.02), ears)),
             *grown(face, nape, head),
         ),
