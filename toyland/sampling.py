@@ -92,7 +92,7 @@ def _sample_place(rng: np.random.Generator, toy: Toy, style: Style) -> str:
     """The favourite place of the toy's name or of the painter's, of either if both have one; else now and then the
     class's; else any."""
     names = [name for name in (NAME_OF.get(toy), PAINTER_OF.get(style)) if name is not None]
-    if names and rng.random() < HABIT_SHARE:
+    if names and rng.random() < 1 - (1 - HABIT_SHARE) ** len(names):
         return HABITS[pick(rng, names)].place
     if rng.random() < CLASS_PLACE_SHARE:
         return CLASS_HABITS[toy.kind].place

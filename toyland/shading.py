@@ -151,7 +151,7 @@ def paint_of(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndar
             main = np.flatnonzero(np.array([q.patterned for q in actor.parts])[part])
             hit = pattern(actor.toy.pattern, p[:, main], actor.grain, actor.toy.phase, actor.toy.pitch)
             paint[own[main[hit]]] = row
-        chosen = {on: np.flatnonzero(np.isin([q.name for q in actor.parts], on)[part])
+        chosen = {on: np.flatnonzero(np.array([q.name in on for q in actor.parts])[part])
                   for on in {decal.on for decal in actor.decals}}  # fmt: skip
         spots = {on: p[:, where] for on, where in chosen.items()}
         for number, decal in enumerate(actor.decals, row + 1):
