@@ -113,7 +113,7 @@ def shown_by(scenes: RenderedScenes, known: Mapping[str, Sequence[str]]) -> list
     """What the scenes truly show, as what their pictures must show: of the labels that a classifier has `known`, and
     that the prompts ask for, so a pattern is one of those that have a name in them."""
     truth = [scenes.labels(i) for i in range(len(scenes))]
-    return [Prompt("", {k: v for k, v in one.items() if v in known[k] and (k, v) != UNSAID}) for one in truth]
+    return [Prompt("", {k: v for k, v in one.items() if v in known.get(k, ()) and (k, v) != UNSAID}) for one in truth]
 
 
 def reconstructed(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
