@@ -1,8 +1,8 @@
 """What a latent diffusion model can be told (Rombach et al. 2022, section 3.3): a text, a class or a mask, and the two
 ways in which that reaches the UNet.
 
-An encoder of conditions has the `key` of its values in a batch, the value that says `nothing` (which guidance needs),
-and turns a list of values into c; the text encoders are such, too."""
+An encoder of conditions has the `condition_key` of its values in a batch, the `unconditional` value, which guidance
+needs, and turns a list of values into c; the text encoders are such, too."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ class ClassEncoder(L.LightningModule):
     """Class names -> c [b, 1, width], one learned vector each, as the published ImageNet model has them; its last row
     stands for no class."""
 
-    key, nothing = "class", ""
+    condition_key, unconditional = "class", ""
 
     def __init__(self, names: Sequence[str], width: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class ClassEncoder(L.LightningModule):
         self.embedding = nn.Embedding(len(self.names) + 1, width)
 
     def forward(self, values: Sequence[str]) -> Tensor:
-        rows = {name: row for row, name in enumerate((*self.names, self.nothing))}
+        rows = {name: row for row, name in enumerate((*self.names, self.unconditional))}
         unknown = [value for value in values if value not in rows]
         if unknown:
             raise ValueError(f"{unknown[0]!r} is no class of this model; it knows {', '.join(self.names)}.")
@@ -48,7 +48,7 @@ class MaskEncoder(L.LightningModule):
     """Segmentation masks, boolean [H, W] arrays -> c [b, 1, size, size]: 1 inside, -1 outside, in between at the edge,
     and 0 everywhere for None. It has nothing to learn."""
 
-    key, nothing = "mask", None
+    condition_key, unconditional = "mask", None
 
     def __init__(self, size: int) -> None:
         super().__init__()

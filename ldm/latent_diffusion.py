@@ -9,13 +9,13 @@ import pytorch_lightning as L
 import torch
 from torch import Tensor, nn
 
-from .autoencoder import AutoencoderKL, DiagonalGaussian
 from .conditioning import cross_attention
 from .keyed_random import generator
-from .optimization import constant, with_schedule
+from .modules.autoencoder import AutoencoderKL, DiagonalGaussian
+from .modules.unet import UNet
 from .sampling import Sampler, guided
 from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
-from .unet import UNet
+from .training.optimization import constant, with_schedule
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def placed(module: L.LightningModule, device: torch.device) -> Iterator[None]:
 
 class LatentDiffusion(L.LightningModule):
     """A frozen first stage, and a UNet and a text encoder that train together; in the place of the text encoder may be
-    another one of `conditioning`, and `enters` says how its c reaches the UNet.
+    another encoder of conditions, and `conditioning` says how its c reaches the UNet.
 
     `scale_factor` brings latents to about unit variance. The other arguments matter for training only:
     `caption_dropout` is the share of captions (classes, masks) replaced by nothing, which guidance needs;
@@ -44,7 +44,7 @@ class LatentDiffusion(L.LightningModule):
         unet: UNet,
         first_stage: AutoencoderKL,
         text_encoder: Any,
-        enters: Callable[..., Tensor] = cross_attention,
+        conditioning: Callable[..., Tensor] = cross_attention,
         scale_factor: float = 0.18215,
         timesteps: int = 1000,
         linear_start: float = 0.00085,
@@ -58,7 +58,7 @@ class LatentDiffusion(L.LightningModule):
         super().__init__()
         self.model = nn.ModuleDict({"diffusion_model": unet})
         self.first_stage_model = first_stage.eval().requires_grad_(False)
-        self.cond_stage_model, self.enters = text_encoder, enters
+        self.cond_stage_model, self.conditioning = text_encoder, conditioning
         self.scale_factor = scale_factor
         for name, table in schedule_buffers(scaled_linear_betas(timesteps, linear_start, linear_end)).items():
             self.register_buffer(name, table)
@@ -69,16 +69,16 @@ class LatentDiffusion(L.LightningModule):
     def unet(self) -> UNet:
         return cast(UNet, self.model["diffusion_model"])
 
-    def frozen(self, dtype: torch.dtype = torch.float32) -> Self:
-        """Itself, for painting and inversion: no gradients, laid out for the kernels, UNet and text encoder in `dtype`
-        (the autoencoder overflows in half precision; it works seldom)."""
+    def freeze(self, dtype: torch.dtype = torch.float32) -> Self:
+        """Freezes the model in place for inference and inversion; returns itself. No gradients, channels last, UNet and
+        text encoder in `dtype`. The autoencoder stays in float32: it overflows in half precision, and runs seldom."""
         for network in (self.unet, self.cond_stage_model):
             network.to(dtype)
         return self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def eps(self, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
         """The predicted noise, float32 like z_t [b, c, h, w]; t [b]. The UNet computes in its own precision."""
-        return self.enters(self.unet, z_t.to(self.unet.dtype), t, c.to(self.unet.dtype)).float()
+        return self.conditioning(self.unet, z_t.to(self.unet.dtype), t, c.to(self.unet.dtype)).float()
 
     @property
     def alpha_bar(self) -> Tensor:
@@ -102,7 +102,7 @@ class LatentDiffusion(L.LightningModule):
     @torch.no_grad()
     def sample(self, c: Tensor, z_T: Tensor, sampler: Sampler, guidance: float) -> Tensor:
         """Texts c [n, m, d] and noise z_T [n, c, h, w] -> pictures [n, 3, H, W], about [-1, 1], by guided sampling."""
-        eps = guided(self.eps, c, self.cond_stage_model([self.cond_stage_model.nothing]), guidance)
+        eps = guided(self.eps, c, self.cond_stage_model([self.cond_stage_model.unconditional]), guidance)
         return self.decode_first_stage(sampler(eps, z_T, self.alpha_bar))
 
     def noise(self, seed: int, indices: Iterable[int]) -> Tensor:
@@ -121,20 +121,20 @@ class LatentDiffusion(L.LightningModule):
         rng = generator(self.seed, self.global_step)
         z_0, t, eps = self._noised(batch, rng)
         dropped = (torch.rand(len(t), generator=rng) < self.caption_dropout).tolist()
-        told, nothing = batch[self.cond_stage_model.key], self.cond_stage_model.nothing
-        told = [nothing if drop else value for drop, value in zip(dropped, told, strict=True)]
-        losses = self.losses(z_0, self.cond_stage_model(told), t, eps)
+        conditions, unconditional = batch[self.cond_stage_model.condition_key], self.cond_stage_model.unconditional
+        conditions = [unconditional if drop else value for drop, value in zip(dropped, conditions, strict=True)]
+        losses = self.losses(z_0, self.cond_stage_model(conditions), t, eps)
         weight = 1.0 if self.min_snr_gamma is None else min_snr_weight(self.alpha_bar[t], self.min_snr_gamma)
         self.log("train/loss", losses.detach().mean(), prog_bar=True)
         return (weight * losses).mean()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Loss when told the truth, when told that of other pictures, and the gap: what being told is worth."""
+        """Logs the loss with the right conditions, and how much larger it is with those of other pictures."""
         z_0, t, eps = self._noised(batch, generator(self.seed, batch_idx))
-        told: Sequence[Any] = batch[self.cond_stage_model.key]
-        right = self.losses(z_0, self.cond_stage_model(told), t, eps).mean()
-        wrong = self.losses(z_0, self.cond_stage_model([*told[1:], told[0]]), t, eps).mean()
-        self.log_dict({"val/loss": right, "val/text_gap": wrong - right}, prog_bar=True, batch_size=len(told))
+        conditions: Sequence[Any] = batch[self.cond_stage_model.condition_key]
+        right = self.losses(z_0, self.cond_stage_model(conditions), t, eps).mean()
+        wrong = self.losses(z_0, self.cond_stage_model([*conditions[1:], conditions[0]]), t, eps).mean()
+        self.log_dict({"val/loss": right, "val/text_gap": wrong - right}, prog_bar=True, batch_size=len(conditions))
 
     def _noised(self, batch: dict[str, Any], rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """z_0 drawn from the batch's first-stage posteriors {"mean", "std"} [b, c, h, w], uniform t [b], eps like

@@ -7,11 +7,10 @@ import logging
 from pathlib import Path
 
 import hydra
-from command import command
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from ldm.diffusers_pipeline import save_pipeline
+from launch.command import command
 
 log = logging.getLogger("export")
 
@@ -19,6 +18,8 @@ log = logging.getLogger("export")
 @hydra.main(version_base="1.3", config_path="../configs", config_name="export")
 @command
 def main(config: DictConfig) -> None:
+    from ldm.weights.diffusers_pipeline import save_pipeline  # torch: seconds, which --help does without
+
     folder = Path(config.folder)
     save_pipeline(folder, instantiate(config.module.ldm, _convert_="all").eval())
     log.info("%s is ready for diffusers", folder)

@@ -3,99 +3,18 @@
 python scripts/fetch.py model=ldm_1p4b
 """
 
-import logging
-from pathlib import Path
-from typing import Any
-
 import hydra
-from command import command
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.utils import instantiate
 from omegaconf import DictConfig
-from safetensors.torch import save_file
 
-from ldm.checkpoint import pretrained
-from ldm.download import Unreachable, download, require_space
-
-log = logging.getLogger("fetch")
-
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-NO_NETWORK = (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError)
-
-
-def from_hub(repository: str, files: list[str], folder: Path) -> Path:
-    """The files of a hub repository in `folder`: checked, resumed, with progress, by huggingface_hub. Raises ValueError
-    that says what to do by hand if the hub cannot be reached."""
-    if all(any(folder.glob(pattern)) for pattern in files):
-        log.info("%s is there already", folder)
-        return folder
-    try:
-        snapshot_download(repository, allow_patterns=files, local_dir=folder)
-    except NO_NETWORK as error:
-        raise ValueError(
-            f"huggingface.co does not give {repository} ({type(error).__name__}). On a machine that reaches it, "
-            f"download {', '.join(files)} from https://huggingface.co/{repository}, put them into {folder}, and run "
-            f"this command again."
-        ) from error
-    missing = [pattern for pattern in files if not any(folder.glob(pattern))]
-    if missing:
-        raise ValueError(f"{repository} has no {', '.join(missing)}: has the repository changed?")
-    return folder
-
-
-def original(urls: list[str], sha256: str | None, path: Path) -> Path:
-    try:
-        return download(urls, path, sha256)
-    except Unreachable as error:
-        raise ValueError(
-            f"no mirror gives the checkpoint ({error}). On a machine that reaches one, download it, put it at {path}, "
-            f"and run this command again."
-        ) from error
-
-
-def built(name: str) -> Any:
-    """The model of configs/model/`name`, untrained."""
-    GlobalHydra.instance().clear()  # this command's own configs are another folder
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose("train", overrides=["experiment=cat_toy", f"+model@published={name}"])
-    return instantiate(config.published, _convert_="all")
-
-
-def convert(config_name: str, weights: Path, target: Path) -> None:
-    """Loads strictly into the model and writes the published names to one safetensors file, whole or not at all."""
-    log.info("converting %s ...", weights)
-    model = pretrained(built(config_name), weights)
-    partial = target.with_suffix(".partial")
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial, {"format": "pt"})
-    partial.replace(target)
+from launch.command import command
 
 
 @hydra.main(version_base="1.3", config_path="../configs/fetch", config_name="fetch")
 @command
 def main(config: DictConfig) -> None:
-    choice, models = config.model, Path(config.models)
-    folder = models / choice.name
-    target = folder / "model.safetensors"
-    if choice.tokenizer:
-        tokenizer = choice.tokenizer
-        from_hub(tokenizer.repository, list(tokenizer.files), models / tokenizer.folder)
-    if choice.config and target.is_file():
-        log.info("%s is there already", target)
-        return
-    require_space(folder, int(choice.bytes) * (2 if choice.config else 1))
-    if config.source == "original" and choice.original:
-        weights = original(list(choice.original.urls), choice.original.sha256, folder / "original.ckpt")
-    elif config.source == "hub":
-        weights = from_hub(choice.hub.repository, list(choice.hub.files), folder / "hub" if choice.config else folder)
-    else:
-        known = "hub or original" if choice.original else "hub"
-        raise ValueError(f"source={config.source}: {choice.name} has source={known}")
-    if choice.config:
-        convert(choice.config, weights, target)
-    log.info("%s is ready", target if choice.config else folder)
+    from launch.fetch import fetch  # torch: seconds, which --help does without
+
+    fetch(config)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def build_autoencoder():
     """A builder of first stages, 16x16 pictures <-> 8x8x4 latents; its arguments change that, `init` the weights."""
     import torch
 
-    from ldm.autoencoder import AutoencoderKL
+    from ldm.modules.autoencoder import AutoencoderKL
 
     def build(init: int = 0, **changes) -> AutoencoderKL:
         torch.manual_seed(init)
@@ -41,7 +41,7 @@ def build_unet():
     """A builder of UNets for 8x8x4 latents and texts 16 wide, as they are before training: the output is zero."""
     import torch
 
-    from ldm.unet import UNet
+    from ldm.modules.unet import UNet
 
     def build(init: int = 0, **changes) -> UNet:
         torch.manual_seed(init)
@@ -57,7 +57,7 @@ def build_text_encoder():
     """A builder of text encoders over Toyland's words, 16 wide."""
     import torch
 
-    from ldm.text import BERTTextEncoder
+    from ldm.modules.text import BERTTextEncoder
 
     def build(init: int = 0, **changes) -> BERTTextEncoder:
         torch.manual_seed(init)
@@ -111,7 +111,6 @@ def run_script(monkeypatch, capsys):
     def run(name: str, *arguments: str) -> tuple[int, str]:
         script = ROOT / "scripts" / f"{name}.py"
         monkeypatch.chdir(ROOT)
-        monkeypatch.syspath_prepend(script.parent)
         monkeypatch.setattr(sys, "argv", [str(script), *arguments])
         root, code = logging.getLogger(), 0
         handlers, level = root.handlers[:], root.level

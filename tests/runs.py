@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from textual_inversion.embedding_file import load_words
+from textual_inversion.words.file import load_words
 
 
 def vectors(run: Path) -> torch.Tensor:

@@ -7,11 +7,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from ldm.autoencoder import psnr
-from ldm.data import to_tensor
+from ldm.images import to_tensor
+from ldm.modules.autoencoder import psnr
 from ldm.sampling import Sampler
+from textual_inversion.evaluation.zero_shot import zero_shot
 from textual_inversion.generation import generate
-from textual_inversion.zero_shot import zero_shot
 from toyland.attributes import BACKGROUNDS
 from toyland.dataset import RenderedDoctors, RenderedScenes
 
@@ -59,9 +59,9 @@ def test_the_classifier_tells_what_pictures_show(scenes, config):
 def test_the_judge_of_looks_tells_them_apart_and_has_no_favourite(tmp_path):
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         figure = compose("reproduce", ["figure=bias", f"paths.assets={ROOT / 'assets'}"]).figures.bias
-    judge = instantiate(figure.judge, _convert_="all").eval()
+    classifier = instantiate(figure.classifier, _convert_="all").eval()
     doctors = RenderedDoctors(tmp_path, seed=77, count=2 * COUNT, held_out=True)
-    seen = judge.names(to_tensor(doctors.images))
+    seen = classifier.names(to_tensor(doctors.images))
     for name, favourite in figure.look.items():
         truth = [doctors.labels(i)[name] for i in range(len(doctors))]
         right = sum(a == b for a, b in zip(truth, seen[name], strict=True))

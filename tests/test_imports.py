@@ -10,14 +10,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# What each package may import beside itself and the standard library. Hydra, OmegaConf and W&B stand in no row:
-# they belong to scripts/ and tests/, which may import everything.
+# What each package may import beside itself and the standard library. Hydra, OmegaConf and W&B are launch's; scripts/
+# and tests/ may import everything, and nothing else imports launch.
 ARROWS = {
     "toyland": {"numpy", "cv2", "tqdm"},
     "ldm": {"torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy", "PIL", "tqdm"},
     "textual_inversion": {
         "ldm", "torch", "pytorch_lightning", "einops", "transformers", "safetensors", "numpy", "PIL", "matplotlib",
         "tqdm",
+    },
+    "launch": {
+        "toyland", "ldm", "textual_inversion", "hydra", "omegaconf", "wandb", "torch", "pytorch_lightning", "diffusers",
+        "huggingface_hub", "safetensors", "numpy", "PIL", "tqdm", "psutil", "filelock", "yaml",
     },
 }  # fmt: skip
 CODE = [*ARROWS, "scripts"]
@@ -70,8 +74,11 @@ def test_a_package_imports_only_what_its_arrows_allow(package):
         ("toyland", "from ldm.unet import UNet"),
         ("ldm", "def f():\n    import wandb"),
         ("ldm", "from textual_inversion import Concept"),
+        ("ldm", "from launch import jobs"),
         ("textual_inversion", "import toyland.scene as scene"),
         ("textual_inversion", "from hydra.utils import instantiate"),
+        ("textual_inversion", "from launch.command import command"),
+        ("launch", "from scripts.train import main"),
     ],
 )
 def test_the_walk_sees_a_forbidden_import(package, source):
@@ -80,6 +87,16 @@ def test_the_walk_sees_a_forbidden_import(package, source):
 
 def test_every_package_has_files_to_walk():
     assert [package for package in ARROWS if not python_files([package])] == []
+
+
+def test_scripts_are_doors_that_nobody_goes_through_from_inside():
+    """No file of scripts/ is imported, and each is a screen at most."""
+    doors = {path.stem for path in python_files(["scripts"])}
+    hits = [where(path, line) for path in python_files([*CODE, "tests"]) for line, module, _ in imports(parse(path))
+            if module.split(".")[0] in {"scripts", *doors}]  # fmt: skip
+    assert not hits, hits
+    long = [path.name for path in python_files(["scripts"]) if len(path.read_text(encoding="utf-8").splitlines()) > 50]
+    assert not long, long
 
 
 def test_ldm_takes_only_tokenizers_from_transformers():

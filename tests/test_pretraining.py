@@ -5,7 +5,7 @@ import csv
 import pytest
 import torch
 
-from ldm.checkpoint import read_weights
+from ldm.weights.checkpoint import read_weights
 
 FEW = ["pictures.train.count=4", "pictures.val.count=4", "data.val_size=2", "data.batch_size=2", "trainer.max_steps=2"]
 

@@ -9,6 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from launch.reproduction.report import judge
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "assets" / "results"
 FIGURES = sorted(file.name.removesuffix(".claims.json") for file in RESULTS.glob("*.claims.json"))
@@ -28,10 +30,7 @@ def figures():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_verdicts_follow_from_the_numbers(name, figures, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    from reproduction.report import judge
-
+def test_verdicts_follow_from_the_numbers(name, figures):
     figure = figures[name]
     found = judge(instantiate(figure.claims, _convert_="all"), numbers_of(name))
     written = json.loads((RESULTS / f"{name}.claims.json").read_text(encoding="utf-8"))

@@ -14,8 +14,8 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from textual_inversion.embedding_file import load_words
 from textual_inversion.learner import TextualInversion
+from textual_inversion.words.file import load_words
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["experiment=cat_toy", "debug=tiny"]
@@ -160,3 +160,11 @@ def test_an_unknown_key_or_choice_is_named_and_leaves_nothing(run_script, tmp_pa
     code, said = run_script("train", *TINY, argument, f"hydra.run.dir={tmp_path / 'run'}")
     assert code == 1 and what in said and "Traceback" not in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_from_another_folder_lies_there_under_the_name_of_its_concept(tmp_path):
+    call = [sys.executable, str(ROOT / "scripts" / "train.py"), "experiment=cat_toy", "concept=owl_toy", "debug=tiny"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "runs" / "owl_toy").iterdir()
+    assert (run / "learned_embeds.safetensors").is_file() and [p.name for p in tmp_path.iterdir()] == ["runs"]

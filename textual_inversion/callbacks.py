@@ -1,7 +1,6 @@
 """What an inversion leaves behind: the word, previews over the steps, the contact sheet, and a last line that says
 where."""
 
-import json
 import logging
 import os
 import shlex
@@ -13,18 +12,19 @@ import numpy as np
 import pytorch_lightning as L
 from PIL import Image
 
-from ldm.callbacks import save_png, to_uint8
-from ldm.latents import weights_hash
+from ldm.files import write_json
+from ldm.images import save_png, to_uint8
 from ldm.sampling import Sampler
+from ldm.weights.fingerprint import weights_hash
 
 from .captions import fill
-from .contact_sheet import Row, save_sheet
-from .embedding_file import FILE_NAME, LearnedWord, provenance, save_words, write_whole
-from .evaluation import RESULT, Evaluation
+from .evaluation.evaluation import RESULT, Evaluation
+from .evaluation.subjects import Pipeline, SubjectInputs, Word, labels_in
+from .figures.sheets import PictureRow, save_sheet
 from .generation import generate
 from .learner import TextualInversion
 from .pictures import load_pictures
-from .subjects import Material, Painter, Word, labels_in
+from .words.file import FILE_NAME, LearnedWord, provenance, save_words
 
 log = logging.getLogger(__name__)
 
@@ -101,24 +101,26 @@ class ContactSheet(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if trainer.is_global_zero:
             for i, concept in enumerate(pl_module.concepts):
-                rows = [Row("training pictures", pl_module.pictures[i].images[: self.columns])]
+                rows = [PictureRow("training pictures", pl_module.pictures[i].images[: self.columns])]
                 rows += self._over_the_steps(i, concept.placeholder)
                 rows += self._in_new_sentences(pl_module, concept.placeholder)
                 save_sheet(self.folder / (f"contact_sheet_{i}.png" if i else "contact_sheet.png"), rows)
 
-    def _over_the_steps(self, i: int, placeholder: str) -> list[Row]:
+    def _over_the_steps(self, i: int, placeholder: str) -> list[PictureRow]:
         files = sorted(self.previews.glob(f"{i}-*.png"))[-self.columns :]
         if not files:
             return []
         captions = [f"step {int(file.stem.split('-')[1])}" for file in files]
-        return [Row(f"{placeholder} over the steps", np.stack([np.asarray(Image.open(f)) for f in files]), captions)]
+        return [
+            PictureRow(f"{placeholder} over the steps", np.stack([np.asarray(Image.open(f)) for f in files]), captions)
+        ]
 
-    def _in_new_sentences(self, pl_module: TextualInversion, placeholder: str) -> list[Row]:
+    def _in_new_sentences(self, pl_module: TextualInversion, placeholder: str) -> list[PictureRow]:
         prompts = [fill(prompt, placeholder) for prompt in self.prompts]
         repeated = [prompt for prompt in prompts for _ in range(self.columns)]
         images = to_uint8(generate(pl_module.ldm, repeated, pl_module.embeddings, **self.options))
         pieces = np.split(images, len(prompts))
-        return [Row(f'"{prompt}"', piece) for prompt, piece in zip(prompts, pieces, strict=True)]
+        return [PictureRow(f'"{prompt}"', piece) for prompt, piece in zip(prompts, pieces, strict=True)]
 
 
 class Evaluate(L.Callback):
@@ -132,14 +134,16 @@ class Evaluate(L.Callback):
         if not trainer.is_global_zero:
             return
         evaluation = self.evaluation.to(pl_module.device)
-        painter = Painter(pl_module.ldm, self.sampler, self.guidance)
+        pipeline = Pipeline(pl_module.ldm, self.sampler, self.guidance)
         for i, (concept, pictures) in enumerate(zip(pl_module.concepts, pl_module.pictures, strict=True)):
             word = LearnedWord(concept.placeholder, pl_module.learned(concept, trainer.global_step))
             folder = Path(concept.images)
             images = load_pictures(folder, pictures.images.shape[1]).images
-            result = evaluation(Word(Material(painter, word, folder, images)), painter, images, labels_in(folder))
+            result = evaluation(
+                Word(SubjectInputs(pipeline, word, folder, images)), pipeline, images, labels_in(folder)
+            )
             name = f"_{i}.".join(RESULT.split(".")) if i else RESULT
-            write_whole(self.folder / name, json.dumps(result, indent=2).encode())
+            write_json(self.folder / name, result)
 
 
 class Messages(L.Callback):

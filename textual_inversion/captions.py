@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .concept import SLOT, Concept
+SLOT = "{}"  # where the placeholder goes in a template
 
 
 def fill(template: str, placeholder: str) -> str:
@@ -14,21 +14,21 @@ def fill(template: str, placeholder: str) -> str:
     return template.replace(SLOT, placeholder)
 
 
-def caption(concept: Concept, picture: int, generator: torch.Generator) -> str:
-    """One of the concept's templates, each equally likely, with the placeholder filled in; at times one with the own
-    word of its picture number `picture`, too."""
-    own = concept.per_image
-    if own is not None and torch.rand((), generator=generator) < own.share:
-        template = _one_of(own.templates, generator)
-        before, between, after = template.split(SLOT)
-        return f"{before}{concept.placeholder}{between}{own_word(concept, picture)}{after}"
-    return fill(_one_of(concept.templates, generator), concept.placeholder)
+def pick(templates: Sequence[str], rng: torch.Generator) -> str:
+    """One of the templates, each equally likely."""
+    return templates[int(torch.randint(len(templates), (), generator=rng))]
 
 
-def own_word(concept: Concept, picture: int) -> str:
-    """The placeholder of what only that picture shows, S_i."""
-    return f"{concept.placeholder}-{picture}"
-
-
-def _one_of(templates: Sequence[str], generator: torch.Generator) -> str:
-    return templates[int(torch.randint(len(templates), (), generator=generator))]
+def require_templates(templates: Sequence[str], what_goes_there: str, slots: int = 1) -> None:
+    """Raises ValueError unless each of them has that many {}."""
+    if isinstance(templates, str):
+        raise ValueError(f"templates is the text {templates!r}: give a list of sentences")
+    if not templates:
+        example = " with ".join([SLOT] * slots)
+        raise ValueError(f"templates is empty: give at least one sentence such as 'a photo of {example}'")
+    for template in templates:
+        if template.count(SLOT) != slots:
+            raise ValueError(
+                f"the template {template!r} holds {SLOT} {template.count(SLOT)} times: "
+                f"it must stand there {'once' if slots == 1 else 'twice'}, where {what_goes_there}"
+            )

@@ -8,8 +8,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
-from ldm.clip_text import CLIPTextEncoder
-from ldm.text import UNKNOWN, BERTTextEncoder, WordPiece
+from ldm.modules.text import UNKNOWN, BERTTextEncoder, WordPiece
 
 log = logging.getLogger(__name__)
 
@@ -33,25 +32,6 @@ def initial_vectors(text: BERTTextEncoder, initializer: str, num_vectors: int) -
         )
     ids = torch.tensor(pieces, device=text.device)
     return text.embed(ids).mean(dim=0).float().expand(num_vectors, -1).clone()
-
-
-def published_clip_start(text: CLIPTextEncoder, vectors: Tensor) -> Tensor:
-    """Initial vectors [k, width] as the official code takes them where CLIP reads the text: with the embedding of the
-    first position, which the encoder adds again. `initial_vectors` does without."""
-    return vectors + text.positions(1)
-
-
-def active_vectors(step: int, num_vectors: int, thresholds: Sequence[float]) -> int:
-    """Progressive extensions (Gal et al. 2022, section 5.1): of a word that grows at the steps `thresholds`, all
-    vectors but one for each that is still to come. A pure function of the optimiser step."""
-    return num_vectors - sum(step < threshold for threshold in thresholds)
-
-
-def published_expansion(ids: Tensor, own_ids: Mapping[int, Sequence[int]]) -> Tensor:
-    """Rows of ids [b, n], in which each placeholder is one token of the vocabulary, as the official code expands them:
-    the token gives way to `own_ids` of it, what follows moves right, and what passes the end is lost, [SEP] too."""
-    rows = [[i for token in row for i in own_ids.get(token, (token,))][: ids.shape[1]] for row in ids.tolist()]
-    return torch.tensor(rows)
 
 
 class EmbeddingManager(nn.Module):

@@ -9,8 +9,8 @@ from tqdm import tqdm
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
 
-from .embedding_file import LearnedWord
 from .embedding_manager import EmbeddingManager
+from .words.file import LearnedWord
 
 
 def manager_of(ldm: LatentDiffusion, words: Sequence[LearnedWord]) -> EmbeddingManager:

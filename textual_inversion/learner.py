@@ -1,7 +1,6 @@
 """Textual inversion (Gal et al. 2022, eq. 2): v* = argmin_v E ||eps - eps_theta(z_t, t, c_theta(y))||^2, everything but
 v frozen. One concept or many at once: the samples of a batch never mix, so each concept's gradient is its own."""
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,20 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ldm.data import BatchStream, FixedBatches, to_tensor
+from ldm.images import to_tensor
 from ldm.keyed_random import generator
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.training.data import BatchStream, FixedBatches
 
-from .captions import caption, fill, own_word
+from .captions import fill
 from .concept import Concept
-from .direction import back_to_sphere, keep_to_tangent
-from .embedding_manager import EmbeddingManager, active_vectors, initial_vectors
+from .embedding_manager import EmbeddingManager, initial_vectors
+from .objective import CompiledLosses, GraphedLosses, Objective, sample_losses
 from .pictures import load_pictures
 
-log = logging.getLogger(__name__)
-
 _VALIDATION = 1 << 31  # a step that no training reaches: the key of the fixed draws that validate
-_OWN_WORDS = _VALIDATION - 1  # and that of the pictures' own words' start
 
 
 def concept_identity(concept: Concept) -> dict[str, Any]:
@@ -35,41 +32,11 @@ def concept_identity(concept: Concept) -> dict[str, Any]:
     return {name: getattr(concept, name) for name in ("placeholder", "initializer", "num_vectors", "seed")}
 
 
-def sample_losses(ldm: LatentDiffusion, rows: Tensor, z_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-    """eq. 2 for each sample [b], from its embedded caption, rows [b, n, width]."""
-    return ldm.losses(z_0, ldm.cond_stage_model.encode(rows), t, eps)
-
-
-class CompiledLosses:
-    """`sample_losses`, compiled. Some builds of the compiler have lost or bent gradients without a word, so the first
-    batch goes both ways, and where they disagree everything stays as it was."""
-
-    def __init__(self) -> None:
-        self.losses = torch.compile(sample_losses)
-        self.checked = False
-
-    def __call__(self, ldm: LatentDiffusion, rows: Tensor, *sample: Tensor) -> Tensor:
-        if not self.checked and rows.requires_grad:
-            self._check(ldm, rows, *sample)
-        return self.losses(ldm, rows, *sample)
-
-    def _check(self, ldm: LatentDiffusion, rows: Tensor, *sample: Tensor) -> None:
-        rows = rows.detach().requires_grad_()
-        plain, compiled = (
-            torch.autograd.grad(losses(ldm, rows, *sample).sum(), rows)[0] for losses in (sample_losses, self.losses)
-        )
-        off = float((compiled - plain).norm() / plain.norm())
-        if not off < (1e-3 if ldm.unet.dtype == torch.float32 else 5e-2):  # also where it is not a number
-            log.warning("torch.compile bends the gradient here by %.2g: training goes on without it.", off)
-            self.losses = sample_losses
-        self.checked = True
-
-
 class TextualInversion(L.LightningModule):
     """Learns the vectors of `concepts` in the frozen `ldm` with `batch_size` samples a step for each, in each process.
 
     Its state dict is the embeddings alone. `image_size` is the side that pictures are brought to, `steps` the length of
-    the training, which words that grow (`Concept.grows_at`) must know. The frozen UNet and text encoder compute in
+    the training, which some setups must know. The frozen UNet and text encoder compute in
     `frozen_dtype`, `compiled` if asked for; v*, its optimiser and the loss are float32.
     """
 
@@ -89,41 +56,42 @@ class TextualInversion(L.LightningModule):
         self.strict_loading = False  # the frozen model is not in the checkpoint
         self._ddp_params_and_buffers_to_ignore = [f"ldm.{name}" for name in ldm.state_dict()]  # only v* is shared
         self.ldm, self.frozen_dtype = ldm.eval().requires_grad_(False), frozen_dtype
-        self.objective = CompiledLosses() if compiled else sample_losses
+        self.objective: Objective = CompiledLosses() if compiled else sample_losses
         self.concepts = tuple(concepts)
         self.batch_size, self.weight_decay, self.validation_draws = batch_size, weight_decay, validation_draws
         text = ldm.cond_stage_model
         placeholders = [concept.placeholder for concept in self.concepts]
         if len(set(placeholders)) < len(placeholders):
             raise ValueError(f"two concepts share a placeholder: {placeholders}")
-        if steps is None and any(concept.grows_at for concept in self.concepts):
-            raise ValueError("a word that grows must know how long the training is: give `steps`")
+        for concept in self.concepts:
+            concept.setup.check(concept.num_vectors, steps)
         self.steps = steps or 0
         self.initial = {c.placeholder: initial_vectors(text, c.initializer, c.num_vectors) for c in self.concepts}
         self.pictures = [load_pictures(Path(c.images), image_size, c.first) for c in self.concepts]
-        self.embeddings = EmbeddingManager(text.tokenizer, self.initial | self._own_words())
+        self.extra_words = [
+            c.setup.extra_words(c.placeholder, len(pictures.images), text.width, c.seed)
+            for c, pictures in zip(self.concepts, self.pictures, strict=True)
+        ]
+        everything = [self.initial, *self.extra_words]
+        if len({name for words in everything for name in words}) < sum(map(len, everything)):
+            raise ValueError(f"a word that is learned beside {placeholders} has the name of another: rename the words")
+        self.embeddings = EmbeddingManager(
+            text.tokenizer, {name: v for words in everything for name, v in words.items()}
+        )
         for concept in self.concepts:
             for template in concept.templates:
                 self.embeddings.tokenize([fill(template, concept.placeholder)])
 
-    def _own_words(self) -> dict[str, Tensor]:
-        """Of the pictures of concepts that have such: their start is uniform in [0, 1), as in the official code."""
-        return {
-            own_word(concept, i): torch.rand(
-                1, self.ldm.cond_stage_model.width, generator=generator(concept.seed, _OWN_WORDS, i)
-            )
-            for concept, pictures in zip(self.concepts, self.pictures, strict=True)
-            if concept.per_image is not None
-            for i in range(len(pictures.images))
-        }
-
     def vectors(self, concept: Concept) -> torch.nn.Parameter:
         """v* of the concept [k, width]."""
-        return self.embeddings.vectors[self.embeddings.placeholders.index(concept.placeholder)]  # pyright: ignore
+        return self._vectors(concept.placeholder)
+
+    def _vectors(self, word: str) -> torch.nn.Parameter:
+        return self.embeddings.vectors[self.embeddings.placeholders.index(word)]  # pyright: ignore
 
     def active(self, concept: Concept, step: int) -> int:
         """How many of its vectors stand for the concept at optimiser step `step`."""
-        return active_vectors(step, concept.num_vectors, [share * self.steps for share in concept.grows_at])
+        return concept.setup.active(concept.num_vectors, step, self.steps)
 
     def learned(self, concept: Concept, step: int) -> Tensor:
         """Those of its vectors that have been learned by then."""
@@ -143,13 +111,16 @@ class TextualInversion(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Before the model goes to the device: in half precision it takes half the room."""
-        self.ldm.frozen(self.frozen_dtype)
+        self.ldm.freeze(self.frozen_dtype)
 
     def on_fit_start(self) -> None:
         """Encode every picture and its mirror image once: per concept, moments [n, flip, mean and std, c, h, w]. Then
         the autoencoder makes room for the training, until a preview asks for it."""
         self.moments = [torch.stack([self._encode(x) for x in to_tensor(p.images)]) for p in self.pictures]
         self.ldm.first_stage_model.cpu()
+        self.initial = {placeholder: start.to(self.device) for placeholder, start in self.initial.items()}
+        if self.device.type == "cuda" and not isinstance(self.objective, GraphedLosses):
+            self.objective = GraphedLosses(self.objective)
 
     def _encode(self, x: Tensor) -> Tensor:
         posterior = self.ldm.encode_first_stage(torch.stack([x, x.flip(-1)]).to(self.device))
@@ -171,9 +142,11 @@ class TextualInversion(L.LightningModule):
         picture = int(torch.randint(len(moments), (), generator=rng))
         flipped = int(torch.rand((), generator=rng) < 0.5 and concept.flip)
         mean, std = moments[picture, flipped]
+        z_0 = mean + std * torch.randn(mean.shape, generator=rng)
+        caption = concept.setup.caption(concept.placeholder, concept.templates, picture, rng)
         return {
-            "z_0": mean + std * torch.randn(mean.shape, generator=rng),
-            "ids": self.embeddings.tokenize([caption(concept, picture, rng)], self.active(concept, step))[0],
+            "z_0": z_0,
+            "ids": self.embeddings.tokenize([caption], self.active(concept, step))[0],
             "t": torch.randint(len(self.ldm.alpha_bar), (), generator=rng),
             "eps": torch.randn(mean.shape, generator=rng),
         }
@@ -195,16 +168,11 @@ class TextualInversion(L.LightningModule):
         losses = self.losses(batch)
         self.require_finite(losses, self.global_step)
         self.log("train/loss", losses.detach().mean(), prog_bar=True)
-        return losses.sum() + self.regularization()  # each concept's gradient is that of its own mean
+        return losses.sum() + self.penalty()  # each concept's gradient is that of its own mean
 
-    def regularization(self) -> Tensor:
-        """What keeps the vectors in bounds, sum over the concepts."""
-        terms = [
-            concept.regularizer(self.vectors(concept), self.initial[concept.placeholder].to(self.device))
-            for concept in self.concepts
-            if concept.regularizer is not None
-        ]
-        return torch.stack(terms).sum() if terms else torch.zeros((), device=self.device)
+    def penalty(self) -> Tensor:
+        """What the setups add to the loss, sum over the concepts."""
+        return torch.stack([c.setup.penalty(self.vectors(c), self.initial[c.placeholder]) for c in self.concepts]).sum()
 
     @staticmethod
     def require_finite(losses: Tensor, step: int) -> None:
@@ -213,9 +181,18 @@ class TextualInversion(L.LightningModule):
             raise RuntimeError(f"the loss is {losses.tolist()} at step {step}: lower optim.lr.")
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.global_step == 0:
+        self.before_step(self.global_step)
+
+    def before_step(self, step: int) -> None:
+        """Between the gradients of optimiser step `step` and the step."""
+        if step == 0:
             self.require_gradients()
-        self.constrain_gradients()
+        for concept in self.concepts:
+            concept.setup.before_step(self.vectors(concept), self.initial[concept.placeholder])
+
+    def after_step(self, *_: Any) -> None:
+        for concept in self.concepts:
+            concept.setup.after_step(self.vectors(concept), self.initial[concept.placeholder])
 
     def require_gradients(self) -> None:
         """Proof of learning: at the first step every row of a word must get a finite gradient that is not zero."""
@@ -227,19 +204,6 @@ class TextualInversion(L.LightningModule):
                     f"{concept.placeholder!r} cannot learn: its rows' gradients have norms {size.tolist()}."
                 )
 
-    def constrain_gradients(self) -> None:
-        """Before the optimiser's step: of words with a fixed norm only the direction learns."""
-        for concept in self.concepts:
-            vectors = self.vectors(concept)
-            if concept.fixed_norm and vectors.grad is not None:
-                keep_to_tangent(vectors, vectors.grad)
-
-    def constrain_vectors(self, *_: Any) -> None:
-        """After the optimiser's step."""
-        for concept in self.concepts:
-            if concept.fixed_norm:
-                back_to_sphere(self.vectors(concept), self.initial[concept.placeholder].norm(dim=1).to(self.device))
-
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         metrics = self.validation_metrics(self.losses(batch))
         self.log("val/loss", metrics.pop("val/loss"), prog_bar=True, sync_dist=True)
@@ -250,7 +214,7 @@ class TextualInversion(L.LightningModule):
         metrics = {"val/loss": losses.mean()}
         for concept, loss in zip(self.concepts, losses, strict=True):
             placeholder, vectors = concept.placeholder, self.vectors(concept)
-            start = self.initial[placeholder].to(vectors)
+            start = self.initial[placeholder]
             metrics |= {
                 f"val/loss/{placeholder}": loss,
                 f"val/norm/{placeholder}": vectors.norm(dim=1).mean(),
@@ -262,7 +226,7 @@ class TextualInversion(L.LightningModule):
         """The words of the vocabulary whose embeddings have the largest cosine with the placeholder's first vector."""
         text = self.ldm.cond_stage_model
         table = text.embed(torch.arange(text.vocab_size, device=self.device)).float()
-        v_star = self.embeddings.vectors[self.embeddings.placeholders.index(placeholder)][0]
+        v_star = self._vectors(placeholder)[0]
         order = F.cosine_similarity(table, v_star[None].to(table)).argsort(descending=True).tolist()
         words = (text.tokenizer.word(i) for i in order)
         return [word for word in words if word.isalpha() and len(word) > 1][:count]
@@ -278,14 +242,16 @@ class TextualInversion(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = torch.optim.AdamW(self.parameter_groups())
-        optimizer.register_step_post_hook(self.constrain_vectors)
+        optimizer.register_step_post_hook(self.after_step)
         return optimizer
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """One group a concept: its vectors, then those of its pictures' own words."""
-        words = dict(zip(self.embeddings.placeholders, self.embeddings.vectors, strict=True))
-        own = [[v for name, v in words.items() if name.startswith(c.placeholder + "-")] for c in self.concepts]
+        """One group a concept: its vectors, then those of its setup's extra words."""
         return [
-            {"params": [self.vectors(c), *others], "lr": c.learning_rate, "weight_decay": self.weight_decay}
-            for c, others in zip(self.concepts, own, strict=True)
+            {
+                "params": [self.vectors(c), *map(self._vectors, extra)],
+                "lr": c.learning_rate,
+                "weight_decay": self.weight_decay,
+            }
+            for c, extra in zip(self.concepts, self.extra_words, strict=True)
         ]

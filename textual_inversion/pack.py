@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ldm.data import BatchStream, FixedBatches
-from ldm.resumption import STATE, Checkpoint
+from ldm.files import replacing
+from ldm.training.data import BatchStream, FixedBatches
+from ldm.training.resumption import STATE, Checkpoint, read_state
 
 from .learner import TextualInversion
 
@@ -70,13 +71,15 @@ class Pack(L.LightningModule):
             self.log(f"{i}/train/loss", own.detach().mean())
         everything = torch.cat(list(losses.values()))
         self.log("train/loss", everything.detach().mean(), prog_bar=True)
-        return everything.sum() + torch.stack([self.runs[i].regularization() for i in losses]).sum()
+        return everything.sum() + torch.stack([self.runs[i].penalty() for i in losses]).sum()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        for run in self.runs:
-            if self.global_step == 0:
-                run.require_gradients()
-            run.constrain_gradients()
+        for run in self.still_training().values():
+            run.before_step(self.global_step)
+
+    def after_step(self, *_: Any) -> None:
+        for run in self.still_training().values():
+            run.after_step()
 
     def validation_step(self, batch: PackBatch, batch_idx: int) -> None:
         losses = self.losses(batch)
@@ -94,8 +97,7 @@ class Pack(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = torch.optim.AdamW([group for run in self.runs for group in run.parameter_groups()])
-        for run in self.runs:
-            optimizer.register_step_post_hook(run.constrain_vectors)
+        optimizer.register_step_post_hook(self.after_step)
         return optimizer
 
 
@@ -242,13 +244,12 @@ class PackCheckpoint(Checkpoint):
 
     def write(self, trainer: L.Trainer, pl_module: Pack) -> None:
         whole = self.folders[0] / "pack.partial"
-        trainer.save_checkpoint(whole)
+        trainer.save_checkpoint(whole, weights_only=False)
         if trainer.is_global_zero:
-            parts = split_checkpoint(pl_module, torch.load(whole, weights_only=False))
+            parts = split_checkpoint(pl_module, read_state(whole))
             for i in pl_module.still_training():
-                partial = self.folders[i] / "last.partial"
-                torch.save(parts[i], partial)
-                partial.replace(self.folders[i] / STATE)
+                with replacing(self.folders[i] / STATE) as partial:
+                    torch.save(parts[i], partial)
             whole.unlink()
 
 

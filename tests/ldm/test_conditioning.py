@@ -15,13 +15,13 @@ MASK[:8] = True
 
 @pytest.fixture
 def told_a_class(build_ldm, awaken) -> LatentDiffusion:
-    return awaken(build_ldm(text_encoder=ClassEncoder(NAMES, 16), enters=cross_attention))
+    return awaken(build_ldm(text_encoder=ClassEncoder(NAMES, 16), conditioning=cross_attention))
 
 
 @pytest.fixture
 def told_a_mask(build_ldm, build_unet, awaken) -> LatentDiffusion:
     unet = build_unet(in_channels=5, context_dim=None)
-    return awaken(build_ldm(unet=unet, text_encoder=MaskEncoder(8), enters=concatenation))
+    return awaken(build_ldm(unet=unet, text_encoder=MaskEncoder(8), conditioning=concatenation))
 
 
 def batch(key, values):
@@ -32,7 +32,7 @@ def batch(key, values):
 
 def test_each_class_is_a_vector_and_nothing_is_another():
     encoder = ClassEncoder(NAMES, 16)
-    c = encoder(["owl", "cat", encoder.nothing])
+    c = encoder(["owl", "cat", encoder.unconditional])
     assert c.shape == (3, 1, 16)
     assert torch.equal(c[:, 0], encoder.embedding.weight[[2, 0, 3]])
     assert list(encoder.state_dict()) == ["embedding.weight"]  # the published name
@@ -70,7 +70,7 @@ def test_training_reaches_what_is_told_and_the_right_thing_counts(request, logge
 def test_guided_pictures_follow_what_is_told(request, model, value):
     ldm = request.getfixturevalue(model).eval()
     z_T = torch.randn(1, 4, 8, 8)
-    nothing = ldm.cond_stage_model([ldm.cond_stage_model.nothing])
+    nothing = ldm.cond_stage_model([ldm.cond_stage_model.unconditional])
     pictures = [ldm.sample(c, z_T, Sampler(2), guidance=3.0) for c in (ldm.cond_stage_model([value]), nothing)]
     assert all(picture.isfinite().all() for picture in pictures) and not torch.equal(*pictures)
 

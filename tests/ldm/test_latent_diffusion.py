@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ldm.autoencoder import DiagonalGaussian
 from ldm.keyed_random import generator
+from ldm.modules.autoencoder import DiagonalGaussian
 from ldm.sampling import Sampler
 from ldm.schedule import min_snr_weight, q_sample
 

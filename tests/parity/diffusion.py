@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from ldm.autoencoder import AutoencoderKL, DiagonalGaussian
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.modules.autoencoder import AutoencoderKL, DiagonalGaussian
 from ldm.sampling import (
     Denoiser,
     ancestral,
@@ -20,10 +20,9 @@ from ldm.sampling import (
     quadratic_timesteps,
 )
 from ldm.schedule import cosine_betas, elbo_weights, linear_betas, q_sample, scaled_linear_betas, schedule_buffers
-from textual_inversion.regularization import published_coarse_loss
-
-from .case import Case
-from .networks import autoencoder_of, text_encoder_of, unet_of
+from tests.parity.case import Case
+from tests.parity.networks import autoencoder_of, text_encoder_of, unet_of
+from textual_inversion.setups import RegularizedPublished
 
 PUBLISHED = schedule_buffers(scaled_linear_betas(1000, 0.00085, 0.012))
 ALPHA_BAR = PUBLISHED["alphas_cumprod"]
@@ -194,7 +193,7 @@ def q_and_losses(case: Case) -> None:
     case.check(apply_model=predicted)
     torch.testing.assert_close(model.losses(x, c, t, eps), (predicted - eps).square().mean(dim=(1, 2, 3)))
     start = model.cond_stage_model.embed(torch.tensor([case.ctor["bert"]["words"]["sculpture"]]))
-    penalty = published_coarse_loss([case.input("vector.*")], [start]).mean()
+    penalty = RegularizedPublished(1.0).penalty(case.input("vector.*"), start)
     for i, variant in enumerate(case.ctor["loss_variants"]):
         of_z_0 = variant.get("parameterization") == "x0"
         error = predicted - (x if of_z_0 else eps)

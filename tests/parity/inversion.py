@@ -1,66 +1,111 @@
 """Checks of textual inversion itself: placeholders in prompts, the regularisation, and training steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import pytest
 import torch
 from torch import Tensor
 
-from ldm.autoencoder import AutoencoderKL
-from ldm.clip_text import CLIPTextEncoder
+from ldm.modules.autoencoder import AutoencoderKL
+from ldm.modules.clip_text import BytePairs, CLIPTextEncoder
+from ldm.modules.text import BERTTextEncoder, WordPiece
 from ldm.schedule import elbo_weights
-from ldm.text import BERTTextEncoder
-from textual_inversion.embedding_manager import (
-    EmbeddingManager,
-    active_vectors,
-    published_clip_start,
-    published_expansion,
-)
-from textual_inversion.regularization import published_coarse_loss
-
-from .case import Case
-from .diffusion import PUBLISHED, model_of
-from .networks import text_encoder_of
+from tests.parity import published
+from tests.parity.case import Case
+from tests.parity.diffusion import PUBLISHED, model_of
+from tests.parity.networks import text_encoder_of
+from textual_inversion.embedding_manager import EmbeddingManager
+from textual_inversion.setups import PAPER, Progressive, RegularizedPublished
 
 TextEncoder = BERTTextEncoder | CLIPTextEncoder
 
 
-class Tokens:
-    """As much of a tokenizer as a manager of ids needs."""
+class _Words:
+    """A tokenizer of known words without a file: "w7" is the word with id 7. It frames as the product's own do."""
 
-    def __init__(self, vocab_size: int, max_length: int) -> None:
-        self.vocab_size, self.max_length, self.pad_id = vocab_size, max_length, 0
+    def __init__(self, words: Mapping[str, int], vocab_size: int, first: int, last: int, pad: int) -> None:
+        self.words = {f"w{i}": i for i in range(vocab_size)} | words
+        self.vocab_size, self.max_length, self.pad_id = vocab_size, 77, pad
+        self.cls_id = self.start_id = first
+        self.sep_id = self.end_id = last
+
+    def pieces(self, text: str) -> list[int]:
+        return [self.words[word] for word in text.split()]
+
+    def text(self, row: Sequence[int]) -> str:
+        """The text that becomes `row`, a row of ids."""
+        names = {i: word for word, i in self.words.items()}
+        inner = list(row[1:]) if row[0] == self.cls_id else list(row)
+        while inner[-1] in (self.pad_id, self.sep_id):
+            inner.pop()
+        return " ".join(names[i] for i in inner)
+
+
+class BertWords(_Words, WordPiece):
+    """[CLS] pieces [SEP] and padding of zeros."""
+
+
+class ClipWords(_Words, BytePairs):
+    """Padded with what ends a text."""
 
 
 class Placeholders:
-    """The manager of a case, and its placeholders as the original finds them: tokens of the vocabulary."""
+    """The manager of a case, which finds its placeholders in a text; the original finds tokens of the vocabulary."""
 
-    def __init__(self, case: Case, words: dict[str, int], vocab_size: int) -> None:
-        self.given = case.ctor["manager"]
+    def __init__(self, case: Case, tokenizer: _Words) -> None:
+        self.given, self.tokenizer = case.ctor["manager"], tokenizer
         self.names: list[str] = self.given["placeholder_strings"]
-        self.tokens = [words[name] for name in self.names]
-        self.initializers = [words[name] for name in self.given["initializer_words"]]
+        self.tokens = [tokenizer.words[name] for name in self.names]
+        self.initializers = [tokenizer.words[name] for name in self.given["initializer_words"]]
         vectors = {name: case.input(f"vector.{name}") for name in self.names}
-        self.manager = EmbeddingManager(Tokens(vocab_size, 77), vectors)
-        self.vocab_size, self.counts = vocab_size, [len(v) for v in vectors.values()]
+        self.manager = EmbeddingManager(tokenizer, vectors)
+        self.counts = [len(v) for v in vectors.values()]
 
-    def expand(self, ids: Tensor, counter: int = 0) -> Tensor:
-        """`counter` is the original's before the call: it counts one up for every placeholder."""
-        own, start = {}, self.vocab_size
-        for i, (token, count) in enumerate(zip(self.tokens, self.counts, strict=True)):
-            thresholds = [2000 * (j + 1) for j in range(count - 1)] if self.given["progressive_words"] else []
-            active = active_vectors(counter + i + 1, count, thresholds)
-            own[token] = range(start, start + active)
+    def ids(self, ids: Tensor, counter: int = 0) -> Tensor:
+        """The original's ids [b, 77] with those of our manager for v*. `counter` is the original's before the call: it
+        counts one up for every placeholder."""
+        steps = 10_000
+        grows = self.given["progressive_words"]
+        setups = [Progressive([2000 * (j + 1) / steps for j in range(k - 1)]) if grows else PAPER for k in self.counts]
+        numbers = enumerate(zip(setups, self.counts, strict=True), start=1)
+        active = [setup.active(count, counter + i, steps) for i, (setup, count) in numbers]
+        own, start = {}, self.tokenizer.vocab_size
+        for token, count, some in zip(self.tokens, self.counts, active, strict=True):
+            own[token] = range(start, start + some)
             start += count
-        return published_expansion(ids, own)
+        theirs = published.expansion(ids, own)
+        if len(set(active)) == 1:  # else the original is amid a step: ours grows all words at once
+            for row, expanded in zip(ids.tolist(), theirs, strict=True):
+                self._compare(row, sum(len(own.get(token, (token,))) for token in row), expanded, active[0])
+        return theirs
+
+    def _compare(self, row: list[int], length: int, expanded: Tensor, active: int) -> None:
+        """Our manager gives the same ids for the text of `row`. What does not fit: it refuses to lose a part of v*,
+        which the original drops without a word, and keeps the end of the text, which the original moves out."""
+        prompt = self.tokenizer.text(row)
+        if row[0] != self.tokenizer.cls_id:  # nothing but pieces, to the end
+            with pytest.raises(ValueError, match="the placeholder is cut off"):
+                self.manager.tokenize([prompt], active)
+            return
+        (ours,) = self.manager.tokenize([prompt], active)
+        whole = length == len(row) or expanded[-1] == self.tokenizer.pad_id
+        assert torch.equal(ours[:-1], expanded[:-1])
+        assert int(ours[-1]) == (int(expanded[-1]) if whole else self.tokenizer.sep_id)
 
     def as_tokens(self, ids: Tensor) -> Tensor:
         """Every id of ours as the placeholder's token: how the original leaves its ids behind."""
         token_of = torch.tensor([t for t, n in zip(self.tokens, self.counts, strict=True) for _ in range(n)])
-        own = ids - self.vocab_size
+        own = ids - self.tokenizer.vocab_size
         return torch.where(own < 0, ids, token_of[own.clamp(min=0)])
 
     def conditioning(self, text: TextEncoder, ids: Tensor, counter: int = 0) -> Tensor:
-        return text.encode(self.manager.embed(self.expand(ids, counter), text.embed))
+        return text.encode(self.manager.embed(self.ids(ids, counter), text.embed))
+
+
+def placeholders_of(case: Case) -> Placeholders:
+    """Those of a case with the BERT-style encoder."""
+    bert = case.ctor["bert"]
+    return Placeholders(case, BertWords(bert["words"], bert["vocab_size"], bert["cls_id"], bert["sep_id"], 0))
 
 
 def _initial(text: TextEncoder, placeholders: Placeholders) -> dict[str, Tensor]:
@@ -72,11 +117,11 @@ def manager(case: Case) -> None:
     bert = case.ctor["bert"]
     text = text_encoder_of(bert)
     case.loaded(text.transformer)
-    placeholders, ids = Placeholders(case, bert["words"], bert["vocab_size"]), case.input("ids")
+    placeholders, ids = placeholders_of(case), case.input("ids")
     several = placeholders.counts[0] > 1
     for counter in case.ctor["counters"]:
         suffix = f".counter_{counter}" if len(case.ctor["counters"]) > 1 else ""
-        expanded = placeholders.expand(ids, counter)
+        expanded = placeholders.ids(ids, counter)
         embedded = placeholders.manager.embed(expanded, text.embed)
         after = counter + len(placeholders.names) if several and placeholders.given["progressive_words"] else None
         case.check(
@@ -98,13 +143,15 @@ def coarse_loss(case: Case) -> None:
     bert = case.ctor["bert"]
     text = text_encoder_of(bert)
     case.loaded(text.transformer)
-    placeholders = Placeholders(case, bert["words"], bert["vocab_size"])
+    placeholders = placeholders_of(case)
     initial = _initial(text, placeholders)
     vectors = list(placeholders.manager.vectors)
     with torch.enable_grad():
-        matrix = published_coarse_loss(vectors, [v.detach() for v in initial.values()])
-        gradients = torch.autograd.grad(matrix.mean(), vectors)
-    case.check(coarse_loss_matrix=matrix, coarse_loss_mean=matrix.mean())
+        start = [v.detach() for v in initial.values()]
+        penalties = [RegularizedPublished(1.0).penalty(v, s) for v, s in zip(vectors, start, strict=True)]
+        penalty = torch.stack(penalties).mean()
+        gradients = torch.autograd.grad(penalty, vectors)
+    case.check(coarse_loss_matrix=published.coarse_loss(vectors, start), coarse_loss_mean=penalty)
     case.check(norms_squared=torch.cat(vectors).square().sum(dim=1))
     for name, gradient in zip(placeholders.names, gradients, strict=True):
         case.check(**{f"grad_of_mean.{name}": gradient, f"initial_vector.{name}": initial[name]})
@@ -114,7 +161,7 @@ def conditioning(case: Case) -> None:
     bert = case.ctor["bert"]
     text = text_encoder_of(bert)
     text.load_state_dict(case.weights("cond_stage_model."))
-    placeholders = Placeholders(case, bert["words"], bert["vocab_size"])
+    placeholders = placeholders_of(case)
     case.check(**{"conditioning.counter_0": placeholders.conditioning(text.eval(), case.input("ids"))})
 
 
@@ -131,20 +178,21 @@ def clip_text(case: Case) -> None:
             case.ctor["max_length"],
         )
     )
-    placeholders = Placeholders(case, case.ctor["words"], sizes["vocab_size"])
-    expanded = placeholders.expand(ids)
+    ends = sizes["bos_token_id"], sizes["eos_token_id"], sizes["pad_token_id"]
+    placeholders = Placeholders(case, ClipWords(case.ctor["words"], sizes["vocab_size"], *ends))
+    expanded = placeholders.ids(ids)
     case.check(plain=text.encode(text.embed(ids)), ids_after=placeholders.as_tokens(expanded))
     case.check(with_manager=placeholders.conditioning(text, ids))
     for name, vectors in _initial(text, placeholders).items():
-        case.check(**{f"initial_vector.{name}": published_clip_start(text, vectors)})
+        case.check(**{f"initial_vector.{name}": published.clip_start(text, vectors)})
 
 
 def training(case: Case) -> None:
     """Steps of AdamW with torch's defaults, weight decay included, on v* (and, unfrozen, on the model)."""
-    given, bert = case.ctor, case.ctor["bert"]
+    given = case.ctor
     model = model_of(given, AutoencoderKL(32, (1,))).eval()
     model.load_state_dict(case.weights(), strict=False)
-    placeholders = Placeholders(case, bert["words"], bert["vocab_size"])
+    placeholders = placeholders_of(case)
     vectors = list(placeholders.manager.vectors)
     start = [v.detach() for v in _initial(model.cond_stage_model, placeholders).values()]
     groups = [{"params": vectors, "lr": given["train"]["lr"]}]
@@ -160,8 +208,9 @@ def training(case: Case) -> None:
         with torch.enable_grad():
             c = placeholders.conditioning(model.cond_stage_model, case.input("ids")[k], k * len(vectors))
             losses = model.losses(z_0, c, t, eps)
-            penalty = published_coarse_loss(vectors, start).mean() * given.get("embedding_reg_weight", 0.0)
-            loss = losses.mean() + penalty
+            setup = RegularizedPublished(given.get("embedding_reg_weight", 0.0))
+            penalties = [setup.penalty(v, s) for v, s in zip(vectors, start, strict=True)]
+            loss = losses.mean() + torch.stack(penalties).mean()
             loss.backward()
         bound = (elbo_weights(PUBLISHED)[t] * losses).mean()
         case.check(**{f"step_{k}.loss": loss, f"step_{k}.dict.train/loss_simple": losses.mean()})

@@ -4,15 +4,14 @@ import math
 
 import torch
 
-from ldm.attention import Attention, AttentionBlock, SpatialTransformer
-from ldm.autoencoder import AttnBlock, AutoencoderKL, DiagonalGaussian, ResnetBlock
-from ldm.layers import timestep_embedding
-from ldm.text import BERTTextEncoder
-from ldm.unet import UNet
-from ldm.unet_blocks import ResBlock
-from ldm.vq import VQModel
-
-from .case import Case, recorded
+from ldm.modules.attention import Attention, AttentionBlock, SpatialTransformer
+from ldm.modules.autoencoder import AttnBlock, AutoencoderKL, DiagonalGaussian, ResnetBlock
+from ldm.modules.layers import timestep_embedding
+from ldm.modules.text import BERTTextEncoder
+from ldm.modules.unet import UNet
+from ldm.modules.unet_blocks import ResBlock
+from ldm.modules.vq import VQModel
+from tests.parity.case import Case, recorded
 
 
 def unet_of(ctor: dict) -> UNet:

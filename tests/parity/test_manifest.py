@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from . import diffusion, inversion, networks, training
-from .case import ENTRIES, Case
+from tests.parity import diffusion, inversion, networks, training
+from tests.parity.case import ENTRIES, Case
 
 CHECKS: dict[str, Callable[[Case], None]] = {
     "unet": networks.unet,

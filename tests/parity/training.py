@@ -7,12 +7,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ldm.data import to_tensor
-from ldm.ema import EMA
-from ldm.optimization import published_cosine, published_linear
+from ldm.images import to_tensor
+from ldm.training.ema import EMA
+from ldm.training.optimization import published_cosine, published_linear
+from tests.parity.case import Case
 from textual_inversion.pictures import published_square
-
-from .case import Case
 
 
 def lit_ema(case: Case) -> None:

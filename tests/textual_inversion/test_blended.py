@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from ldm.data import to_tensor
+from ldm.images import to_tensor
 from ldm.sampling import Sampler, conditioned, ddim, ddim_timesteps, dpm_solver
 from ldm.schedule import q_sample
-from textual_inversion.blended import blended, edit, feathered
-from textual_inversion.embedding_file import LearnedWord
+from textual_inversion.blended import blended, edit, feather
+from textual_inversion.evaluation.subjects import Pipeline
 from textual_inversion.generation import manager_of
-from textual_inversion.subjects import Painter
+from textual_inversion.words.file import LearnedWord
 
 PROMPTS = ["a photo of S*", "an oil painting of S* on the moon"]
 
 
 @pytest.fixture
-def painter(tiny_ldm):
-    return Painter(tiny_ldm, Sampler(4), guidance=3.0)
+def pipeline(tiny_ldm):
+    return Pipeline(tiny_ldm, Sampler(4), guidance=3.0)
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def mask():
     return mask
 
 
-def test_outside_the_mask_the_pixels_are_the_images_own_and_inside_they_are_new(painter, embeddings, image, mask):
-    x, edits = to_tensor(image[None])[0], edit(painter, PROMPTS, embeddings, image, mask)
+def test_outside_the_mask_the_pixels_are_the_images_own_and_inside_they_are_new(pipeline, embeddings, image, mask):
+    x, edits = to_tensor(image[None])[0], edit(pipeline, PROMPTS, embeddings, image, mask)
     assert edits.shape == (2, 3, 16, 16) and edits.abs().max() <= 1
     for painted in edits:
         changed = (painted != x).any(dim=0).numpy()
@@ -49,36 +49,36 @@ def test_outside_the_mask_the_pixels_are_the_images_own_and_inside_they_are_new(
         assert changed[mask].all()
 
 
-def test_each_prompt_paints_its_own_and_so_does_each_word(painter, embeddings, image, mask, tiny_ldm):
+def test_each_prompt_paints_its_own_and_so_does_each_word(pipeline, embeddings, image, mask, tiny_ldm):
     same_noise = (
-        edit(painter, PROMPTS[:1], embeddings, image, mask),
-        edit(painter, PROMPTS[1:], embeddings, image, mask),
+        edit(pipeline, PROMPTS[:1], embeddings, image, mask),
+        edit(pipeline, PROMPTS[1:], embeddings, image, mask),
     )
     assert not torch.allclose(*same_noise, atol=1e-2)
     other = manager_of(tiny_ldm, [LearnedWord("S*", -embeddings.vectors[0])])
-    assert not torch.allclose(edit(painter, PROMPTS[:1], other, image, mask), same_noise[0], atol=1e-3)
+    assert not torch.allclose(edit(pipeline, PROMPTS[:1], other, image, mask), same_noise[0], atol=1e-3)
 
 
-def test_an_edit_does_not_depend_on_what_it_is_painted_with(painter, embeddings, image, mask):
-    both = edit(painter, PROMPTS, embeddings, image, mask)
-    torch.testing.assert_close(edit(painter, PROMPTS[:1], embeddings, image, mask), both[:1], atol=1e-5, rtol=0)
+def test_an_edit_does_not_depend_on_what_it_is_painted_with(pipeline, embeddings, image, mask):
+    both = edit(pipeline, PROMPTS, embeddings, image, mask)
+    torch.testing.assert_close(edit(pipeline, PROMPTS[:1], embeddings, image, mask), both[:1], atol=1e-5, rtol=0)
 
 
-def test_another_sampler_is_refused(painter, embeddings, image, mask):
-    solver = replace(painter, sampler=Sampler(4, solve=dpm_solver))
+def test_another_sampler_is_refused(pipeline, embeddings, image, mask):
+    solver = replace(pipeline, sampler=Sampler(4, solve=dpm_solver))
     with pytest.raises(ValueError, match="not of dpm_solver: sampler=ddim"):
         edit(solver, PROMPTS, embeddings, image, mask)
 
 
-def test_an_empty_mask_leaves_the_image_as_it_is(painter, embeddings, image, mask):
-    untouched = edit(painter, PROMPTS, embeddings, image, np.zeros_like(mask))
+def test_an_empty_mask_leaves_the_image_as_it_is(pipeline, embeddings, image, mask):
+    untouched = edit(pipeline, PROMPTS, embeddings, image, np.zeros_like(mask))
     assert torch.equal(untouched, to_tensor(image[None]).expand(2, -1, -1, -1))
 
 
-def test_what_is_masked_in_part_is_repainted_whole_and_then_cut_out(painter, embeddings, image, mask):
+def test_what_is_masked_in_part_is_repainted_whole_and_then_cut_out(pipeline, embeddings, image, mask):
     whole = np.zeros_like(mask)
     whole[2:10, 4:12] = True  # the cells that the mask touches
-    within, around = (edit(painter, PROMPTS, embeddings, image, area) for area in (mask, whole))
+    within, around = (edit(pipeline, PROMPTS, embeddings, image, area) for area in (mask, whole))
     core = np.zeros_like(mask)
     core[4:9, 6:11] = True  # beyond the ramp of both
     assert torch.equal(within[:, :, core], around[:, :, core])
@@ -88,13 +88,13 @@ def test_what_is_masked_in_part_is_repainted_whole_and_then_cut_out(painter, emb
 def test_the_edge_is_a_ramp_within_the_mask():
     mask = torch.zeros(1, 1, 1, 9)
     mask[..., 2:] = 1
-    assert feathered(mask, 4).squeeze().tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
-    assert torch.equal(feathered(mask, 1), mask)
+    assert feather(mask, 4).squeeze().tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
+    assert torch.equal(feather(mask, 1), mask)
 
 
-def test_what_is_painted_knows_what_is_around_it(painter, embeddings, image, mask):
+def test_what_is_painted_knows_what_is_around_it(pipeline, embeddings, image, mask):
     other = np.where(mask[..., None], image, 255 - image)
-    one, another = (edit(painter, PROMPTS, embeddings, around, mask) for around in (image, other))
+    one, another = (edit(pipeline, PROMPTS, embeddings, around, mask) for around in (image, other))
     assert (one[:, :, mask] - another[:, :, mask]).abs().max() > 1e-3
 
 

@@ -10,16 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from ldm.latents import weights_hash
+from ldm.modules.text import WordPiece
 from ldm.sampling import Sampler
-from ldm.text import WordPiece
+from ldm.weights.fingerprint import weights_hash
 from tests.conftest import VOCABULARY
 from textual_inversion.callbacks import ContactSheet, Evaluate, Messages, Previews, SaveWords
-from textual_inversion.clip import SmallCLIP
-from textual_inversion.embedding_file import load_words
-from textual_inversion.evaluation import Evaluation, Prompt, require_same_protocol
+from textual_inversion.evaluation.clip import SmallCLIP
+from textual_inversion.evaluation.evaluation import Evaluation, Prompt, require_same_protocol
+from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, Word
 from textual_inversion.pictures import load_pictures
-from textual_inversion.subjects import Material, Painter, Word
+from textual_inversion.words.file import load_words
 
 # A frozen model is in eval mode, which Lightning takes for an oversight.
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
@@ -127,10 +127,10 @@ def test_every_word_is_evaluated_at_the_end_as_it_would_be_from_its_file(
     assert results[0]["image_similarity"] != results[1]["image_similarity"]
     require_same_protocol({"S*": results[0], "T*": results[1]})
 
-    painter = Painter(module.ldm, **PAINT)
+    pipeline = Pipeline(module.ldm, **PAINT)
     for word, learner, result in zip(load_words(run), module.concepts, results, strict=True):
         images = load_pictures(Path(learner.images), 16).images  # all, also where it was learned from the first two
-        again = evaluation(Word(Material(painter, word, tmp_path, images)), painter, images, progress=False)
+        again = evaluation(Word(SubjectInputs(pipeline, word, tmp_path, images)), pipeline, images, progress=False)
         assert again.pop("protocol") == result.pop("protocol")
         assert again["image_similarity"] == pytest.approx(result["image_similarity"], abs=1e-5)
         assert again["text_similarity"] == pytest.approx(result["text_similarity"], abs=1e-5)

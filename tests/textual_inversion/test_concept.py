@@ -7,8 +7,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from scripts.concepts import CONCEPTS
-from textual_inversion.concept import SLOT, Concept
+from launch.concepts import CONCEPTS
+from textual_inversion.captions import SLOT
+from textual_inversion.concept import Concept
 from toyland.captions import VOCABULARY, words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,4 +83,4 @@ def test_the_concept_configs_make_concepts(tmp_path, name, templates):
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         made = instantiate(compose("run", overrides).concept, _convert_="all")
     kind = json.loads((ROOT / "assets" / "concepts" / name / "concept.json").read_text())["labels"]["class"]
-    assert made == Concept("S*", kind, f"assets/concepts/{name}", tuple(TEMPLATES[templates]), 0.005, seed=3)
+    assert made == Concept("S*", kind, f"{ROOT}/assets/concepts/{name}", tuple(TEMPLATES[templates]), 0.005, seed=3)

@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 
-from ldm.text import BERTTextEncoder
+from ldm.modules.text import BERTTextEncoder
 from textual_inversion.embedding_manager import EmbeddingManager, initial_vectors
 
 PLACEHOLDERS = ["S*", "*", "S", "<cat-toy>", "🐱", "חתול", "two words", "a{}b", "c++", r"$\1", "Étoile"]

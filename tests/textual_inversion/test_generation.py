@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from ldm.sampling import Sampler
-from textual_inversion.embedding_file import LearnedWord, load_words, save_words
 from textual_inversion.generation import generate, manager_of, require_placeholders
+from textual_inversion.words.file import LearnedWord, load_words, save_words
 
 PROMPTS = ["a photo of S*", "a photo of S* on the moon", "T* and S*", "a photo of T*", "S*"]
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ldm.data import to_tensor
-from ldm.latents import weights_hash
+from ldm.images import to_tensor
+from ldm.weights.fingerprint import weights_hash
 
 # A frozen model is in eval mode, which Lightning takes for an oversight.
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")

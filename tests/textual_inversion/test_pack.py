@@ -5,11 +5,11 @@ import pytorch_lightning as L
 import torch
 from pytorch_lightning.callbacks import EarlyStopping
 
-from ldm.callbacks import MetricsTable
-from ldm.latents import weights_hash
+from ldm.training.callbacks import MetricsTable
+from ldm.weights.fingerprint import weights_hash
 from textual_inversion.callbacks import SaveWords
-from textual_inversion.embedding_file import load_words
 from textual_inversion.pack import OfRun, Pack, join_checkpoints, split_checkpoint
+from textual_inversion.words.file import load_words
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 

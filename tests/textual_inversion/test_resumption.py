@@ -6,8 +6,8 @@ import pytest
 import pytorch_lightning as L
 import torch
 
-from ldm.callbacks import MetricsTable
-from ldm.resumption import Checkpoint, Preempted
+from ldm.training.callbacks import MetricsTable
+from ldm.training.resumption import Checkpoint, Preempted
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 
@@ -43,15 +43,15 @@ def fit(inversion, concept, trainer):
     return run
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize(("name", "said"), [("SIGTERM", "SIGTERM"), ("SIGINT", "Ctrl-C"), ("SIGUSR1", "SIGUSR1")])
 @pytest.mark.parametrize("stop", [1, 3, 4, 5])
-def test_the_step_ends_the_state_is_saved_and_the_rest_is_the_same(fit, tmp_path, stop, name):
+def test_the_step_ends_the_state_is_saved_and_the_rest_is_the_same(fit, tmp_path, stop, name, said):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     before = signal.getsignal(getattr(signal, name))
     whole = fit(tmp_path / "a")
     assert signal.getsignal(getattr(signal, name)) == before
-    with pytest.raises(Preempted, match=f"stopped at step {stop}, by {name}"):
+    with pytest.raises(Preempted, match=f"stopped at step {stop}, by {said}"):
         fit(tmp_path / "b", stop, signal_name=name)
     assert signal.getsignal(getattr(signal, name)) == before
     assert torch.load(tmp_path / "b" / "last.ckpt", weights_only=True)["global_step"] == stop

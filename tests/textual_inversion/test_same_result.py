@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 import torch
 
-from ldm.data import to_tensor
-from textual_inversion.learner import sample_losses
+from ldm.images import to_tensor
+from textual_inversion.objective import sample_losses
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 

@@ -3,10 +3,8 @@
 import pytest
 import torch
 
-from textual_inversion.concept import PerImage
-from textual_inversion.embedding_manager import active_vectors
 from textual_inversion.pack import Pack
-from textual_inversion.regularization import published_toward_coarse_word, toward_coarse_word
+from textual_inversion.setups import Direction, PerImage, Progressive, Regularized, RegularizedPublished, Setup
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 
@@ -19,23 +17,19 @@ def learned(trainer, *learners, steps=4):
     return [learner.embeddings.vectors[0].detach().clone() for learner in learners]
 
 
-def far(weight):
-    return lambda vectors, initial: toward_coarse_word(vectors, initial, weight)
-
-
 def test_how_many_vectors_stand_for_a_word_follows_from_the_step_alone():
-    counts = [active_vectors(step, 3, [2000, 4000]) for step in (0, 1999, 2000, 3999, 4000, 5000)]
+    counts = [Progressive((0.4, 0.8)).active(3, step, 5000) for step in (0, 1999, 2000, 3999, 4000, 5000)]
     assert counts == [1, 1, 2, 2, 3, 3]
-    assert active_vectors(0, 3, []) == 3
-    assert active_vectors(0, 3, [10]) == 2
+    assert Setup().active(3, 0, 5000) == 3
+    assert Progressive((0.1,)).active(3, 0, 100) == 2
 
 
 def test_a_word_grows_at_its_shares_of_the_training(inversion, concept, trainer):
-    learner = inversion(concept(num_vectors=3, grows_at=(0.4, 0.8)), steps=5)
+    learner = inversion(concept(num_vectors=3, setup=Progressive((0.4, 0.8))), steps=5)
     start = learner.initial["S*"]
     rows, places = [], []
     for steps in (2, 4, 5):
-        again = inversion(concept(num_vectors=3, grows_at=(0.4, 0.8)), steps=5)
+        again = inversion(concept(num_vectors=3, setup=Progressive((0.4, 0.8))), steps=5)
         again.on_fit_start()
         places.append(int((again.draw(steps - 1)["ids"][0] >= again.embeddings.tokenizer.vocab_size).sum()))
         (vectors,) = learned(trainer, again, steps=steps)
@@ -47,17 +41,22 @@ def test_a_word_grows_at_its_shares_of_the_training(inversion, concept, trainer)
 
 def test_a_word_that_grows_must_know_how_long_the_training_is(inversion, concept):
     with pytest.raises(ValueError, match="give `steps`"):
-        inversion(concept(num_vectors=2, grows_at=(0.5,)))
+        inversion(concept(num_vectors=2, setup=Progressive((0.5,))))
 
 
-@pytest.mark.parametrize("grows_at", [(0.8, 0.4), (0.0, 0.5), (0.2, 0.4, 0.6), (2000,)])
-def test_shares_that_cannot_be_meant_are_refused(concept, grows_at):
-    with pytest.raises(ValueError, match=r"grows_at is .* for 3 vectors"):
-        concept(num_vectors=3, grows_at=grows_at)
+@pytest.mark.parametrize("grows_at", [(0.8, 0.4), (0.0, 0.5), (2000,)])
+def test_shares_that_cannot_be_meant_are_refused(grows_at):
+    with pytest.raises(ValueError, match=r"grows_at is .* must be rising shares"):
+        Progressive(grows_at)
+
+
+def test_a_word_cannot_grow_beyond_its_vectors(inversion, concept):
+    with pytest.raises(ValueError, match=r"grows_at is .* for 3 vectors: it must be fewer"):
+        inversion(concept(num_vectors=3, setup=Progressive((0.2, 0.4, 0.6))), steps=5)
 
 
 def test_the_regularizer_holds_a_word_near_its_start_and_stays_out_of_the_validation_loss(inversion, concept, trainer):
-    free, held = (inversion(concept(regularizer=far(w)), weight_decay=0.0) for w in (0.0, 1e3))
+    free, held = (inversion(concept(setup=Regularized(w)), weight_decay=0.0) for w in (0.0, 1e3))
     free.on_fit_start(), held.on_fit_start()
     batch = free.draw(0)
     assert torch.equal(free.losses(batch), held.losses(batch))
@@ -68,17 +67,18 @@ def test_the_regularizer_holds_a_word_near_its_start_and_stays_out_of_the_valida
 
 def test_the_official_penalty_has_cross_terms_and_ours_has_none():
     vectors, start = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.zeros(2, 2)
-    assert toward_coarse_word(vectors, start, 0.5) == pytest.approx(0.5 * (1 + 4) / 2)
-    assert published_toward_coarse_word(vectors, start, 0.5) == pytest.approx(0.5 * (1 + 4) / 4)
+    ours, published = Regularized(0.5), RegularizedPublished(0.5)
+    assert ours.penalty(vectors, start) == pytest.approx(0.5 * (1 + 4) / 2)
+    assert published.penalty(vectors, start) == pytest.approx(0.5 * (1 + 4) / 4)
     both = torch.ones(2, 2)
-    assert toward_coarse_word(both, start, 1.0) == pytest.approx(2.0)
-    assert published_toward_coarse_word(both, start, 1.0) == pytest.approx((2 + 2 + 2 + 2) / 4)
-    for penalty in (toward_coarse_word, published_toward_coarse_word):
-        assert penalty(vectors[:1], start[:1], 2.0) == pytest.approx(2.0)
+    assert ours.penalty(both, start) == pytest.approx(0.5 * 2.0)
+    assert published.penalty(both, start) == pytest.approx(0.5 * (2 + 2 + 2 + 2) / 4)
+    for setup in (ours, published):
+        assert setup.penalty(vectors[1:], start[1:]) == pytest.approx(0.5 * 4.0)
 
 
 def test_with_a_fixed_norm_only_the_direction_learns(inversion, concept, trainer):
-    learner = inversion(concept(num_vectors=2, fixed_norm=True, learning_rate=0.1))
+    learner = inversion(concept(num_vectors=2, setup=Direction(), learning_rate=0.1))
     start = learner.initial["S*"]
     (vectors,) = learned(trainer, learner, steps=10)
     torch.testing.assert_close(vectors.norm(dim=1), start.norm(dim=1))
@@ -88,7 +88,7 @@ def test_with_a_fixed_norm_only_the_direction_learns(inversion, concept, trainer
 
 
 def test_each_picture_has_a_word_of_its_own_that_learns_beside_and_is_not_exported(inversion, concept, trainer):
-    learner = inversion(concept(per_image=DUAL))
+    learner = inversion(concept(setup=DUAL))
     own = learner.embeddings.placeholders[1:]
     assert own == ("S*-0", "S*-1", "S*-2", "S*-3")
     before = [v.detach().clone() for v in learner.embeddings.vectors]
@@ -107,12 +107,47 @@ def test_only_so_many_pictures_as_asked_for_are_learned_from(inversion, concept)
 def test_in_a_pack_every_setup_learns_what_it_learns_alone(inversion, concept, trainer):
     def setups():
         yield inversion(concept(), steps=4)
-        yield inversion(concept(per_image=DUAL), steps=4)
-        yield inversion(concept(num_vectors=2, grows_at=(0.5,)), steps=4)
-        yield inversion(concept(regularizer=far(0.1)), steps=4)
-        yield inversion(concept(fixed_norm=True), steps=4)
+        yield inversion(concept(setup=DUAL), steps=4)
+        yield inversion(concept(num_vectors=2, setup=Progressive((0.5,))), steps=4)
+        yield inversion(concept(setup=Regularized(0.1)), steps=4)
+        yield inversion(concept(setup=Direction()), steps=4)
 
     together = learned(trainer, *setups())
     alone = [learned(trainer, learner)[0] for learner in setups()]
     for a, b in zip(together, alone, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+class Halved(Setup):
+    """A setup of a test: one class that changes everything a setup can."""
+
+    def extra_words(self, placeholder, pictures, width, seed):
+        return {f"{placeholder}-too": torch.ones(1, width)}
+
+    def caption(self, placeholder, templates, picture, rng):
+        return f"{super().caption(placeholder, templates, picture, rng)} {placeholder}-too"
+
+    def penalty(self, vectors, start):
+        return vectors.sum()
+
+    def before_step(self, vectors, start):
+        vectors.grad[:, 0] = 0.0
+
+    @torch.no_grad()
+    def after_step(self, vectors, start):
+        vectors[:, 1] = 0.5
+
+
+def test_one_class_is_a_new_setup_alone_and_in_a_pack(inversion, concept, trainer):
+    (alone,) = learned(trainer, inversion(concept(setup=Halved())))
+    together, plain = learned(trainer, inversion(concept(setup=Halved())), inversion(concept()))
+    start = inversion(concept()).initial["S*"]
+    for vectors in (alone, together):
+        assert torch.equal(vectors[:, 0], start[:, 0]) and (vectors[:, 1] == 0.5).all()
+        assert (vectors[:, 2:] != plain[:, 2:]).all()
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_an_extra_word_with_the_name_of_another_is_an_error(inversion, concept):
+    with pytest.raises(ValueError, match="has the name of another"):
+        inversion(concept(setup=DUAL), concept("S*-1", "owl"))

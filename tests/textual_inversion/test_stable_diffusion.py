@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from ldm.clip_text import CLIPTextEncoder
+from ldm.modules.clip_text import CLIPTextEncoder
 from ldm.sampling import Sampler
-from textual_inversion.embedding_file import LearnedWord
 from textual_inversion.embedding_manager import EmbeddingManager, initial_vectors
 from textual_inversion.generation import generate, manager_of
+from textual_inversion.words.file import LearnedWord
 
 PLACEHOLDERS = ["S*", "*", "<cat-toy>", "my cat", "🐱", "חתול", "CAPITALS", "Étoile", "a.b"]
 SENTENCES = ["{}", "a photo of {} on the moon", "{}, a cat", "a cat ({})", "{}'s hat", "a photo of {}.", '"{}"!']

@@ -1,0 +1,70 @@
+"""Times of alternatives side by side, and the machine that they were measured on."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+
+import torch
+
+PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning")
+
+
+def hardware() -> dict[str, str | int]:
+    return {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "system": platform.system(),
+        "cores": os.cpu_count() or 0,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(": ", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def compare_times(calls: Mapping[str, Callable[[], Iterable[float]]], rounds: int) -> dict[str, float]:
+    """Median seconds of each alternative. A call measures some times of its own; A B A B, so that a machine that is
+    busy for a while slows all of them."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name].extend(call())
+    return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def repeat(step: Callable[[], object], count: int, warm_up: int = 1) -> list[float]:
+    """Seconds of each of `count` calls, after some that are not counted."""
+    times = []
+    for _ in range(count + warm_up):
+        wait_for_device()
+        start = time.perf_counter()
+        step()
+        wait_for_device()
+        times.append(time.perf_counter() - start)
+    return times[warm_up:]
+
+
+def matrix_rate(dtype: torch.dtype = torch.float32, side: int = 2048) -> float:
+    """FLOP/s of a product of two square matrices: what the machine could do at best."""
+    a = torch.randn(side, side, device=device()).to(dtype)
+    return 2 * side**3 / min(repeat(lambda: a @ a, 10))

@@ -1,0 +1,252 @@
+"""The published sizes with random weights: milliseconds of a step, memory, seconds of a picture, ours and diffusers' in
+turn. One run that needs no decision: it measures in the order of worth until its time is over, and what fails leaves
+its error while the others go on."""
+
+import gc
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as L
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch.utils.flop_counter import FlopCounterMode
+
+from ldm.cuda_graph import CudaGraph
+from ldm.latent_diffusion import LatentDiffusion
+from ldm.sampling import Sampler, guided
+from ldm.training.data import to_tensor
+from textual_inversion.concept import Concept
+from textual_inversion.learner import TextualInversion
+from textual_inversion.objective import GraphedLosses, Objective, sample_losses
+
+from . import theirs
+from .random_models import build_random, errors_against_original, widen
+from .timing import device, hardware, matrix_rate, repeat, wait_for_device
+
+log = logging.getLogger("benchmark")
+
+Row = dict[str, float | str]
+PROMPT = "a photo of a cat on the moon"
+BATCH = 4  # samples a step for each concept, as the paper has them on a GPU
+
+
+class Results(dict[str, Row]):
+    """Measurements, in `path` as soon as each is made. None begins after `minutes`."""
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        super().__init__()
+        self.path, self.end = path, time.monotonic() + 60.0 * minutes
+
+    def measure(self, name: str, work: Callable[[], Row]) -> None:
+        if time.monotonic() > self.end:
+            self[name] = {"skipped": "no time was left"}
+        else:
+            try:
+                self[name] = work()
+            except Exception as error:  # whatever the GPU of the day says: the others are still to be measured
+                self[name] = {"error": f"{type(error).__name__}: {error}"[:500]}
+            _free_memory()
+        log.info("%s: %s", name, self[name])
+        self.path.write_text(json.dumps({"hardware": hardware(), "results": self}, indent=2))
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak() -> Row:
+    """Gigabytes of tensors on the GPU at most since the last `_free_memory`; nothing without a GPU."""
+    return {"peak_gb": torch.cuda.max_memory_allocated() / 1e9} if torch.cuda.is_available() else {}
+
+
+class LoopTime(L.Callback):
+    """Seconds a step of the whole loop. It waits for the GPU at both ends only, so that CPU and GPU overlap."""
+
+    def __init__(self, warm_up: int, steps: int) -> None:
+        self.first, self.last = warm_up, warm_up + steps
+        self.at: dict[int, float] = {}
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step in (self.first, self.last):
+            wait_for_device()
+            self.at[trainer.global_step] = time.perf_counter()
+
+    def seconds(self) -> float:
+        return (self.at[self.last] - self.at[self.first]) / (self.last - self.first)
+
+
+def milliseconds(step: Callable[[], object], count: int) -> float:
+    """Of a call; `count` of them are launched without waiting in between."""
+    for _ in range(3):
+        step()
+    wait_for_device()
+    start = time.perf_counter()
+    for _ in range(count):
+        step()
+    wait_for_device()
+    return 1000.0 * (time.perf_counter() - start) / count
+
+
+class Bench:
+    """The measurements of one model with random weights, frozen in bfloat16."""
+
+    def __init__(self, scale: DictConfig, vocabulary: Path, concept: Concept, steps: int) -> None:
+        self.scale, self.vocabulary, self.concept, self.steps = scale, vocabulary, concept, steps
+        self.image_size: int = scale.image_size
+
+    def build(self) -> LatentDiffusion:
+        return build_random(self.scale.module.ldm.module, self.vocabulary, device())
+
+    def pack(self, size: int, batch: int) -> TextualInversion:
+        concepts = [replace(self.concept, placeholder=f"<{i}>", seed=i) for i in range(size)]
+        return TextualInversion(self.build(), concepts, self.image_size, batch, frozen_dtype=torch.bfloat16)
+
+    def ready_pack(self, size: int, batch: int) -> TextualInversion:
+        """On the device, its pictures encoded, as at the first step."""
+        module = self.pack(size, batch)
+        module.setup("fit")
+        module.to(device()).on_fit_start()
+        _free_memory()
+        return module
+
+    def count_flops(self) -> Row:
+        with FlopCounterMode(display=False) as counter:
+            self._step(self.ready_pack(1, BATCH), sample_losses)()
+        return {"tflop_a_step": counter.get_total_flops() / 1e12}
+
+    @staticmethod
+    def _step(module: TextualInversion, objective: Objective) -> Callable[[], object]:
+        batch = {name: value.to(module.device) for name, value in module.draw(0).items()}
+        sample = batch["z_0"], batch["t"], batch["eps"]
+
+        def step() -> None:
+            losses = objective(module.ldm, module.embed(batch["ids"]), *sample)
+            module.per_concept(losses).sum().backward()
+
+        return step
+
+    def objective(self, objective: Objective, size: int = 1, batch: int = BATCH) -> Row:
+        """The objective and its gradient, over and over on one batch."""
+        step = self._step(self.ready_pack(size, batch), objective)
+        start = time.perf_counter()
+        step()
+        wait_for_device()
+        first = time.perf_counter() - start
+        ms = milliseconds(step, self.steps)
+        rate = 1000.0 * size * batch / ms
+        return {"ms": ms, "ms_a_concept": ms / size, "samples_a_second": rate, "first_step_s": first, **_peak()}
+
+    def loop(self, size: int) -> Row:
+        """The whole training loop, as `train.py` runs it."""
+        clock = LoopTime(5, self.steps)
+        quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+        L.Trainer(
+            max_steps=clock.last,
+            callbacks=[clock],
+            enable_model_summary=False,
+            limit_val_batches=0,
+            use_distributed_sampler=False,
+            **quiet,
+        ).fit(self.pack(size, BATCH))
+        return {"ms": 1000.0 * clock.seconds(), "ms_a_concept": 1000.0 * clock.seconds() / size, **_peak()}
+
+    def their_step(self, autocast: bool) -> Row:
+        """A step of diffusers' example: float32, or under autocast; the pictures are encoded in each step."""
+        module = self.ready_pack(1, BATCH)
+        ids = module.draw(0)["ids"].to(module.device)
+        images = to_tensor(module.pictures[0].images)[:BATCH].to(module.device)
+        del module
+        with torch.device(device()):
+            step = theirs.inversion_step(self.build(), images, ids, self.concept.learning_rate)
+        _free_memory()
+
+        def run() -> None:
+            with torch.autocast(device(), torch.bfloat16) if autocast else nullcontext():
+                step()
+
+        return {"ms": milliseconds(run, self.steps), **_peak()}
+
+    def sampling(self, pictures: int, steps: int) -> Row:
+        """Seconds to sample and to decode that many pictures with guidance."""
+        ldm = self.build().freeze(torch.bfloat16)
+        z_T = ldm.noise(0, range(pictures))
+        t = torch.zeros(pictures, dtype=torch.long, device=ldm.device)
+
+        @torch.no_grad()
+        def paint() -> None:
+            text = ldm.cond_stage_model
+            eps: Any = guided(ldm.eps, text([PROMPT] * pictures), text([""]), self.scale.guidance)
+            if z_T.is_cuda:
+                eps = CudaGraph(eps, z_T, t)
+            ldm.decode_first_stage(Sampler(steps)(eps, z_T, ldm.alpha_bar))
+
+        return {"seconds": min(repeat(paint, 2)), **_peak()}
+
+    def their_sampling(self, pictures: int, steps: int, autocast: bool) -> Row:
+        with torch.device(device()):
+            paint = theirs.pipeline(self.build(), self.image_size, autocast)
+        return {
+            "seconds": min(repeat(lambda: paint([PROMPT] * pictures, steps, self.scale.guidance), 1)),
+            **_peak(),
+        }
+
+
+def _machine() -> Row:
+    """What the device could do at best: products of matrices, and copies (bytes read and written)."""
+    side, size = (8192, 1 << 30) if torch.cuda.is_available() else (1024, 1 << 24)
+    source = torch.empty(size, dtype=torch.uint8, device=device())
+    target = torch.empty_like(source)
+    rate = 2 * size / min(repeat(lambda: target.copy_(source), 10))
+    return {"bf16_tflop_per_s": matrix_rate(torch.bfloat16, side) / 1e12, "copy_tb_per_s": rate / 1e12}
+
+
+def true_scale(
+    folder: Path,
+    scale: dict[str, Any],
+    vocabulary: str,
+    concept: dict[str, Any],
+    golden: str | None,
+    minutes: float,
+    steps: int,
+    pictures: int,
+    sampling_steps: int,
+    batches: Sequence[int],
+    packs: Sequence[int],
+    compiled: bool,
+) -> dict[str, Row]:
+    """Everything, in the order of its worth. results.json in `folder` grows as it goes."""
+    described = OmegaConf.create(scale)
+    words = widen(Path(vocabulary), described.module.ldm.module.text_encoder.vocab_size, folder / "vocab.txt")
+    bench = Bench(described, words, instantiate(concept, _convert_="all"), steps)
+    results, cuda = Results(folder / "results.json", minutes), torch.cuda.is_available()
+    results.measure("machine", _machine)
+    results.measure("model", bench.count_flops)
+    results.measure("ours, plain", lambda: bench.objective(sample_losses))
+    if cuda:
+        results.measure("ours, graph", lambda: bench.objective(GraphedLosses(sample_losses)))
+    results.measure("ours, whole loop", lambda: bench.loop(1))
+    results.measure("diffusers under autocast", lambda: bench.their_step(True))
+    for size in packs:
+        results.measure(f"ours, whole loop, pack of {size}", lambda size=size: bench.loop(size))
+    results.measure("ours, sampling", lambda: bench.sampling(pictures, sampling_steps))
+    results.measure("diffusers under autocast, sampling", lambda: bench.their_sampling(pictures, sampling_steps, True))
+    if golden:
+        results.measure("errors in float32", lambda: dict(errors_against_original(bench.build, Path(golden))))
+    results.measure("diffusers", lambda: bench.their_step(False))
+    results.measure("diffusers, sampling", lambda: bench.their_sampling(pictures, sampling_steps, False))
+    for batch in batches:
+        objective = GraphedLosses(sample_losses) if cuda else sample_losses
+        results.measure(f"ours, batch {batch}", lambda b=batch, o=objective: bench.objective(o, 1, b))
+    if compiled and cuda:
+        results.measure("ours, compiled graph", lambda: bench.objective(GraphedLosses(torch.compile(sample_losses))))
+    return results

@@ -1,0 +1,79 @@
+"""`launcher=packed`: the jobs of a sweep that share the frozen model train together, in one process and one batch."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from . import jobs
+from .command import said_in_log, sweep_stopped
+
+log = logging.getLogger(__name__)
+
+
+class PackedLauncher(Launcher):
+    """Every job gets its own folder and files, as if launched alone. `max_size` is the largest number of jobs in a
+    pack; None takes as many as the memory holds. A job that fits no other's pack trains by itself."""
+
+    def __init__(self, max_size: int | None = None) -> None:
+        self.max_size = max_size
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from . import packs  # torch: only where it is needed, every sweep imports this file
+
+        setup_globals()
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        configs = [self._job_config(o, initial_job_idx + i) for i, o in enumerate(job_overrides)]
+        returns = [self._run(config, jobs.resolved_config) for config in configs]
+        resolved = [job.return_value for job in returns]
+        words = [" ".join(filter_overrides(overrides)) for overrides in job_overrides]
+        says = [f"#{Path(config.paths.run).name}: {said}" for config, said in zip(resolved, words, strict=True)]
+        with suppress(jobs.JobFailed), said_in_log():
+            for members, ldm in packs.group(resolved, self.max_size):
+                if len(members) == 1:
+                    (i,) = members
+                    log.info("by itself trains %s", says[i])
+                    returns[i] = self._run(configs[i], self.task_function)
+                else:
+                    log.info("together train\n  %s", "\n  ".join(says[i] for i in members))
+                    self._together([resolved[i] for i in members], [configs[i] for i in members], ldm)
+        return returns
+
+    @staticmethod
+    def _together(resolved: list[DictConfig], configs: list[DictConfig], ldm: Any) -> None:
+        """A pack that fails takes no other with it."""
+        from . import packs
+
+        with suppress(jobs.JobFailed), sweep_stopped(), ExitStack() as stack:
+            for own, config in zip(resolved, configs, strict=True):
+                overrides = list(filter_overrides(config.hydra.overrides.task))
+                stack.enter_context(jobs.track_job(Path(own.paths.run), overrides))
+            with said_in_log():
+                packs.fit(resolved, ldm)
+
+    def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        return config
+
+    def _run(self, config: DictConfig, task: TaskFunction) -> JobReturn:
+        job = run_job(
+            hydra_context=self.hydra_context,
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        # It has sent the log to the job's own file.
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        return job

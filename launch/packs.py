@@ -1,0 +1,166 @@
+"""From the configs of a sweep's jobs to packs that train together."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytorch_lightning as L
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ProgressBar
+
+from ldm.latent_diffusion import LatentDiffusion
+from ldm.training.resumption import Checkpoint, StateFiles, read_state
+from textual_inversion.learner import TextualInversion
+from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints, saved_bytes, speaking
+
+from .command import require_weights
+from .processes import device_count
+from .tracking import Guarded, Track, loggers_of
+from .training import checkpoint_to_resume, ignore_harmless_warnings, interruptible, lock_folder
+
+log = logging.getLogger("packs")
+
+INVERSION = "textual_inversion.learner.TextualInversion"
+JOINED = "joined.ckpt"  # in the first run's folder while the pack resumes
+
+
+def pack_key(config: DictConfig) -> Any:
+    """What jobs of one pack must agree about: all but the concepts, and the folders and words that follow from them.
+    None for a job that is no inversion, or that may end before the others."""
+    if config.module is None or config.module.get("_target_") != INVERSION or config.callbacks.get("early_stop"):
+        return None
+    module = {name: value for name, value in config.module.items() if name != "concepts"}
+    random_model = config.module.ldm.get("weights") is None
+    checkpoint = checkpoint_to_resume(config.resume, Path(config.paths.run))
+    return {
+        "module": OmegaConf.to_container(OmegaConf.create(module)),
+        "trainer": OmegaConf.to_container(config.trainer),
+        "seed": config.seed if random_model else None,
+        "step": _step_of(checkpoint),
+    }
+
+
+def _step_of(checkpoint: str | None) -> int:
+    return read_state(checkpoint)["global_step"] if checkpoint else 0
+
+
+def group(configs: Sequence[DictConfig], max_size: int | None) -> Iterator[tuple[list[int], LatentDiffusion | None]]:
+    """Numbers of the jobs that train together, in their order; a job that nobody can join is alone. With them comes the
+    model, where it had to be built to see how many fit."""
+    packs: list[list[int]] = []
+    keys: list[Any] = []
+    for i, config in enumerate(configs):
+        key = pack_key(config)
+        if key is not None and key in keys:
+            packs[keys.index(key)].append(i)
+        else:
+            packs.append([i])
+            keys.append(key)
+    for pack in packs:
+        yield from _parts(pack, configs, max_size)
+
+
+def _parts(
+    pack: list[int], configs: Sequence[DictConfig], max_size: int | None
+) -> Iterator[tuple[list[int], LatentDiffusion | None]]:
+    """A pack in pieces that fit the memory, as equal as can be."""
+    ldm, size = None, max_size or len(pack)
+    if len(pack) > 1 and max_size is None:
+        (run,) = build([configs[pack[0]]]).runs
+        ldm, size = run.ldm, min(len(pack), count_that_fit(run))
+    count = -(-len(pack) // size)
+    for i in range(count):
+        yield pack[i * len(pack) // count : (i + 1) * len(pack) // count], ldm
+        ldm = None  # the next piece starts from untouched weights
+
+
+def count_that_fit(run: TextualInversion) -> int:
+    """How many such runs the free memory holds: each keeps what its backward pass needs, half as much again for the
+    gradients on the way; a third of the memory stays free."""
+    if torch.cuda.is_available():
+        run.cuda()
+        free = torch.cuda.mem_get_info()[0]
+    else:
+        free = psutil.virtual_memory().available
+    needed = saved_bytes(run) * run.frozen_dtype.itemsize / torch.float32.itemsize
+    return max(1, int(free / 1.5 / (1.5 * needed)))
+
+
+def build(configs: Sequence[DictConfig], ldm: LatentDiffusion | None = None) -> Pack:
+    """The jobs' runs around one model."""
+    for config in configs:
+        require_weights(config)
+    torch.manual_seed(configs[0].seed)  # the weights of a model that has no file
+    ldm = ldm or instantiate(configs[0].module.ldm, _convert_="all")
+    runs: list[TextualInversion] = []
+    for config in configs:
+        settings = {name: value for name, value in config.module.items() if name != "ldm"}
+        runs.append(instantiate(OmegaConf.create(settings), _convert_="all", _partial_=True)(ldm=ldm))
+    return Pack(runs)
+
+
+class RunLog(logging.FileHandler):
+    """Takes what run number `index` and the pack as a whole say."""
+
+    def __init__(self, file: Path, index: int) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.addFilter(lambda record: speaking.get() in (None, index))
+
+
+def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
+    """Trains the jobs, whose resolved configs these are, together, with `ldm` if it is built already. Raises ValueError
+    if they ask for several devices."""
+    if device_count(configs[0]) > 1:
+        raise ValueError("launcher=packed trains in one process: leave out trainer=ddp, or choose launcher=local.")
+    folders = [Path(config.paths.run) for config in configs]
+    logs = [RunLog(folder / "train.log", i) for i, folder in enumerate(folders)]
+    with ExitStack() as stack:
+        for handler in logs:
+            stack.callback(handler.close)
+            stack.callback(logging.getLogger().removeHandler, handler)
+            logging.getLogger().addHandler(handler)
+        for config, folder in zip(configs, folders, strict=True):
+            stack.enter_context(lock_folder(folder))
+            OmegaConf.save(config, folder / "config.yaml")
+        loggers = [stack.enter_context(loggers_of(config)) for config in configs]
+        _fit(build(configs, ldm), configs, folders, loggers)
+
+
+def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers: Sequence[Sequence[Guarded]]) -> None:
+    callbacks: list[L.Callback] = []
+    for i, config in enumerate(configs):
+        for node in filter(None, config.callbacks.values()):
+            callback = instantiate(node, _convert_="all")
+            if isinstance(callback, Checkpoint):
+                last = callback
+            elif not isinstance(callback, ProgressBar):
+                callbacks.append(OfRun(callback, i))
+            elif i == 0:
+                callbacks.append(callback)
+        if loggers[i]:
+            callbacks.append(OfRun(Track(loggers[i], folders[i]), i))
+    callbacks.append(PackCheckpoint(folders, last.every_steps, last.every_minutes))
+    trainer = instantiate(configs[0].trainer, callbacks=callbacks, plugins=[StateFiles()], _convert_="all")
+    ignore_harmless_warnings()
+    try:
+        with interruptible():
+            trainer.fit(pack, ckpt_path=_join_files(pack, configs))
+    finally:
+        (folders[0] / JOINED).unlink(missing_ok=True)
+
+
+def _join_files(pack: Pack, configs: Sequence[DictConfig]) -> str | None:
+    """A file with the jobs' own checkpoints in one, if they have any."""
+    files = [checkpoint_to_resume(config.resume, Path(config.paths.run)) for config in configs]
+    if files[0] is None:
+        return None
+    parts = [read_state(file) for file in files if file]
+    path = Path(configs[0].paths.run) / JOINED
+    torch.save(join_checkpoints(pack, parts), path)
+    log.info("resuming %d runs from step %d", len(parts), parts[0]["global_step"])
+    return str(path)

@@ -1,0 +1,73 @@
+"""Several processes for one job: each is given the resolved config of its own job, never the command line."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from ldm.training.resumption import SIGNALS, Preempted
+
+log = logging.getLogger("train")
+
+
+def started_together() -> bool:
+    """Whether torchrun or srun has started the processes already."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
+
+
+def device_count(config: DictConfig) -> int:
+    """How many this job needs on this machine and must start itself; 1: it runs in this process."""
+    if started_together():
+        return 1
+    devices = config.trainer.get("devices", 1)
+    if devices in ("auto", -1):
+        return max(1, torch.cuda.device_count())
+    return int(devices)
+
+
+def run_together(config: DictConfig, count: int) -> None:
+    """Trains in `count` processes. Raises ValueError if one fails: the others are ended then."""
+    if config.trainer.get("num_nodes", 1) > 1:
+        raise ValueError("trainer.num_nodes > 1: start one process a device with srun or torchrun on every node.")
+    path = Path(config.paths.run) / "config.yaml"
+    OmegaConf.save(config, path, resolve=True)
+    settings = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, max_restarts=0, monitor_interval=0.2,
+        rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1",
+        signals_to_handle=",".join(name for name in SIGNALS if hasattr(signal, name)),
+    )  # fmt: skip
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    try:
+        elastic_launch(settings, sys.executable)("-m", "launch.rank", str(path))
+    except ChildFailedError as error:
+        number, failure = error.get_first_failure()
+        raise ValueError(
+            f"process {number} of {count} ended with exit code {failure.exitcode}; its log is above. The same command "
+            f"goes on from the last checkpoint."
+        ) from None
+    except SignalException as error:
+        raise Preempted(error.sigval.name, f"with all {count} processes") from error
+
+
+def end_with_parent() -> None:
+    """This process stops as if told to, once the process that started it is gone."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30.0)
+        os._exit(1)  # stuck, waiting for the others
+
+    threading.Thread(target=watch, daemon=True).start()

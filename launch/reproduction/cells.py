@@ -1,0 +1,284 @@
+"""Cells of the experiments' grid: a word that is learned, and how it is evaluated. Each is known by the hash of its
+resolved config, done once, and found again; one that fails is written down, and the others go on."""
+
+import json
+import logging
+import subprocess
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from tqdm import tqdm
+
+from ldm.files import write_json
+from ldm.images import to_tensor
+from ldm.latent_diffusion import LatentDiffusion
+from ldm.training.resumption import Preempted
+from textual_inversion.evaluation.classifier import AttributeClassifier
+from textual_inversion.evaluation.evaluation import RESULT, Evaluation
+from textual_inversion.evaluation.metrics import image_similarity
+from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, labels_in
+from textual_inversion.pictures import load_pictures
+from textual_inversion.words.file import FILE_NAME, LearnedWord, load_words
+from toyland.captions import with_article
+
+from .. import packs
+from ..command import require_weights
+from ..evaluate import build, gather_inputs, keep, measure
+from .hashes import evaluation_hash, train_hash
+
+log = logging.getLogger("reproduce")
+
+CELL = "cell.json"
+SHOWN = 5  # pictures that a word is learned from and compared with, where nothing else is said
+_QUIET = ("callbacks.progress=null", "callbacks.previews=null", "callbacks.sheet=null", "callbacks.messages=null")
+
+
+class CellFailed(Exception):
+    """A cell that a figure needs could not be done."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`learn` are overrides of train.py, None where nothing is learned; `evaluate` are overrides of evaluate.py."""
+
+    concept: str
+    seed: int
+    learn: tuple[str, ...] | None = ()
+    evaluate: tuple[str, ...] = ()
+
+
+def quote(path: str | Path) -> str:
+    """As the value of an override: Hydra would not take a comma, a bracket or an umlaut bare."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    """Raises ValueError for overrides that Hydra does not take, such as a concept that has no file."""
+    try:
+        return compose(name, [*overrides])
+    except HydraException as error:
+        said = str(error).partition("Config search path")[0]  # what is known is listed before it
+        raise ValueError(" ".join(said.split())) from error
+
+
+@cache
+def commit() -> str:
+    """Of the code that runs, with a mark if it was changed since; "unknown" where there is no git."""
+    try:
+        asked = {"capture_output": True, "text": True, "check": True, "cwd": Path(__file__).parent}
+        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], **asked).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **asked).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+changes" if changed else "")
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedConcept:
+    """A learned word with what generates and evaluates its pictures. `config` is the hash of both, `commit`
+    that of the code that the word was learned with."""
+
+    inputs: SubjectInputs
+    evaluation: Evaluation
+    config: str
+    commit: str
+
+    @property
+    def word(self) -> LearnedWord:
+        return self.inputs.require_word()
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self.inputs.pipeline
+
+    @property
+    def coarse(self) -> str:
+        """The word that it was learned from, with its article."""
+        return with_article(str(self.word.provenance["initializer"]))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What every one of its pictures shows."""
+        return labels_in(self.inputs.folder)
+
+    @cached_property
+    def references(self) -> Tensor:
+        """The embeddings [m, d] of its training pictures."""
+        return self.evaluation.embed(to_tensor(self.inputs.images))
+
+    def likeness(self, embeddings: Tensor) -> float:
+        """Image similarity of pictures with these embeddings [n, d] with the training pictures."""
+        return image_similarity(embeddings, self.references)
+
+
+class CellStore:
+    """Does cells in `folder`. `learn` and `evaluate` are overrides that all of them share, `pictures` holds a
+    folder of pictures for each concept, `pack` is how many words are learned together. `failed` are the folders of
+    cells that could not be done."""
+
+    def __init__(self, folder: Path, learn: Sequence[str], evaluate: Sequence[str], pictures: Path, pack: int) -> None:
+        self.folder, self.learn, self.evaluate, self.pictures, self.pack = folder, learn, evaluate, pictures, pack
+        self.failed: set[Path] = set()
+        commit()  # that of the code that is loaded, whatever is committed meanwhile
+        self._built: dict[str, Any] = {}
+        self._configs: dict[tuple[str, ...], DictConfig] = {}  # to compose one takes half a second
+
+    def train_config(self, cell: Cell) -> DictConfig:
+        """The resolved config of the cell's training, in the folder that is its own."""
+        overrides = ["experiment=cat_toy", f"concept={cell.concept}", f"seed={cell.seed}"]
+        overrides += [f"concept.images={quote(self.pictures / cell.concept)}", f"concept.first={SHOWN}"]
+        overrides += [*self.learn, *(cell.learn or ()), *_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"]
+        key = ("train", *overrides)
+        if key not in self._configs:
+            config = _compose("train", overrides)
+            config.paths.run = str(self.folder / "words" / train_hash(config))
+            self._configs[key] = cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
+        return self._configs[key]
+
+    def evaluation_config(self, cell: Cell) -> DictConfig:
+        """Its seed is every cell's: words of all seeds are painted from the same noise."""
+        overrides = [f"images={quote(self.pictures / cell.concept)}", f"first={SHOWN}"]
+        overrides += [*self.evaluate, *cell.evaluate, "paths.run=none"]
+        key = ("evaluate", *overrides)
+        if key not in self._configs:
+            self._configs[key] = _compose("evaluate", overrides)
+        return self._configs[key]
+
+    def learned_concepts(
+        self, concepts: Sequence[str], seed: int, evaluate: Sequence[str] = ()
+    ) -> dict[str, LearnedConcept]:
+        """One word of each concept, learned by the paper's method; without those that could not be learned. `evaluate`
+        as in `Cell`. Raises CellFailed if none could."""
+        cells, found = [Cell(concept, seed, (), tuple(evaluate)) for concept in concepts], {}
+        self._check(cells)
+        for cell, folder in self.words(cells).items():
+            config = self.evaluation_config(cell)
+            ldm, evaluation = self.parts(config)
+            inputs = gather_inputs(config, ldm, load_words(folder)[0])
+            of = evaluation_hash(config, folder.name)
+            found[cell.concept] = LearnedConcept(inputs, evaluation, of, _record(folder)["commit"])
+        if not found:
+            raise CellFailed("none of its words could be learned; their folders say why.")
+        return found
+
+    def _check(self, cells: Sequence[Cell]) -> None:
+        """Raises ValueError for networks or pictures that are missing: before anything is learned."""
+        self.parts(self.evaluation_config(cells[0]))
+        wanted = {(c.images, c.first) for c in map(self.evaluation_config, cells)}
+        concepts = [self.train_config(cell).concept for cell in cells if cell.learn is not None]
+        for folder, first in sorted(wanted | {(c.images, c.first) for c in concepts}, key=str):
+            load_pictures(Path(folder), 1, first)
+
+    def words(self, cells: Sequence[Cell]) -> dict[Cell, Path]:
+        """Where the word of each cell that learns one is; those that failed are left out."""
+        configs = {cell: self.train_config(cell) for cell in cells if cell.learn is not None}
+        by_folder = {Path(config.paths.run): config for config in configs.values()}
+        todo = [config for folder, config in by_folder.items() if self._is_open(folder, FILE_NAME)]
+        with tqdm(total=len(todo), desc="learning words", unit="word", disable=not todo) as bar:
+            # Those of one length share the frozen model.
+            for numbers, ldm in packs.group(todo, self.pack):
+                self._learn([todo[i] for i in numbers], ldm)
+                bar.update(len(numbers))
+        found = {cell: Path(config.paths.run) for cell, config in configs.items()}
+        return {cell: folder for cell, folder in found.items() if _is_done(folder, FILE_NAME)}
+
+    def results(self, cells: Sequence[Cell]) -> dict[Cell, dict[str, Any]]:
+        """The evaluation of each cell, with the hash of its config as "config", and the code that it was done with as
+        "commit", that of its word as "word_commit"; those that failed are left out."""
+        self._check(cells)
+        words, found = self.words(cells), {}
+        folders = {
+            cell: self._evaluation_folder(cell, words.get(cell))
+            for cell in cells
+            if cell.learn is None or cell in words
+        }
+        todo = {folder: cell for cell, folder in folders.items() if self._is_open(folder, RESULT)}
+        for folder, cell in tqdm(todo.items(), desc="evaluating", unit="cell", disable=not todo):
+            self._evaluate(self.evaluation_config(cell), folder, words.get(cell))
+        for cell, folder in folders.items():
+            if _is_done(folder, RESULT):
+                result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+                origin = {"config": folder.name, "commit": _record(folder)["commit"]}
+                word = words.get(cell)
+                found[cell] = result | origin | ({"word_commit": _record(word)["commit"]} if word else {})
+        return found
+
+    def parts(self, config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
+        """The model and the evaluation, built once."""
+        key = json.dumps([OmegaConf.to_container(config[name], resolve=True) for name in ("module", "protocol")])
+        if key not in self._built:
+            require_weights(config)
+            self._built[key] = build(config)
+        return self._built[key]
+
+    @property
+    def classifier(self) -> AttributeClassifier | None:
+        """Who tells what pictures show; None where the world is not Toyland."""
+        return self.parts(_compose("evaluate", [*self.evaluate, "paths.run=none"]))[1].classifier
+
+    def _evaluation_folder(self, cell: Cell, word: Path | None) -> Path:
+        known_by = evaluation_hash(self.evaluation_config(cell), word.name if word else None)
+        return self.folder / "evaluations" / known_by
+
+    def _is_open(self, folder: Path, file: str) -> bool:
+        """Whether it is still to be done: what failed is tried again by the next command."""
+        return folder not in self.failed and not _is_done(folder, file)
+
+    def _evaluate(self, config: DictConfig, folder: Path, word: Path | None) -> None:
+        try:
+            ldm, evaluation = self.parts(config)
+            inputs = gather_inputs(config, ldm, load_words(word)[0] if word else None)
+            result = measure(config, evaluation, inputs)
+        except Exception as error:
+            self._fail(folder, error)
+            return
+        keep(folder, config, word, result)
+        _finish(folder)
+
+    def _learn(self, configs: list[DictConfig], ldm: LatentDiffusion | None) -> None:
+        for config in configs:
+            Path(config.paths.run).mkdir(parents=True, exist_ok=True)
+        try:
+            packs.fit(configs, ldm)
+        except Preempted:
+            raise
+        except Exception as error:
+            if len(configs) == 1:
+                self._fail(Path(configs[0].paths.run), error)
+                return
+            log.warning("a pack of %d failed (%s): each alone", len(configs), error)
+            for config in configs:
+                self._learn([config], None)
+            return
+        for config in configs:
+            _finish(Path(config.paths.run))
+
+    def _fail(self, folder: Path, error: Exception) -> None:
+        log.warning("%s failed: %s", folder, error)
+        self.failed.add(folder)
+        said = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exception(error)}
+        write_json(folder / CELL, {"state": "failed", "commit": commit(), **said})
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What is known of a cell; nothing if it was never done."""
+    try:
+        return json.loads((folder / CELL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _is_done(folder: Path, file: str) -> bool:
+    return _record(folder).get("state") == "finished" and (folder / file).is_file()
+
+
+def _finish(folder: Path) -> None:
+    write_json(folder / CELL, {"state": "finished", "commit": commit()})

@@ -1,0 +1,86 @@
+"""The sweeper of all sweeps: Hydra's own, which also writes the list of jobs, leaves out what is finished, and says at
+the end what failed."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.utils import JobReturn, filter_overrides
+from hydra.plugins.launcher import Launcher
+from omegaconf import open_dict
+
+from . import jobs
+from .command import INTERRUPTED, this_command
+
+log = logging.getLogger(__name__)
+
+RESULT = "evaluation.json"  # of a job; textual_inversion.evaluation is torch, which --help does without
+
+
+class ManifestSweeper(BasicSweeper):
+    def setup(self, *, config: Any, **context: Any) -> None:
+        with open_dict(config):
+            config.hydra.sweep.dir = str(config.hydra.sweep.dir)  # the time of day once and for all jobs
+        super().setup(config=config, **context)
+        launcher = cast(Launcher, self.launcher)
+        self.launcher = cast(Launcher, Unfinished(launcher, Path(config.hydra.sweep.dir)))
+
+
+class Unfinished:
+    """Launches the jobs of a sweep that are not finished in `folder` yet."""
+
+    def __init__(self, launcher: Launcher, folder: Path) -> None:
+        self.launcher, self.folder = launcher, folder
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        every = {initial_job_idx + i: list(filter_overrides(o)) for i, o in enumerate(job_overrides)}
+        manifest = {"command": sys.argv[1:], "jobs": [{"number": n, "overrides": o} for n, o in every.items()]}
+        jobs.write_json(self.folder / jobs.SWEEP, manifest)
+        left = [number for number in every if not self._finished(number, every[number])]
+        if len(left) < len(every):
+            log.info("%d of %d jobs are finished already", len(every) - len(left), len(every))
+        error, code = "", 1
+        jobs.sweeper = os.getpid()
+        if left:
+            named = [[*job_overrides[n - initial_job_idx], f"hydra.sweep.subdir={n}"] for n in left]
+            try:
+                self.launcher.launch(named, initial_job_idx=initial_job_idx)
+            except KeyboardInterrupt:
+                code = INTERRUPTED
+            except SystemExit as stop:
+                if not isinstance(stop.code, int):
+                    raise
+                code = stop.code
+            except Exception as failure:
+                error = f"{type(failure).__name__}: {failure}"
+        self._report(every, error, code)
+        return []
+
+    def _finished(self, number: int, overrides: list[str]) -> bool:
+        job = jobs.job_in(self.folder / str(number))
+        return job is not None and job.state == "finished" and job.overrides == overrides
+
+    def _report(self, every: dict[int, list[str]], error: str, code: int) -> None:
+        """The last lines of a sweep, and its exit code if something is not finished."""
+        if any((self.folder / str(number) / RESULT).is_file() for number in every):
+            from . import sweep_report  # matplotlib and torch: where there is something to draw
+
+            sweep_report.report(self.folder, every)
+        lines = []
+        for number, overrides in every.items():
+            job = jobs.job_in(self.folder / str(number)) or jobs.Job(number, overrides)
+            if job.state != "finished":
+                place = os.path.relpath(self.folder / str(number) / "train.log")
+                varies = jobs.what_varies(overrides, list(every.values()))
+                lines.append(f"  #{number} {varies}: {job.state}{': ' if job.error else ''}{job.error} ({place})")
+        if error:
+            lines.append(f"  the launcher ended with {error}")
+        if lines:
+            log.error("%d of %d jobs are not finished:\n%s", len(lines) - bool(error), len(every), "\n".join(lines))
+            log.error("to run them: %s", this_command(f"sweep.resume={os.path.relpath(self.folder)}"))
+            sys.exit(code)
+        log.info("all %d jobs are finished: %s", len(every), os.path.relpath(self.folder))

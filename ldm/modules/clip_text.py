@@ -1,0 +1,165 @@
+"""The text encoder of Stable Diffusion 1: the transformer of CLIP ViT-L/14 (Radford et al. 2021), in the same three
+public steps as the BERT-style one: tokenize, embed, encode. Names and shapes of the parameters are the published."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as L
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+
+class BytePairs:
+    """Lower-casing byte pairs of CLIP: text -> <|startoftext|> pieces <|endoftext|>, padded with <|endoftext|> to
+    `max_length`. `folder` holds vocab.json and merges.txt."""
+
+    def __init__(self, folder: str | Path, max_length: int) -> None:
+        folder = Path(folder)
+        for name in ("vocab.json", "merges.txt"):
+            if not (folder / name).is_file():
+                raise ValueError(f"no {name} in {folder}: CLIP's tokenizer needs vocab.json and merges.txt there.")
+        self._tokenizer = CLIPTokenizer.from_pretrained(str(folder), model_max_length=max_length)
+        self.max_length, self.vocab_size = max_length, len(self._tokenizer)
+        self.start_id: int = self._tokenizer.bos_token_id
+        self.end_id: int = self._tokenizer.eos_token_id
+        self.pad_id = self.end_id
+        self.words: list[str] = self._tokenizer.convert_ids_to_tokens(range(self.vocab_size))
+
+    def save(self, folder: Path) -> None:
+        """The files that transformers loads this tokenizer from."""
+        self._tokenizer.save_pretrained(str(folder))
+
+    def pieces(self, text: str) -> list[int]:
+        """Ids of the pieces of `text`, without start and end."""
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def word(self, index: int) -> str:
+        """The piece with that id; one that ends a word without the mark "</w>"."""
+        return self.words[index].removesuffix("</w>")
+
+    def frame(self, pieces: Sequence[int]) -> list[int]:
+        """Start, pieces, end, cut or padded to `max_length`."""
+        ids = [self.start_id, *pieces[: self.max_length - 2], self.end_id]
+        return ids + [self.pad_id] * (self.max_length - len(ids))
+
+    def __call__(self, texts: Iterable[str]) -> Tensor:
+        """n texts -> ids [n, max_length]; the empty text is the unconditional prompt."""
+        return torch.tensor([self.frame(self.pieces(text)) for text in texts])
+
+
+class _SelfAttention(nn.Module):
+    """Multi-head attention to what stands before, itself included. [b, n, width]"""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.k_proj, self.v_proj, self.q_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            rearrange(project(x), "b n (h d) -> b h n d", h=self.heads)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out_proj(rearrange(out, "b h n d -> b n (h d)"))
+
+
+class _MLP(nn.Module):
+    """Two layers around x * sigmoid(1.702 x), CLIP's approximation of the GELU."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, inner), nn.Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.fc1(x)
+        return self.fc2(h * torch.sigmoid(1.702 * h))
+
+
+class _Layer(nn.Module):
+    def __init__(self, width: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.self_attn = _SelfAttention(width, heads)
+        self.layer_norm1 = nn.LayerNorm(width)
+        self.mlp = _MLP(width, inner)
+        self.layer_norm2 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.self_attn(self.layer_norm1(x))
+        return x + self.mlp(self.layer_norm2(x))
+
+
+class CLIPTextEncoder(L.LightningModule):
+    """Texts -> c [b, max_length, width]: the last hidden states, all positions, after the final normalisation.
+
+    `inner` is the width inside the feed-forward layers. `vocabulary` is the folder of the tokenizer's files; it is
+    opened by the first use of `tokenizer`, so a model can be built, counted and loaded without it."""
+
+    condition_key, unconditional = "caption", ""
+
+    def __init__(
+        self,
+        vocabulary: str | Path,
+        vocab_size: int = 49408,
+        width: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        inner: int = 3072,
+        max_length: int = 77,
+    ) -> None:
+        super().__init__()
+        self.vocabulary, self.vocab_size, self.width, self.max_length = vocabulary, vocab_size, width, max_length
+        embeddings = nn.ModuleDict(
+            {"token_embedding": nn.Embedding(vocab_size, width), "position_embedding": nn.Embedding(max_length, width)}
+        )
+        embeddings.register_buffer("position_ids", torch.arange(max_length)[None])  # in the checkpoint
+        layers = nn.ModuleList([_Layer(width, heads, inner) for _ in range(depth)])
+        text_model = nn.ModuleDict(
+            {
+                "embeddings": embeddings,
+                "encoder": nn.ModuleDict({"layers": layers}),
+                "final_layer_norm": nn.LayerNorm(width),
+            }
+        )
+        self.transformer = nn.ModuleDict({"text_model": text_model})
+        self._tokenizer: BytePairs | None = None
+
+    def _part(self, name: str) -> Any:
+        return cast(nn.ModuleDict, self.transformer["text_model"])[name]
+
+    @property
+    def tokenizer(self) -> BytePairs:
+        if self._tokenizer is None:
+            tokenizer = BytePairs(self.vocabulary, self.max_length)
+            if tokenizer.vocab_size != self.vocab_size:
+                raise ValueError(
+                    f"{self.vocabulary} has {tokenizer.vocab_size} pieces, the model's table {self.vocab_size}."
+                )
+            self._tokenizer = tokenizer
+        return self._tokenizer
+
+    def tokenize(self, texts: Iterable[str]) -> Tensor:
+        """b texts -> ids [b, max_length]."""
+        return self.tokenizer(texts)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """ids [b, n] -> rows of the token table [b, n, width], before positions."""
+        return self._part("embeddings")["token_embedding"](ids)
+
+    def positions(self, n: int) -> Tensor:
+        """Embeddings of the first n positions [n, width], which `encode` adds."""
+        return self._part("embeddings")["position_embedding"].weight[:n]
+
+    def encode(self, embeddings: Tensor) -> Tensor:
+        """Token embeddings [b, n, width] -> c [b, n, width]."""
+        h = embeddings + self.positions(embeddings.shape[1])
+        for layer in self._part("encoder")["layers"]:
+            h = layer(h)
+        return self._part("final_layer_norm")(h)
+
+    def forward(self, texts: Iterable[str]) -> Tensor:
+        return self.encode(self.embed(self.tokenize(texts).to(self.device)))

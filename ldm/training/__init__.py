@@ -1,0 +1,1 @@
+"""Training the model: data, losses, schedules of learning rates, callbacks, checkpoints."""

@@ -1,0 +1,102 @@
+"""Training objective of the autoencoder (Rombach et al. 2022, section 3.1 and appendix G)."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..modules.autoencoder import DiagonalGaussian
+
+
+def image_gradients(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences between horizontal and between vertical neighbours of [b, c, h, w]."""
+    return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+class PerceptualDistance(nn.Module):
+    """Distance of pictures as a frozen network sees them (Zhang et al. 2018, without learned weights): of the feature
+    maps that `maps(network)` takes from a picture, brought to unit length at each place, the mean squared difference.
+    """
+
+    def __init__(self, network: nn.Module, maps: Callable[[nn.Module, Tensor], Sequence[Tensor]]) -> None:
+        super().__init__()
+        self.network, self.maps = network.eval().requires_grad_(False), maps
+
+    def train(self, mode: bool = True) -> "PerceptualDistance":
+        return super().train(False)
+
+    def forward(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        """[b, 3, h, w] in [-1, 1], both -> scalar."""
+        seen = zip(self.maps(self.network, x), self.maps(self.network, x_hat), strict=True)
+        distances = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(dim=1).mean() for a, b in seen]
+        return torch.stack(distances).mean()
+
+
+class PatchDiscriminator(nn.Module):
+    """Tells pictures from reconstructions, patch by patch (Isola et al. 2017): x [b, 3, h, w] in [-1, 1] -> scores
+    [b, 1, h / 2**levels, w / 2**levels], positive for a picture."""
+
+    def __init__(self, channels: int = 32, levels: int = 3) -> None:
+        super().__init__()
+        widths = [channels * 2**i for i in range(levels)]
+        layers: list[nn.Module] = []
+        for i, o in zip([3, *widths], widths, strict=False):
+            norm = nn.GroupNorm(8, o) if layers else nn.Identity()
+            layers += [nn.Conv2d(i, o, 4, stride=2, padding=1), norm, nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+    def loss(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        """The hinge loss that it learns from; the reconstruction learns nothing from it."""
+        return 0.5 * (F.relu(1.0 - self(x)) + F.relu(1.0 + self(x_hat.detach()))).mean()
+
+    def doubt(self, x_hat: Tensor) -> Tensor:
+        """What the reconstruction learns from, and the discriminator does not: how little it is taken for a picture."""
+        fixed = {name: value.detach() for name, value in self.named_parameters()}
+        return -functional_call(self, fixed, (x_hat,)).mean()
+
+
+class AutoencoderLoss(nn.Module):
+    """L1 of pixels and of image gradients (edges stay sharp), plus a light pull of the posterior to N(0, 1); where they
+    are given, a `perceptual` distance and a patch `discriminator`, which learns beside the autoencoder.
+
+    `kl_weight` multiplies the mean KL of one latent number in nats, the other terms are means over pixels in [-1, 1].
+    """
+
+    def __init__(
+        self,
+        kl_weight: float,
+        gradient_weight: float,
+        perceptual: PerceptualDistance | None = None,
+        perceptual_weight: float = 0.0,
+        discriminator: PatchDiscriminator | None = None,
+        adversarial_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.kl_weight, self.gradient_weight = kl_weight, gradient_weight
+        self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
+        self.discriminator, self.adversarial_weight = discriminator, adversarial_weight
+
+    def forward(self, x: Tensor, x_hat: Tensor, posterior: DiagonalGaussian) -> dict[str, Tensor]:
+        """Pictures and reconstructions [b, 3, h, w] in [-1, 1] -> named scalars; "loss" is their weighted sum."""
+        l1 = (x - x_hat).abs().mean()
+        (dx, dy), (dx_hat, dy_hat) = image_gradients(x), image_gradients(x_hat)
+        edges = (dx - dx_hat).abs().mean() + (dy - dy_hat).abs().mean()
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        loss = l1 + self.gradient_weight * edges + self.kl_weight * kl
+        terms = {"l1": l1, "edges": edges, "kl": kl}
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(x, x_hat)
+            loss = loss + self.perceptual_weight * terms["perceptual"]
+        if self.discriminator is not None:
+            terms |= {
+                "adversarial": self.discriminator.doubt(x_hat),
+                "discriminator": self.discriminator.loss(x, x_hat),
+            }
+            # one optimiser is enough: neither term's gradient reaches what the other one trains
+            loss = loss + self.adversarial_weight * terms["adversarial"] + terms["discriminator"]
+        return {"loss": loss, **terms}

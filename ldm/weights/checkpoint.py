@@ -1,0 +1,140 @@
+"""Weights from and to files. Loading is strict: every name and shape agrees, or an error says which do not."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..files import put_in_place
+from .diffusers_layout import is_diffusers_folder, read_diffusers
+from .family import describe_family
+from .reading import read_file
+
+log = logging.getLogger(__name__)
+
+SHARD_BYTES = 15_000_000  # a file that any host of git repositories takes
+_SHARD = re.compile(r"\d+-of-\d+\.safetensors")
+
+# What published files hold beside a model's own tensors: the running average and the loss (discriminator, perceptual
+# network) of the training, and the learned words of the official textual inversion (read those with load_words).
+DROPPED = ("model_ema.", "loss.", "first_stage_model.loss.", "embedding_manager.", "logvar", "lvlb_weights")
+POSITION_IDS = "position_ids"  # 0, 1, 2, ...: a buffer of CLIP that newer files leave out
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file in safetensors or torch format (those of its "state_dict", if it has one), or of all
+    safetensors files in a folder. They stay on the disk until they are used. Raises ValueError that says what is
+    wrong with the file."""
+    path = Path(path)
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    if not files or not all(file.is_file() for file in files):
+        raise ValueError(f"no weights at {path}: it should be a safetensors file, or a folder of such files.")
+    return {name: value for file in files for name, value in read_file(file).items()}
+
+
+def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
+    """`module` with the weights of `read_weights` or of a pipeline's folder of diffusers, strictly: every name and
+    shape must agree, but for `DROPPED` (left out of the file or of the module, as it may be) and `POSITION_IDS`, and
+    every number must be finite. Values take the module's own dtype. The module may be on the meta device. None leaves
+    it as it was built, for training from scratch and for parts of a larger file."""
+    if weights is None:
+        return module
+    folder = Path(weights)
+    loaded = read_diffusers(folder, module.state_dict()) if is_diffusers_folder(folder) else read_weights(weights)
+    own = {name: (value.shape, value.dtype) for name, value in module.state_dict().items()}
+    dropped = [n for n in loaded if n not in own and (n.startswith(DROPPED) or n.endswith(POSITION_IDS))]
+    if dropped:
+        log.info("%s: %s left out", weights, by_prefix(dropped))
+    for name in dropped:
+        del loaded[name]
+    faults = {
+        "missing": {n for n in own.keys() - loaded.keys() if not (n.startswith(DROPPED) or n.endswith(POSITION_IDS))},
+        "unexpected": loaded.keys() - own.keys(),
+        "of another shape": {n for n in own.keys() & loaded.keys() if own[n][0] != loaded[n].shape},
+    }
+    if any(faults.values()):
+        said = "; ".join(
+            f"{len(names)} tensors {fault}, such as {min(names)} ({by_prefix(names)})"
+            for fault, names in faults.items()
+            if names
+        )
+        raise ValueError(f"{weights} does not fit this model: {said}. {describe_family(loaded)}")
+    for name in sorted(loaded):
+        value = loaded.pop(name).to(own[name][1])
+        _put(module, name, value)
+        if not _is_finite(value):
+            raise ValueError(f"{weights}: {name} holds numbers that are NaN or infinite.")
+    return module
+
+
+def _put(module: nn.Module, name: str, value: Tensor) -> None:
+    """Replace one tensor, so that the old one is freed before the new one's bytes are read from the disk: never two
+    copies of the model."""
+    path, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(path)
+    old = getattr(owner, leaf)
+    setattr(owner, leaf, nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value)
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Extremes show it without the temporary tensors of `value.isfinite()`: NaN is passed on by both."""
+    if not value.is_floating_point() or not value.numel():
+        return True
+    return bool(torch.stack(value.aminmax()).isfinite().all())
+
+
+def by_prefix(names: Iterable[str]) -> str:
+    """ "686 x model.diffusion_model, 248 x first_stage_model": how many names begin how."""
+    counts = Counter(_prefix(name) for name in names)
+    return ", ".join(f"{count} x {prefix}" for prefix, count in counts.most_common(4)) + (
+        f" and {len(counts) - 4} other prefixes" if len(counts) > 4 else ""
+    )
+
+
+def _prefix(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(parts[: 2 if parts[0] == "model" else 1])
+
+
+def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
+    """Half-precision safetensors shards in `folder`, which is replaced as a whole. Raises ValueError if it holds
+    anything but such shards."""
+    folder = Path(folder)
+    partial = folder.with_name(folder.name + ".partial")
+    require_only_shards(folder)
+    _remove_shards(partial)
+    partial.mkdir(parents=True)
+    half = {n: (v.half() if v.is_floating_point() else v).contiguous() for n, v in weights.items()}
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, value in half.items():
+        if shards[-1] and size + value.nbytes > SHARD_BYTES:
+            shards.append({})
+            size = 0
+        shards[-1][name] = value
+        size += value.nbytes
+    for i, shard in enumerate(shards, start=1):
+        save_file(shard, partial / f"{i}-of-{len(shards)}.safetensors")
+    _remove_shards(folder)
+    put_in_place(partial, folder)
+
+
+def require_only_shards(folder: str | Path) -> None:
+    """Raises ValueError if `folder` holds what `write_weights` has not written, which would be lost."""
+    for place in (Path(folder), Path(folder).with_name(Path(folder).name + ".partial")):
+        others = [path.name for path in place.iterdir() if not _SHARD.fullmatch(path.name)] if place.is_dir() else []
+        if others:
+            raise ValueError(f"{place} holds {min(others)}, which new weights would replace: choose another folder.")
+
+
+def _remove_shards(folder: Path) -> None:
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if _SHARD.fullmatch(path.name):
+                path.unlink()
+        folder.rmdir()

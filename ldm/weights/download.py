@@ -1,0 +1,94 @@
+"""Large files from the network: several mirrors, resumed where a transfer broke off, checked before they get their
+name."""
+
+import hashlib
+import logging
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from http.client import HTTPException
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..files import put_in_place
+
+log = logging.getLogger(__name__)
+
+_PIECE = 1 << 20
+_TIMEOUT = 30  # seconds without a byte
+
+
+class Unreachable(ValueError):
+    """No mirror gave the whole file."""
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raises ValueError if the disk of `folder` has less than `needed` bytes free."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ValueError(
+            f"{folder} has {free / 1e9:.1f} GB free and {needed / 1e9:.1f} GB are needed: make room first."
+        )
+
+
+def download(urls: Sequence[str], path: Path, sha256: str | None = None) -> Path:
+    """`path`, from the first of `urls` that gives it whole; a file that is there already is not fetched again. The part
+    that has come stays beside it as <name>.partial, and the next call goes on from there. Raises ValueError if the
+    content is not that of `sha256`, and `Unreachable`, with what each mirror said, if none gives it."""
+    if path.is_file():
+        log.info("%s is there already", path)
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    faults = []
+    for url in urls:
+        try:
+            _fetch(url, partial)
+        except (OSError, HTTPException, EOFError) as error:
+            faults.append(f"{url}: {error}")
+            log.warning("%s", faults[-1])
+            continue
+        found = file_sha256(partial)
+        if sha256 is not None and found != sha256:
+            partial.unlink()
+            faults.append(f"{url}: the content has sha256 {found}, expected {sha256}")
+            log.warning("%s", faults[-1])
+            continue
+        log.info("%s: sha256 %s%s", path, found, "" if sha256 else " (none is published to compare it with)")
+        put_in_place(partial, path)
+        return path
+    raise Unreachable("; ".join(faults))
+
+
+def _fetch(url: str, partial: Path) -> None:
+    """Appends to `partial` what is missing. Raises OSError, or EOFError if the transfer ends early."""
+    have = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # nothing is missing
+            return
+        raise
+    with answer:
+        if "text/html" in answer.headers.get("Content-Type", ""):
+            raise OSError("a web page came instead of the file")
+        resumed = answer.status == 206
+        have = have if resumed else 0
+        length = answer.headers.get("Content-Length")
+        total = None if length is None else have + int(length)
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=partial.stem)
+        with bar, partial.open("ab" if resumed else "wb") as file:
+            while piece := answer.read(_PIECE):
+                file.write(piece)
+                bar.update(len(piece))
+    if total is not None and partial.stat().st_size < total:
+        raise EOFError(f"the transfer ended after {partial.stat().st_size:,} of {total:,} bytes")
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

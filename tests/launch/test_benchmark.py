@@ -1,0 +1,105 @@
+"""`scripts/benchmark.py` writes down what it measured, on what; README says what is on record."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZES = ("pictures", "batch", "vectors", "concepts", "steps")
+
+
+def measure(folder: Path, *settings: str) -> dict[str, dict[str, float]]:
+    command = [sys.executable, "scripts/benchmark.py", *settings, f"hydra.run.dir={folder}"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    record = json.loads((folder / "results.json").read_text())
+    assert set(record) == {"case", "settings", "hardware", "results"} and record["hardware"]["cores"] > 0
+    return record["results"]
+
+
+def test_loading_is_measured_and_recorded(tmp_path):
+    for result in measure(tmp_path, "case=loading", "case.gigabytes=0.1").values():
+        assert result["peak"] > result["imports"] + 0.5 * result["file"]
+    assert not list(tmp_path.glob("model.*"))
+
+
+def test_inversion_is_measured_against_diffusers(tmp_path):
+    contenders = ["~case.contenders", "+case.contenders={two: {concepts: 2}}"]
+    results = measure(tmp_path, "case=inversion", *contenders, "case.rounds=1", "case.steps=1")
+    assert set(results) == {"diffusers", "two", "machine"}
+    two, theirs = results["two"], results["diffusers"]
+    assert two["ms_a_step"] == 2 * two["ms_a_concept_step"] > 0
+    assert two["times_faster_than_diffusers"] == theirs["ms_a_concept_step"] / two["ms_a_concept_step"]
+    assert 0 < two["share_of_floor"] == pytest.approx(two["floor_ms"] / two["ms_a_concept_step"])
+
+
+def test_growth_is_measured(tmp_path):
+    sizes = [f"case.sizes.{what}=[{n}]" for what, n in zip(SIZES, (3, 2, 2, 2, 1), strict=True)]
+    results = measure(tmp_path, "case=growth", *sizes, "case.rounds=1", "case.steps=1")
+    assert [(*by,) for by in results.values()] == [("3",), ("2",), ("2",), ("2",), ("1",)]
+    assert all(value > 0 for by in results.values() for value in by.values())
+
+
+def test_memory_is_measured_against_diffusers(tmp_path):
+    results = measure(tmp_path, "case=memory", "case.packs=[1]")
+    assert set(results) == {"diffusers", "pack of 1"}
+    assert all(result["peak"] > result["imports"] > 1e8 for result in results.values())
+
+
+def test_a_users_waiting_is_measured(tmp_path):
+    results = measure(tmp_path, "case=startup", 'case.arguments=["experiment=cat_toy","debug=tiny"]', "case.rounds=1")
+    assert 0 < results["help"]["seconds"] < results["first step"]["seconds"]
+    assert (tmp_path / "1" / "contact_sheet.png").is_file()
+
+
+def test_sampling_is_measured_against_diffusers(tmp_path):
+    results = measure(tmp_path, "case=sampling", "case.pictures=1", "case.steps=2", "case.rounds=1")
+    assert set(results) == {"diffusers", "ddim, 2 steps", "dpm_solver, 15 steps"}
+    assert all(result["seconds"] > 0 for result in results.values())
+
+
+@pytest.mark.parametrize("case", sorted(path.stem for path in (ROOT / "configs" / "case").glob("*.yaml")))
+def test_every_benchmark_is_on_record(case):
+    record = json.loads((ROOT / "assets" / "benchmarks" / f"{case}.json").read_text(encoding="utf-8"))
+    assert record["case"] == case and record["results"] and record["hardware"]["torch"]
+
+
+def test_readme_says_what_the_benchmarks_measured():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    def measured(case):
+        return json.loads((ROOT / "assets" / "benchmarks" / f"{case}.json").read_text(encoding="utf-8"))["results"]
+
+    inversion, sampling, memory = measured("inversion"), measured("sampling"), measured("memory")
+    theirs = inversion["diffusers"]["ms_a_step"]
+    for name, row in {"alone": "alone", "pack_of_4": "pack of 4", "pack_of_8": "8", "pack_of_16": "16"}.items():
+        ours = inversion[name]
+        ratio = ours["times_faster_than_diffusers"]
+        assert f"{row} | {theirs:.0f} | {ours['ms_a_concept_step']:.0f} | {ratio:.1f} |" in readme
+    for name in ("ddim, 50 steps", "dpm_solver, 15 steps"):
+        ours = sampling[name]
+        ratio = ours["times_faster_than_diffusers"]
+        assert f"| {sampling['diffusers']['seconds']:.1f} | {ours['seconds']:.1f} | {ratio:.1f} |" in readme
+    assert f"| {memory['diffusers']['peak'] / 1e6:.0f} | {memory['pack of 1']['peak'] / 1e6:.0f} |" in readme
+    assert (
+        f"to the contact sheet of `experiment=cat_toy` | | {measured('startup')['contact sheet']['seconds']:.0f} |"
+        in readme
+    )
+
+
+def test_the_published_sizes_are_measured(tmp_path):
+    settings = ["+debug=tiny", "case.steps=1", "case.pictures=1", "case.sampling_steps=2", "case.batches=[1]"]
+    results = measure(tmp_path, "case=true_scale", *settings, "case.packs=[2]")
+    assert not [row for row in results.values() if "error" in row or "skipped" in row]
+    assert {"ours, plain", "ours, whole loop", "ours, sampling", "diffusers", "diffusers, sampling"} < set(results)
+    assert results["ours, whole loop, pack of 2"]["ms_a_concept"] * 2 == results["ours, whole loop, pack of 2"]["ms"]
+
+
+def test_what_has_no_time_left_is_skipped_and_what_fails_does_not_stop_the_others(tmp_path):
+    broken = ["+debug=tiny", "case.steps=1", "case.packs=[]", "case.batches=[]", "case.pictures=1"]
+    results = measure(tmp_path / "a", "case=true_scale", *broken, "case.sampling_steps=5000")
+    assert "ValueError" in results["ours, sampling"]["error"] and results["diffusers"]["ms"] > 0
+    skipped = measure(tmp_path / "b", "case=true_scale", *broken, "case.minutes=0")
+    assert set(map(str, skipped.values())) == {"{'skipped': 'no time was left'}"}

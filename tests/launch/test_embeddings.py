@@ -1,0 +1,98 @@
+"""`scripts/embeddings.py`: words between files and tools, without a model."""
+
+import pytest
+import torch
+
+from launch.embeddings import main
+from textual_inversion.words.file import LearnedWord, load_words, save_words
+
+
+def save(path, *placeholders, width=1280, k=1):
+    words = [LearnedWord(name, torch.randn(k, width), {"steps": 500}) for name in placeholders]
+    save_words(path, words)
+    return [word.vectors for word in words]
+
+
+def names(path):
+    return [word.placeholder for word in load_words(path)]
+
+
+@pytest.mark.parametrize("form", ["ours", "official", "a1111", "diffusers"])
+def test_convert_there_and_back(tmp_path, form):
+    (vectors,) = save(tmp_path / "a.safetensors", "*", k=3)
+    assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b"), "--format", form]) == 0
+    assert main(["convert", str(tmp_path / "b"), str(tmp_path / "c")]) == 0
+    (word,) = load_words(tmp_path / "c")
+    assert word.placeholder == "*" and torch.equal(word.vectors, vectors)
+
+
+def test_merge_gives_equal_names_free_ones_and_keeps_the_rest(tmp_path):
+    for i, placeholders in enumerate([("*", "*-2"), ("*",), ("*", "cat")]):
+        save(tmp_path / f"{i}.safetensors", *placeholders)
+    files = [str(tmp_path / f"{i}.safetensors") for i in range(3)]
+    assert main(["merge", *files, str(tmp_path / "all.safetensors")]) == 0
+    assert names(tmp_path / "all.safetensors") == ["*", "*-2", "*-3", "*-4", "cat"]
+
+
+def test_merge_by_explicit_names(tmp_path):
+    expected = [save(tmp_path / f"{i}.safetensors", "*")[0] for i in range(3)]
+    files = [str(tmp_path / f"{i}.safetensors") for i in range(3)]
+    assert main(["merge", *files, str(tmp_path / "all"), "--names", "cat", "owl", "my fish"]) == 0
+    words = load_words(tmp_path / "all")
+    assert [word.placeholder for word in words] == ["cat", "owl", "my fish"]
+    assert all(torch.equal(word.vectors, value) for word, value in zip(words, expected, strict=True))
+
+
+def test_words_of_different_models_are_not_merged(tmp_path, capsys):
+    save(tmp_path / "a", "*")
+    save(tmp_path / "b", "*", width=768)
+    assert main(["merge", str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "c")]) == 1
+    said = capsys.readouterr().out
+    assert "1280" in said and "768" in said and not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("form", ["ours", "a1111", "diffusers"])
+def test_split_makes_a_file_a_word(tmp_path, form):
+    save(tmp_path / "all", "S*", "T*", "<cat-toy>", "*", "חתול")
+    assert main(["split", str(tmp_path / "all"), str(tmp_path / "each"), "--format", form]) == 0
+    found = sorted(name for file in (tmp_path / "each").iterdir() for name in names(file))
+    assert found == sorted(["S*", "T*", "<cat-toy>", "*", "חתול"])
+
+
+def test_rename_in_place_and_to_another_file(tmp_path):
+    save(tmp_path / "a", "S*", "T*")
+    assert main(["rename", str(tmp_path / "a"), "S*", "<cat-toy>", "--output", str(tmp_path / "b")]) == 0
+    assert names(tmp_path / "a") == ["S*", "T*"] and names(tmp_path / "b") == ["<cat-toy>", "T*"]
+    assert main(["rename", str(tmp_path / "a"), "T*", "owl"]) == 0
+    assert names(tmp_path / "a") == ["S*", "owl"]
+
+
+def test_inspect_says_what_a_word_is(tmp_path, capsys):
+    save(tmp_path / "a", "S*", k=2)
+    assert main(["inspect", str(tmp_path / "a")]) == 0
+    said = capsys.readouterr().out
+    assert "S*: 2 x 1280" in said and "1.4B" in said and "steps: 500" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["convert", "a", "a"], "is there already"),
+        (["convert", "nowhere", "b"], "there are no learned words at"),
+        (["convert", "two", "b", "--format", "a1111"], "holds one word"),
+        (["convert", "two", "b", "--format", "official"], "rename the word to '*'"),
+        (["rename", "a", "X", "Y"], "has no word 'X', only S*"),
+        (["rename", "two", "S*", "T*"], "has a word 'T*' already"),
+        (["merge", "a", "two", "b", "--names", "x"], "1 names for 3 words"),
+        (["merge", "a", "two", "b", "--names", "x", "y", "x"], "a name twice"),
+    ],
+)
+def test_mistakes_end_in_one_sentence_and_write_nothing(tmp_path, capsys, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a", "S*")
+    save(tmp_path / "two", "S*", "T*")
+    before = (tmp_path / "a").read_bytes()
+    assert main(arguments) == 1
+    said = capsys.readouterr().out.strip().splitlines()
+    assert len(said) == 1 and sentence in said[0]
+    assert {file.name for file in tmp_path.iterdir()} == {"a", "two"} and (tmp_path / "a").read_bytes() == before

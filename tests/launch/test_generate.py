@@ -1,0 +1,75 @@
+"""Painting with learned words from the command line."""
+
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from textual_inversion.words.file import FILE_NAME, LearnedWord, save_words
+
+WIDTH = 16  # of the tiny model's text
+
+
+@pytest.fixture
+def word(tmp_path):
+    """A builder of run folders that hold a word."""
+
+    def build(placeholder, width=WIDTH):
+        run = tmp_path / f"run of {placeholder}"
+        save_words(run / FILE_NAME, [LearnedWord(placeholder, torch.ones(1, width))])
+        return run
+
+    return build
+
+
+@pytest.fixture
+def paint(run_script, tmp_path):
+    """Runs the script on the tiny model into the folder it returns: exit code, what was said, folder."""
+
+    def run(*arguments):
+        folder = tmp_path / "runs" / "painted"
+        return *run_script("generate", "debug=tiny", "sampler.steps=1", *arguments, f"hydra.run.dir={folder}"), folder
+
+    return run
+
+
+def test_several_prompts_with_several_words(paint, word):
+    words, prompts = f"[{word('S*')},{word('T*') / FILE_NAME}]", "[a photo of S*,S* and T* on the moon,T*]"
+    code, said, folder = paint(f"word={words}", f"prompt={prompts}", "count=2")
+    assert code == 0, said
+    pictures = [f"{prompt:02d}-{i:02d}.png" for prompt in range(3) for i in range(2)]
+    assert sorted(path.name for path in folder.glob("*.png")) == [*pictures, "sheet.png"]
+    assert "6 pictures and sheet.png are in" in said
+    with Image.open(folder / pictures[0]) as image:
+        assert image.size == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "remedy"),
+    [
+        (["prompt=a photo of a cat"], "'a photo of a cat' does not mention 'S*'", "write it into the prompt"),
+        (["prompt=[a photo of S*,'']"], "the prompt '' does not mention 'S*'", "write it into the prompt"),
+        ([], "prompt has no value", "add prompt=... to the command"),
+        (["prompt=" + "cat " * 40 + "S*"], "the placeholder is cut off", "the model reads 34"),
+        (["prompt=S*", "word={missing}"], "there are no learned words at {missing}", "Near it are"),
+        (["prompt=S*", "word={other}"], "has 1280 numbers per vector, the model's words have 16", "Use that model"),
+        (["prompt=S*", "word={text}"], "is a text file", "not weights"),
+        (["prompt=S*", "sampler.steps=0"], "0 sampling steps", "choose 1 to 1000"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(paint, word, tmp_path, arguments, what, remedy):
+    places = {"other": word("paper", 1280), "missing": tmp_path / "missing", "text": tmp_path / "word.txt"}
+    places["text"].write_text("S* = my cat\n")
+    code, said, folder = paint(f"word={word('S*')}", *(argument.format(**places) for argument in arguments))
+    assert code == 1
+    (sentence,) = re.findall(r"^error: (.*)$", said, flags=re.MULTILINE)
+    assert what.format(**places) in sentence and remedy in sentence
+    assert "Traceback" not in said
+    assert not folder.exists()
+
+
+def test_an_unknown_key_is_named_and_leaves_nothing(paint, word):
+    code, said, folder = paint(f"word={word('S*')}", "prompt=S*", "number=3")
+    assert code == 1 and "Key 'number' is not in struct" in said
+    assert not folder.exists()

@@ -1,0 +1,290 @@
+"""The paper's figures from the command line, on a model that paints noise: cells, claims, every figure."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+ROOT = Path(__file__).resolve().parents[2]
+LEARN = ["debug=tiny", "trainer.max_steps=2"]
+EVALUATE = [
+    "debug=tiny", "sampler=dpm_solver", "sampler.steps=2", "protocol.samples=2", "protocol.prompt_samples=2",
+]  # fmt: skip
+TINY = [f"learn={json.dumps(LEARN)}", f"evaluate={json.dumps(EVALUATE)}", "budget.learn=[]", "budget.evaluate=[]"]
+TINY += ["budget.samples=2", "budget.candidates=2"]
+
+SETUPS = sorted(path.stem for path in (ROOT / "configs" / "setup").glob("*.yaml"))
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Found .* in eval mode"),
+    pytest.mark.filterwarnings("ignore:The .*lr_scheduler.step"),
+]
+
+
+@pytest.fixture
+def reproduce(run_script, tmp_path):
+    """Runs the script with folders of its own: exit code, what was said, the figures' folder."""
+
+    def run(*arguments):
+        folder = tmp_path / "figures"
+        folders = [f"hydra.run.dir={folder}", f"paths.cache={tmp_path}/cache"]
+        return *run_script("reproduce", *TINY, *folders, *arguments), folder
+
+    return run
+
+
+@pytest.fixture
+def store(monkeypatch, tmp_path):
+    """Cells of the tiny model."""
+    monkeypatch.chdir(ROOT)
+    from launch.reproduction.cells import CellStore
+
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        yield CellStore(tmp_path / "cells", LEARN, EVALUATE, ROOT / "assets" / "concepts", pack=2)
+
+
+def cell(concept="cat_toy", seed=0, learn=(), evaluate=()):
+    from launch.reproduction.cells import Cell
+
+    return Cell(concept, seed, learn, evaluate)
+
+
+def test_a_cell_is_done_once_and_found_again(store, tmp_path):
+    cells = [cell("cat_toy"), cell("owl_toy"), cell("cat_toy", learn=None, evaluate=("subject=image_only",))]
+    first = store.results(cells)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").rglob("*") if path.is_file()}
+    for result in first.values():
+        assert (tmp_path / "cells" / "evaluations" / result["config"] / "config.yaml").is_file()
+    assert first.keys() == set(cells) and len({result["config"] for result in first.values()}) == 3
+    assert store.results(cells) == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").rglob("*") if path.is_file()} == files
+
+
+def test_what_changes_a_word_makes_another_cell_and_what_is_only_shown_does_not(store):
+    plain = store.train_config(cell()).paths.run
+    assert plain == store.train_config(cell(learn=("callbacks.metrics.every=7",))).paths.run
+    setups = [(f"setup={name}",) for name in SETUPS if name != "one"]
+    changed = [cell(seed=1), cell("owl_toy"), cell(learn=("optim.lr=0.1",)), *(cell(learn=setup) for setup in setups)]
+    folders = {plain, *(store.train_config(one).paths.run for one in changed)}
+    assert len(folders) == 1 + len(changed)
+    assert store.train_config(cell(learn=("setup=one",))).paths.run == plain
+
+
+def test_an_evaluation_is_known_by_what_changes_its_numbers(store):
+    from launch.reproduction.hashes import evaluation_hash
+
+    plain = evaluation_hash(store.evaluation_config(cell()), "word")
+    assert plain == evaluation_hash(store.evaluation_config(cell(seed=1, evaluate=("batch_size=3",))), "word")
+    assert plain != evaluation_hash(store.evaluation_config(cell()), "another")
+    for changed in (cell("owl_toy"), *(cell(evaluate=(o,)) for o in ("guidance=2", "first=3", "sampler.steps=3"))):
+        assert evaluation_hash(store.evaluation_config(changed), "word") != plain
+
+
+def test_pictures_and_captions_are_known_by_their_content(store, tmp_path):
+    from launch.reproduction.cells import CellStore
+    from launch.reproduction.hashes import evaluation_hash
+
+    def hashes(name):
+        other = CellStore(tmp_path / "cells", store.learn, store.evaluate, tmp_path / name, pack=2)
+        word = Path(other.train_config(cell()).paths.run).name
+        return word, evaluation_hash(other.evaluation_config(cell(learn=None)), None)
+
+    for name in ("here (there), ä", "there", "caption", "picture"):
+        shutil.copytree(ROOT / "assets" / "concepts" / "cat_toy", tmp_path / name / "cat_toy")
+    (tmp_path / "caption" / "cat_toy" / "short.txt").write_text("another cat\n")
+    shutil.copy(tmp_path / "picture" / "cat_toy" / "00.png", tmp_path / "picture" / "cat_toy" / "01.png")
+    word, evaluation = hashes("there")
+    assert hashes("here (there), ä") == (word, evaluation)
+    assert hashes("caption")[0] == word and hashes("caption")[1] != evaluation
+    assert hashes("picture")[0] != word and hashes("picture")[1] != evaluation
+
+
+def test_a_failed_cell_is_written_down_and_the_others_go_on(store, tmp_path):
+    good, bad = cell("cat_toy"), cell("cat_toy", learn=("concept.initializer=qqqq",))
+    assert store.results([bad, good]).keys() == {good}
+    states = [json.loads(file.read_text()) for file in (tmp_path / "cells" / "words").glob("*/cell.json")]
+    (failed,) = [state for state in states if state["state"] == "failed"]
+    assert "qqqq" in failed["error"] and "Traceback" in failed["traceback"][0]
+    assert [folder.name for folder in store.failed] == [Path(store.train_config(bad).paths.run).name]
+
+
+def test_a_pack_gives_the_words_that_each_learns_alone(store, tmp_path):
+    import torch
+
+    from launch.reproduction.cells import CellStore
+    from textual_inversion.words.file import load_words
+
+    cells = [cell("cat_toy"), cell("owl_toy")]
+    alone = CellStore(tmp_path / "alone", store.learn, store.evaluate, store.pictures, pack=1)
+    for one, other in zip(store.words(cells).values(), alone.words(cells).values(), strict=True):
+        (a,), (b,) = load_words(one), load_words(other)
+        torch.testing.assert_close(a.vectors, b.vectors, atol=1e-5, rtol=1e-4)
+
+
+def test_a_figure_leaves_pictures_numbers_and_verdicts(reproduce):
+    two_seeds = ["budget.concepts=[cat_toy]", "figures.set_size.seeds=[0,1]"]
+    code, said, folder = reproduce("figure=set_size", *two_seeds)
+    assert code == 0, said
+    with (folder / "set_size.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [line["row"] for line in table] == 2 * ["1 picture", *(f"{n} pictures" for n in (2, 3, 5, 10, 25))]
+    assert [line["seed"] for line in table] == 6 * ["0"] + 6 * ["1"]
+    assert all(line["commit"] and line["config"] and float(line["image_similarity"]) for line in table)
+    assert (folder / "set_size.png").stat().st_size and (folder / "set_size.pdf").stat().st_size
+    claims = json.loads((folder / "set_size.claims.json").read_text())
+    assert len(claims) == 3 and all(claim["verdict"] == "not tested" for claim in claims)  # of one concept
+    assert all(claim["claim"] in (folder / "claims.md").read_text() for claim in claims)
+
+
+@pytest.mark.integration
+def test_every_figure(reproduce):
+    code, said, folder = reproduce("figure=all", "budget.concepts=[cat_toy]")
+    assert code == 0, said
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        names = list(compose("reproduce", ["figure=all", "paths.run=x"]).figures)
+    assert len(names) == 9
+    for name in names:
+        assert {path.suffix for path in folder.glob(f"{name}.*")} == {".png", ".pdf", ".csv", ".json"}
+
+
+@pytest.mark.integration
+def test_without_a_classifier_pictures_are_painted_and_nothing_is_counted(reproduce):
+    blind = f"evaluate={json.dumps([*EVALUATE, 'protocol.classifier=null'])}"
+    code, said, folder = reproduce("figure=[style,composition,bias]", blind, "budget.concepts=[cat_toy]")
+    assert code == 0, said
+    for name in ("style", "composition", "bias"):
+        assert (folder / f"{name}.png").is_file()
+    for name in ("composition", "bias"):
+        claims = json.loads((folder / f"{name}.claims.json").read_text())
+        assert claims and all(claim["verdict"] == "not tested" for claim in claims)
+
+
+def test_what_fails_is_said_at_the_end_and_the_other_figures_are_drawn(reproduce):
+    broken = [f"learn={json.dumps([*LEARN, 'concept.initializer=qqqq'])}", "budget.concepts=[cat_toy]"]
+    code, said, folder = reproduce("figure=[variations,set_size]", *broken)
+    assert code == 1 and "no variations, set_size and 6 cells failed: see above" in said
+    assert not list(folder.glob("*.csv"))
+
+
+def test_too_few_pictures_and_another_scales_budget_are_said_before_anything_is_learned(reproduce, tmp_path):
+    code, said, _ = reproduce("figure=set_size", f"images={ROOT}/assets/concepts", "budget.concepts=[cat_toy]")
+    assert code == 1 and "set_size: " in said and "5 pictures" in said and not (tmp_path / "cache" / "cells").exists()
+    code, said, _ = reproduce("figure=set_size", "budget.scales=[ldm_1p4b]")
+    assert code == 1 and "budget=quick is for ldm_1p4b, not for toyland" in said
+
+
+def test_figures_of_other_settings_are_not_mixed(reproduce):
+    nobody = ["figure=blended", "budget.concepts=[nobody]"]
+    code, said, _ = reproduce(*nobody)
+    assert code == 1 and "no blended: see above" in said and "'concept/nobody'" in said and "Traceback" not in said
+    code, said, folder = reproduce(*nobody, "budget.pack=3")
+    assert code == 1 and f"{folder} holds figures of other settings (settings.json lists them)" in said
+
+
+def test_of_each_concept_the_seeds_that_both_rows_have_are_compared(store):
+    from launch.reproduction.report import judge
+
+    values = {("high", "cat", 0): 5.0, ("low", "cat", 0): 4.0, ("low", "cat", 1): 99.0}
+    values |= {(row, concept, 0): 2.0 + (row == "high") for row in ("high", "low") for concept in ("dog", "owl")}
+    table = [{"row": row, "concept": c, "seed": seed, "score": v} for (row, c, seed), v in values.items()]
+    (verdict,) = judge([{"says": "higher", "metric": "score", "of": "high", "than": "low"}], table)
+    assert verdict.interval.mean == 1.0 and verdict.verdict == "reproduced"
+
+
+def test_intervals_of_rows_forget_what_concepts_differ_in(store):
+    from launch.reproduction.comparison import of_rows
+
+    levels = {"cat": 0.1, "dog": 0.5, "owl": 0.9}
+    table = [
+        {"row": row, "concept": concept, "seed": 0, "score": level + more}
+        for row, more in (("low", 0.0), ("high", 0.2))
+        for concept, level in levels.items()
+    ]
+    found = of_rows(table, "score")
+    assert (found["low"].mean, found["high"].mean) == pytest.approx((0.5, 0.7))
+    assert all(i.high - i.low < 1e-9 for i in found.values())
+
+
+def test_a_missing_cell_shifts_no_row_and_widens_none(store):
+    from launch.reproduction.comparison import of_rows
+
+    table = [
+        {"row": row, "concept": concept, "seed": 0, "score": level + (row == "high")}
+        for row in ("low", "high")
+        for concept, level in {"cat": 0.1, "dog": 0.5, "owl": 0.9, "car": 0.3}.items()
+    ]
+    found = of_rows(table[:-1], "score")
+    assert (found["low"].mean, found["high"].mean) == pytest.approx((0.45, 1.45))
+    assert all(i.high - i.low < 1e-9 for i in found.values())
+
+
+def test_the_interval_of_two_rows_is_that_of_half_their_differences(store):
+    from launch.reproduction.comparison import of_rows
+    from textual_inversion.evaluation.claims import interval
+
+    low, high = [0.1, 0.4, 0.2], [0.3, 0.5, 0.7]
+    table = [
+        {"row": row, "concept": concept, "seed": 0, "score": score}
+        for row, scores in (("low", low), ("high", high))
+        for concept, score in zip(("cat", "dog", "owl"), scores, strict=True)
+    ]
+    # Morey 2008: with two rows the variance left in each is half that of the differences, as of independent rows.
+    differences = interval([b - a for a, b in zip(low, high, strict=True)])
+    for found in of_rows(table, "score").values():
+        assert found.high - found.low == pytest.approx((differences.high - differences.low) / 2**0.5)
+
+
+def test_settings_that_nothing_would_read_are_refused(reproduce):
+    code, said, folder = reproduce("figure=blended", "trainer.max_steps=9")
+    assert code == 1 and "trainer.max_steps=9 would change nothing" in said and "learn=" in said
+    assert not (folder / "settings.json").exists()
+
+
+def test_verdicts_of_a_figure_that_can_be_drawn_no_more_are_gone(store, tmp_path):
+    from launch.reproduction.report import forget_claims, write_claims
+    from textual_inversion.evaluation.claims import NOT_TESTED, Verdict
+
+    for name in ("bias", "style"):
+        write_claims(tmp_path, name, [Verdict(f"what {name} says", "none", None, 0, NOT_TESTED)])
+    forget_claims(tmp_path, "bias")
+    overview = (tmp_path / "claims.md").read_text()
+    assert "what style says" in overview and "what bias says" not in overview
+
+
+def test_an_unknown_figure_gets_the_list_of_known_ones(reproduce):
+    code, said, _ = reproduce("figure=figure_10")
+    assert code == 1 and "there is no figure 'figure_10'" in said and "distortion_editability" in said
+
+
+def test_an_unknown_setup_gets_the_list_of_known_ones(run_script, monkeypatch):
+    code, said = run_script("train", "experiment=cat_toy", "setup=fourwords")
+    assert code != 0 and "fourwords" in said and "progressive" in said
+
+
+def test_an_unknown_setup_of_all_words_gets_that_list_too(store):
+    with pytest.raises(ValueError, match=r"'setup/fourwords'.*progressive"):
+        store.train_config(cell(learn=("setup=fourwords",)))
+
+
+def test_all_pictures_and_the_first_ones_are_compared_with_in_one_go(store):
+    cells = [cell(learn=None, evaluate=("subject=image_only", f"first={first}")) for first in ("null", 5, 3)]
+    assert len({result["config"] for result in store.results(cells).values()}) == 3
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_every_setup_takes_two_steps(run_script, tmp_path, setup):
+    quick = ["debug=tiny", "trainer.max_steps=2", "callbacks.sheet=null", "callbacks.previews=null"]
+    code, said = run_script("train", "experiment=cat_toy", f"setup={setup}", *quick, f"hydra.run.dir={tmp_path}/run")
+    assert code == 0, said
+    assert (tmp_path / "run" / "learned_embeds.safetensors").is_file()
+
+
+@pytest.mark.parametrize("subject", sorted(path.stem for path in (ROOT / "configs" / "subject").glob("*.yaml")))
+def test_every_subject_is_evaluated(store, subject):
+    steps = {"pivotal": ("subject.steps=2",), "bipartite": ("sampler=ddim", "sampler.steps=2")}.get(subject, ())
+    asked = cell(learn=("setup=one",), evaluate=(f"subject={subject}", *steps))
+    (result,) = store.results([asked]).values()
+    assert -1 <= result["image_similarity"] <= 1 and result["protocol"]["samples"] == 2

@@ -1,0 +1,67 @@
+"""The model card's numbers: what prompts ask for, how obedience is counted, and the whole command, in miniature."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from launch import score
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW = ["held_out=3", "two=2", "pictures_each=2", "frechet=4", "pictures.val.count=8", "sampler.steps=1"]
+INVERSION = [
+    "inversion.concepts=[cat_toy]",
+    "inversion.named=1",
+    "inversion.learn=['trainer.max_steps=1']",
+    "inversion.evaluate=['protocol.samples=2','protocol.prompt_samples=1','sampler.steps=1']",
+]
+
+
+def test_prompts_say_what_their_labels_ask_for_and_training_never_saw_it():
+    from toyland.attributes import BACKGROUNDS, STYLES
+    from toyland.sampling import is_held_out
+
+    prompts = score.held_out_prompts(40, seed=0)
+    assert prompts == score.held_out_prompts(80, seed=0)[:40]
+    for prompt in prompts:
+        labels = prompt.labels
+        assert prompt.text.startswith(STYLES[labels["style"]]) and prompt.text.endswith(
+            BACKGROUNDS[labels["background"]]
+        )
+        assert all(labels[key] in prompt.text for key in ("class", "color", "pattern") if key in labels)
+        if "color" in labels:
+            assert is_held_out(labels["class"], labels["color"], labels["background"])
+    for prompt in score.prompts_of_two(40, seed=0):
+        assert prompt.text.endswith(prompt.labels["companion"]) and prompt.labels["class"] in prompt.text
+
+
+def test_obedience_counts_only_what_was_asked():
+    prompts = [score.Prompt("", {"class": "cat", "pattern": "striped"}), score.Prompt("", {"class": "dog"})]
+    seen = {"class": ["cat", "cat"], "pattern": ["spotted", "spotted"]}
+    assert score.obedience(prompts, seen) == {"class": 0.5, "pattern": 0.0}
+    assert score.faults(prompts, seen) == ["spotted", "cat"]
+    alone = [score.Prompt("", {"class": "cat", "companion": "mug"})]
+    assert score.faults(alone, {"class": ["cat"], "companion": [""]}) == ["no companion"]
+
+
+def test_photos_count_alone():
+    asked = [score.Prompt("", {"style": style, "pattern": "striped"}) for style in ("photo", "pencil", "photo")]
+    seen = {"style": ["photo", "pencil", "oil"], "pattern": ["striped", "plain", "striped"]}
+    assert score.obedience_of_photos(asked, seen) == {"style": 0.5, "pattern": 1.0}
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:Found .* in eval mode")
+@pytest.mark.filterwarnings("ignore:The .*lr_scheduler.step")
+def test_one_command_gives_every_number_of_the_model_card(run_script, tmp_path):
+    folders = [f"paths.cache={tmp_path}/cache", f"hydra.run.dir={tmp_path}/score"]
+    code, said = run_script("score", *FEW, *INVERSION, *folders)
+    assert code == 0, said
+    found = json.loads((tmp_path / "score" / "scores.json").read_text())
+    assert found["autoencoder_psnr"] > 25
+    assert {"class", "background", "style", "photos"} <= found["prompts"].keys() and "companion" in found["two"]
+    assert found["classifier_on_renders"].keys() >= found["classifier_on_renders"]["photos"].keys() > {"pattern"}
+    assert found["frechet"].keys() == {"clip", "classifier"}
+    assert {"share", "kept_class"} <= found["inversion"].keys() and found["own_names"]["ratio"] > 0
+    assert found["toys_told_apart_by_clip"]["share"] > 0.8
+    assert (tmp_path / "score" / "prompts.png").is_file() and (tmp_path / "score" / "two.png").is_file()

@@ -1,0 +1,153 @@
+"""Sweeps as a user runs them. `launcher=packed`: jobs that share the model train together, and each leaves what it
+leaves alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.runs import vectors
+from textual_inversion.words.file import load_words
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["experiment=cat_toy", "debug=tiny"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "scripts/train.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+
+
+def train(*arguments: str) -> subprocess.CompletedProcess:
+    return run(*TINY, *arguments)
+
+
+def files(run: Path) -> set[str]:
+    return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Two packs of two jobs, which differ in their length; what was said."""
+    folder = tmp_path_factory.mktemp("sweep")
+    settings = ["launcher=packed", "optim.lr=0.01,0.02", "trainer.max_steps=4,6", f"hydra.sweep.dir={folder}"]
+    done = train(*settings)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The second of the jobs, by itself."""
+    folder = tmp_path_factory.mktemp("alone")
+    done = train("optim.lr=0.02", "trainer.max_steps=4", f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_jobs_that_agree_train_together(sweep):
+    _, said = sweep
+    packs = [[line.strip()[:2] for line in pack.split("\n")[1:3]] for pack in said.split("together train")[1:]]
+    assert packs == [["#0", "#2"], ["#1", "#3"]]
+
+
+def test_a_packed_job_leaves_the_files_and_the_word_that_it_leaves_alone(sweep, alone):
+    folder, _ = sweep
+    assert files(folder / "2") == files(alone) | {"job.json"}
+    torch.testing.assert_close(vectors(folder / "2"), vectors(alone), rtol=0, atol=1e-6)
+    assert not torch.equal(vectors(folder / "0"), vectors(folder / "2"))
+
+
+def test_each_log_tells_of_its_own_job(sweep):
+    folder, _ = sweep
+    for job, rate, other in (("0", "0.01", "0.02"), ("2", "0.02", "0.01")):
+        said = (folder / job / "train.log").read_text(encoding="utf-8")
+        assert f"learning rate {rate}" in said and f"learning rate {other}" not in said
+        assert "is learned; the words nearest to it" in said
+
+
+def test_a_stopped_sweep_goes_on_with_the_same_command(sweep, tmp_path):
+    folder, _ = sweep
+    settings = ["launcher=packed", "optim.lr=0.01,0.02", f"hydra.sweep.dir={tmp_path}"]
+    assert train(*settings, "trainer.max_steps=2").returncode == 0
+    again = train(*settings, "trainer.max_steps=6")
+    assert again.returncode == 0 and "resuming 2 runs from step 2" in again.stdout, again.stderr
+    assert files(tmp_path / "0") == files(folder / "1")
+    for job, of_sweep in (("0", "1"), ("1", "3")):
+        torch.testing.assert_close(vectors(tmp_path / job), vectors(folder / of_sweep), rtol=0, atol=1e-6)
+
+
+def test_a_job_that_nobody_can_join_trains_by_itself(tmp_path):
+    done = train("launcher=packed", "trainer.max_steps=2,4", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "by itself trains #0" in done.stdout and "by itself trains #1" in done.stdout
+    assert files(tmp_path / "0") >= {"learned_embeds.safetensors", "train.log"}
+
+
+def test_a_pack_is_no_larger_than_asked(tmp_path):
+    seeds = ",".join(map(str, range(5)))
+    settings = ["hydra.launcher.max_size=2", f"concept.seed={seeds}", "trainer.max_steps=2"]
+    done = train("launcher=packed", *settings, f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "by itself trains #0" in done.stdout and done.stdout.count("together train") == 2
+    assert all((tmp_path / str(i) / "learned_embeds.safetensors").is_file() for i in range(5))
+
+
+def test_a_mistake_in_one_job_of_a_pack_is_said_before_it_trains(tmp_path):
+    done = train("launcher=packed", "concept.initializer=cat,qwxyz", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 1 and "error: the initializer 'qwxyz' is no word" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert states(tmp_path) == {"0": "failed", "1": "failed"}
+    assert not list(tmp_path.glob("*/learned_embeds.safetensors"))
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {path.parent.name: json.loads(path.read_text())["state"] for path in folder.glob("*/job.json")}
+
+
+@pytest.mark.parametrize("launcher", ["local", "joblib"])
+def test_a_failed_job_stops_no_other_and_is_all_that_is_run_again(tmp_path, launcher):
+    done = train(f"launcher={launcher}", "concept.initializer=cat,qwxyz,owl", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 1
+    assert states(tmp_path) == {"0": "finished", "1": "failed", "2": "finished"}
+    total, failed, how = done.stdout.strip().splitlines()[-3:]
+    assert "1 of 3 jobs are not finished" in total and f"sweep.resume={os.path.relpath(tmp_path, ROOT)}" in how
+    assert "#1 concept.initializer=qwxyz: failed: the initializer 'qwxyz' is no word" in failed
+    assert "1/train.log" in failed and "error: the init" in (tmp_path / "1" / "train.log").read_text()
+    before = (tmp_path / "0" / "train.log").read_text()
+    again = run(f"sweep.resume={tmp_path}")
+    assert again.returncode == 1 and "2 of 3 jobs are finished already" in again.stdout
+    assert (tmp_path / "0" / "train.log").read_text() == before
+
+
+def test_a_folder_that_is_no_sweep_is_said(tmp_path):
+    done = run(f"sweep.resume={tmp_path}")
+    assert done.returncode == 1 and f"error: {tmp_path} is no sweep's folder" in done.stderr
+
+
+def test_a_pack_is_one_process(tmp_path):
+    done = train(
+        "launcher=packed", "optim.lr=0.01,0.02", "trainer=ddp", "trainer.devices=2", f"hydra.sweep.dir={tmp_path}"
+    )
+    assert done.returncode == 1 and "launcher=packed trains in one process" in done.stdout
+    assert states(tmp_path) == {"0": "failed", "1": "failed"}
+
+
+def test_a_sweep_can_be_a_file(tmp_path):
+    done = train("sweep=lr", "launcher=packed", "trainer.max_steps=2", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 0 and len(states(tmp_path)) == 5
+
+
+def test_a_packed_job_may_stop_on_its_plateau(tmp_path):
+    settings = ["early_stop=plateau", "callbacks.early_stop.patience=1", "callbacks.early_stop.min_delta=10.0"]
+    done = train(
+        "launcher=packed", "concept.seed=0,1", "trainer.max_steps=50", *settings, f"hydra.sweep.dir={tmp_path}"
+    )
+    assert done.returncode == 0, done.stderr
+    for job in "01":
+        (word,) = load_words(tmp_path / job)
+        assert word.provenance["steps"] == 4

@@ -1,0 +1,127 @@
+"""What loggers get: real files of W&B, TensorBoard and CSV, read back."""
+
+import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["experiment=cat_toy", "debug=tiny", "trainer.max_steps=20", "trainer.val_check_interval=10"]
+
+
+def train(*arguments: str) -> subprocess.CompletedProcess:
+    """Without a key, and with nobody to ask for one."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return subprocess.run(
+        [sys.executable, "scripts/train.py", *TINY, *arguments],
+        cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+
+
+def records(folder: Path, kind: str) -> list[dict]:
+    """Those of a kind in the file of the W&B run there."""
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    said = subprocess.run(inspect, capture_output=True, encoding="utf-8", check=True).stdout
+    every = [json.loads(line) for line in said.splitlines()]
+    return [record[kind] for record in every if record["type"] == kind]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweeps") / "rates"
+    settings = ["logger=[wandb,csv,tensorboard]", "optim.lr=0.01,0.02", "launcher=packed", "evaluation=quick"]
+    evaluation = {"sampler.steps": 2, "evaluation.samples": 2, "evaluation.prompt_samples": 1}
+    settings += [f"callbacks.evaluation.{key}={value}" for key, value in evaluation.items()]
+    done = train(*settings, f"hydra.sweep.dir={folder}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_every_job_of_a_sweep_is_a_run_named_by_what_varies(sweep):
+    for job, rate in (("0", "0.01"), ("1", "0.02")):
+        (run,) = records(sweep / job, "run")
+        assert (run["project"], run["run_group"], run["display_name"]) == (
+            "textual-inversion", "rates", f"optim.lr={rate}",
+        )  # fmt: skip
+        config = records(sweep / job, "config")[0]["update"]
+        assert str(config["optim"]["lr"]) == rate and config["concept"]["placeholder"] == "S*"
+        assert [end["exit_code"] for end in records(sweep / job, "exit")] == [0]
+
+
+def test_a_run_has_metrics_pictures_and_the_learned_word(sweep):
+    items = [record["item"] for record in records(sweep / "0", "history")]
+    named = set(itertools.chain(*items))
+    assert {"train/loss", "val/loss", "val/norm/S*", "lr", "samples_a_second"} <= named
+    assert {name.split(".")[0] for name in named if name.endswith(".count")} == {"previews", "sheet"}
+    assert [item["lr"] for item in items if "lr" in item] == [0.01, 0.01]
+    own = [item["val/loss"] for item in items if "val/loss" in item]
+    with (sweep / "0" / "metrics.csv").open(newline="") as file:
+        table = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
+    assert own == pytest.approx(table, rel=1e-5)
+    (artifact,) = records(sweep / "0", "artifact")
+    assert [content["path"] for content in artifact["manifest"]["contents"]] == ["learned_embeds.safetensors"]
+    summary = {}
+    for record in records(sweep / "0", "summary"):
+        summary |= record["update"]
+    assert "cat" in summary["nearest_words/S*"]
+    result = json.loads((sweep / "0" / "evaluation.json").read_text())
+    for name in ("image_similarity", "text_similarity"):
+        assert summary[f"evaluation/{name}"] == pytest.approx(result[name])
+
+
+def test_an_evaluated_sweep_ends_in_one_table_and_one_plot(sweep):
+    with (sweep / "results.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [line["optim.lr"] for line in table] == ["0.01", "0.02"]
+    assert all(-1 <= float(line["image_similarity"]) <= 1 for line in table)
+    assert (sweep / "results.png").stat().st_size and (sweep / "results.pdf").stat().st_size
+
+
+def test_tensorboard_and_csv_hold_the_same(sweep):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(sweep / "1" / "tensorboard"))
+    board.Reload()
+    assert {"train/loss", "val/loss", "lr"} <= set(board.Tags()["scalars"])
+    assert set(board.Tags()["images"]) == {"previews", "sheet"}
+    with (sweep / "1" / "csv" / "metrics.csv").open(newline="") as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file) if row["lr"]]
+    shown = [event.value for event in board.Scalars("lr")]
+    assert rates == [0.02, 0.02] and shown == pytest.approx(rates)
+
+
+def test_a_run_that_fails_says_so(tmp_path):
+    done = train("logger=wandb", "optim.lr=1e38", "trainer.max_steps=60", f"hydra.run.dir={tmp_path}")
+    assert done.returncode != 0
+    assert [end["exit_code"] for end in records(tmp_path, "exit")] == [1]
+
+
+def test_a_logger_that_cannot_work_is_said_once_and_stops_nothing(tmp_path):
+    (tmp_path / "tensorboard").write_text("in the way")
+    done = train("logger=tensorboard", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("TensorBoardLogger logs no more") == 1
+    assert (tmp_path / "contact_sheet.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["grid", "regularization", "setups"])
+def test_sweeps_for_the_agent_of_wandb_fit_our_configs(name):
+    path = ROOT / "configs" / "wandb" / f"{name}.yaml"
+    sweep = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    assert sweep["method"] in ("grid", "random", "bayes") and (ROOT / sweep["program"]).is_file()
+    assert sweep["command"] == ["${env}", "${interpreter}", "${program}", "${args_no_hyphens}"]
+    choices = [
+        [f"{name}={value}" for value in setting.get("values", [setting.get("value")])]
+        for name, setting in sweep["parameters"].items()
+    ]
+    for overrides in itertools.product(*choices):
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            compose("train", [*overrides, "paths.run=somewhere"])

@@ -1,0 +1,174 @@
+"""How well a word is learned (Gal et al. 2022, section 5.1): both metrics, by a protocol that is written down with the
+numbers; and, where a classifier knows the world, what the pictures show exactly."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ldm.images import to_tensor
+from ldm.weights.fingerprint import weights_hash
+
+from ..captions import SLOT
+from .classifier import AttributeClassifier
+from .evaluator import Evaluator
+from .metrics import image_similarity, published_text_similarity, similarity_among, text_similarity
+from .subjects import ImageOnly, Pipeline, Subject, without_word
+
+RESULT = "evaluation.json"
+VERSION = 1  # of the metrics' definitions
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A sentence with {} for the word. `kind` is what it asks for (background, style, composition, ...); `shows` is
+    what a picture of it must show beside the word, label -> value."""
+
+    text: str
+    kind: str
+    shows: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.text.count(SLOT) != 1:
+            raise ValueError(f"the prompt {self.text!r} needs {SLOT} once, where the word goes")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The protocol: `samples` pictures of `reconstruction` for image similarity, `prompt_samples` of each of `prompts`
+    for text similarity; `classifier`, if there is one, looks at them, too."""
+
+    evaluator: Evaluator
+    prompts: Sequence[Prompt]
+    samples: int = 64
+    prompt_samples: int = 64
+    reconstruction: str = "A photo of {}"
+    classifier: AttributeClassifier | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.prompt_samples < 1 or not self.prompts:
+            raise ValueError(
+                f"an evaluation needs prompts and samples, not {len(self.prompts)} prompts, {self.samples} and "
+                f"{self.prompt_samples} samples"
+            )
+
+    def to(self, device: str | torch.device) -> Self:
+        """Moves the evaluator and the classifier to the device, freezes them, and returns itself."""
+        for network in filter(None, (self.evaluator, self.classifier)):
+            network.to(device).eval().requires_grad_(False)
+        return self
+
+    def protocol(self, pipeline: Pipeline, images: np.ndarray) -> dict[str, Any]:
+        """All that the numbers depend on but the subject, as JSON values; `images` are the training pictures."""
+        sampler = pipeline.sampler
+        return {
+            "version": VERSION,
+            "reconstruction": self.reconstruction,
+            "samples": self.samples,
+            "prompts": [{**asdict(prompt), "shows": dict(prompt.shows)} for prompt in self.prompts],
+            "prompt_samples": self.prompt_samples,
+            "seed": pipeline.seed,
+            "sampler": f"{sampler.solve.__name__}, {sampler.steps} steps, {sampler.spacing.__name__}",
+            "guidance": pipeline.guidance,
+            "image_size": int(images.shape[1]),
+            "references": len(images),
+            "model": weights_hash(pipeline.ldm),
+            "evaluator": weights_hash(self.evaluator),
+            "classifier": weights_hash(self.classifier) if self.classifier else None,
+        }
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        subject: Subject,
+        pipeline: Pipeline,
+        images: np.ndarray,
+        truth: Mapping[str, str] | None = None,
+        progress: bool = True,
+    ) -> dict[str, Any]:
+        """The numbers and their protocol, as JSON values. `images` are the training pictures, uint8 [m, H, W, 3];
+        `truth` is what the word shows, label -> value."""
+        truth = dict(truth or {}) if self.classifier else {}
+        references = self.embed(to_tensor(images))
+        photos = subject.paint([self.reconstruction], range(self.samples))
+        among = similarity_among(references) if len(images) > 1 else None
+        itself = isinstance(subject, ImageOnly)  # a training picture is not compared with itself
+        each = len(images) if itself else self.prompt_samples
+        asked, at_once = [], max(1, pipeline.batch_size // each)
+        with tqdm(total=len(self.prompts), desc="evaluating", unit="prompt", disable=not progress, leave=False) as bar:
+            for start in range(0, len(self.prompts), at_once):
+                some = self.prompts[start : start + at_once]
+                painted = subject.paint([prompt.text for prompt in some], range(each)).split(each)
+                asked += [self._measure(prompt, images, truth) for prompt, images in zip(some, painted, strict=True)]
+                bar.update(len(some))
+        return {
+            "image_similarity": among if itself else image_similarity(self.embed(photos), references),
+            "image_only": among,
+            **means(asked),
+            "identity": self._shown(photos, truth),
+            "by_kind": {
+                kind: means([row for row in asked if row["kind"] == kind]) for kind in {p.kind: 0 for p in self.prompts}
+            },
+            "prompts": asked,
+            "protocol": self.protocol(pipeline, images),
+        }
+
+    def _measure(self, prompt: Prompt, images: Tensor, truth: Mapping[str, str]) -> dict[str, Any]:
+        samples = self.embed(images)
+        (text,) = self.evaluator.embed_texts([without_word(prompt.text)]).cpu()
+        return {
+            "text": prompt.text,
+            "kind": prompt.kind,
+            "text_similarity": text_similarity(samples, text),
+            "text_similarity_published": published_text_similarity(samples, text),
+            "shown": self._shown(images, prompt.shows) if self.classifier else {},
+            "kept": self._shown(images, {"class": truth["class"]} if "class" in truth else {}),
+        }
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Pictures [n, 3, H, W] in [-1, 1] -> [n, d], on the CPU."""
+        parts = [self.evaluator.embed_images(x.to(self.evaluator.device)).cpu() for x in images.split(32)]
+        return torch.cat(parts)
+
+    def _shown(self, images: Tensor, truth: Mapping[str, str]) -> dict[str, float]:
+        """The share of pictures that show each of these labels' values."""
+        if not truth or self.classifier is None:
+            return {}
+        seen = self.classifier.names(images)
+        unknown = sorted(set(truth) - set(seen))
+        if unknown:
+            raise ValueError(f"the classifier knows nothing of {', '.join(unknown)}: it tells {', '.join(seen)}")
+        return {name: float(np.mean([one == value for one in seen[name]])) for name, value in truth.items()}
+
+
+def means(asked: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Of the rows of several prompts: the mean of each number that a row has."""
+    found: dict[str, list[float]] = {}
+    for row in asked:
+        numbers = {name: row[name] for name in ("text_similarity", "text_similarity_published")}
+        numbers |= {f"{group}_{name}": v for group in ("shown", "kept") for name, v in row[group].items()}
+        for name, value in numbers.items():
+            found.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def summary(result: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a result in one flat table."""
+    numbers = {name: value for name, value in result.items() if isinstance(value, float)}
+    return numbers | {f"identity_{name}": value for name, value in result["identity"].items()}
+
+
+def require_same_protocol(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ValueError that names what differs, unless all results (name -> result) come from one protocol."""
+    (first, one), *others = results.items()
+    for name, other in others:
+        keys = one["protocol"].keys() | other["protocol"].keys()
+        unlike = [k for k in sorted(keys) if one["protocol"].get(k) != other["protocol"].get(k)]
+        if unlike:
+            raise ValueError(
+                f"{first} and {name} cannot be compared: they were evaluated with another {', '.join(unlike)}."
+            )

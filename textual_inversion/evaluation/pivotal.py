@@ -1,0 +1,90 @@
+"""Pivotal tuning (Gal et al. 2022, appendix A, after Roich et al. 2022): once v* is found it stays, and the UNet itself
+learns the pictures. Shapes get closer; editing suffers as guidance grows."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import pytorch_lightning as L
+import torch
+from torch import Tensor
+
+from ldm.latent_diffusion import LatentDiffusion
+from ldm.training.progress import StepProgress
+
+from ..concept import Concept
+from ..learner import TextualInversion
+from .subjects import SubjectInputs, Word
+
+
+class PivotalTuning(L.LightningModule):
+    """Trains the UNet of `inversion`, whose words stay as they are, on pictures and sentences of its concepts."""
+
+    def __init__(self, inversion: TextualInversion, learning_rate: float) -> None:
+        super().__init__()
+        self.inversion, self.learning_rate = inversion, learning_rate
+        inversion.requires_grad_(False)
+        inversion.ldm.unet.requires_grad_(True)
+
+    def on_fit_start(self) -> None:
+        self.inversion.on_fit_start()
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        losses = self.inversion.losses(batch)
+        self.inversion.require_finite(losses, self.global_step)
+        return losses.sum()
+
+    def train_dataloader(self) -> Any:
+        return self.inversion.train_dataloader()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.inversion.ldm.unet.parameters(), lr=self.learning_rate, weight_decay=0.0)
+
+
+@lru_cache(maxsize=1)  # figures ask for one model at several guidances
+def tune(
+    ldm: LatentDiffusion, concept: Concept, vectors: tuple[tuple[float, ...], ...], image_size: int, steps: int
+) -> LatentDiffusion:
+    """A copy of `ldm` whose UNet has learned the concept's pictures with the word's `vectors` [k, d]; the concept's
+    learning rate is the UNet's. It stays in float32: half precision would round the small steps away."""
+    copied = copy.deepcopy(ldm).freeze()
+    inversion = TextualInversion(copied, [concept], image_size)
+    with torch.no_grad():
+        inversion.vectors(concept).copy_(torch.tensor(vectors))
+    trainer = L.Trainer(
+        max_steps=steps,
+        accelerator="auto",
+        devices=1,
+        callbacks=[StepProgress()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(PivotalTuning(inversion, concept.learning_rate))
+    copied.zero_grad()
+    return copied.freeze().to(ldm.device)
+
+
+class Pivotal(Word):
+    """The word in a copy of the model whose UNet has learned the concept's pictures with it."""
+
+    def __init__(self, inputs: SubjectInputs, steps: int, learning_rate: float, templates: Sequence[str]) -> None:
+        word, pipeline = inputs.require_word(), inputs.pipeline
+        initializer = word.provenance.get("initializer")
+        if initializer is None:
+            raise ValueError(f"the file of {word.placeholder!r} does not say what it was learned from: learn it here.")
+        concept = Concept(
+            word.placeholder,
+            initializer,
+            images=str(inputs.folder),
+            templates=tuple(templates),
+            learning_rate=learning_rate,
+            num_vectors=len(word.vectors),
+            seed=pipeline.seed,
+            first=len(inputs.images),
+        )
+        vectors = tuple(tuple(row) for row in word.vectors.tolist())
+        ldm = tune(pipeline.ldm, concept, vectors, inputs.images.shape[1], steps)
+        super().__init__(replace(inputs, pipeline=replace(pipeline, ldm=ldm)))

@@ -1,0 +1,78 @@
+"""Rows of pictures under titles: a contact sheet, which says whether an inversion worked, and a figure for print."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ldm.files import replacing
+
+from .plots import figure, save
+
+_MARGIN, _GAP, _TITLE, _LINE = 12, 4, 24, 14  # pixels
+_LETTERS_PER_PIXEL = 0.16  # of the small font
+
+
+@dataclass(frozen=True, eq=False)
+class PictureRow:
+    """A line of the sheet: a title above pictures uint8 [n, H, W, 3], each with a caption below it if there are any."""
+
+    title: str
+    images: np.ndarray
+    captions: Sequence[str] = ()
+
+
+def contact_sheet(rows: Sequence[PictureRow], side: int = 160) -> Image.Image:
+    """The rows on white, every picture brought to `side` pixels; long captions go on in a new line."""
+    font, small = ImageFont.load_default(15), ImageFont.load_default(11)
+    wrapped = [[textwrap.wrap(caption, int(side * _LETTERS_PER_PIXEL)) for caption in row.captions] for row in rows]
+    below = [_LINE * max((len(lines) for lines in row), default=0) for row in wrapped]
+    columns = max(len(row.images) for row in rows)
+    height = sum(_TITLE + side + text + _GAP for text in below)
+    sheet = Image.new("RGB", (2 * _MARGIN + columns * (side + _GAP), 2 * _MARGIN + height), "white")
+    draw = ImageDraw.Draw(sheet)
+    top = _MARGIN
+    for row, captions, text in zip(rows, wrapped, below, strict=True):
+        draw.text((_MARGIN, top + 2), row.title, fill="black", font=font)
+        for i, image in enumerate(row.images):
+            x, y = _MARGIN + i * (side + _GAP), top + _TITLE
+            sheet.paste(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS), (x, y))
+            if captions:
+                draw.multiline_text(
+                    (x + 1, y + side + 1), "\n".join(captions[i]), fill="#444444", font=small, spacing=1
+                )
+        top += _TITLE + side + text + _GAP
+    return sheet
+
+
+def save_sheet(path: Path, rows: Sequence[PictureRow]) -> None:
+    """The sheet as a PNG, written whole or not at all."""
+    with replacing(path) as partial:
+        contact_sheet(rows).save(partial, format="PNG")
+
+
+def save_figure(path: Path, rows: Sequence[PictureRow], side: float = 0.95) -> None:
+    """The rows in the figures' style, as `path`.png and `path`.pdf; `side` in inches."""
+    margin, title, line = 0.05, 0.2, 0.085
+    wrapped = [[textwrap.fill(caption, int(24 * side)) for caption in row.captions] for row in rows]
+    below = [max((1 + text.count("\n") for text in row if text), default=0) * line for row in wrapped]
+    width = max(len(row.images) for row in rows) * (side + margin) + margin
+    height = sum(title + side + text + margin for text in below)
+    with figure(width, height) as fig:
+        fig.set_layout_engine("none")
+        top = height
+        for row, captions, text in zip(rows, wrapped, below, strict=True):
+            bottom = top - title - side
+            fig.text(margin / width, (bottom + side + 0.05) / height, row.title, fontsize=7, va="bottom")
+            for i, image in enumerate(row.images):
+                left = margin + i * (side + margin)
+                axes = fig.add_axes((left / width, bottom / height, side / width, side / height))
+                axes.imshow(image, interpolation="nearest")
+                axes.axis("off")
+                if captions:
+                    fig.text(left / width, (bottom - 0.02) / height, captions[i], fontsize=5, va="top")
+            top = bottom - text - margin
+        save(fig, path)

@@ -1,0 +1,1 @@
+"""Learned words in files: ours and those of other tools."""
