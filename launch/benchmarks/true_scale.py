@@ -16,11 +16,11 @@ import pytorch_lightning as L
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ldm.cuda_graph import CudaGraph
 from ldm.latent_diffusion import LatentDiffusion
-from ldm.sampling import Sampler, guided
+from ldm.sampling import Sampler
 from ldm.training.data import to_tensor
 from textual_inversion.concept import Concept
 from textual_inversion.learner import TextualInversion
@@ -180,16 +180,10 @@ class Bench:
     def sampling(self, pictures: int, steps: int) -> Row:
         """Measure the seconds to sample and decode that many images with guidance."""
         ldm = self.build().freeze(torch.bfloat16)
-        z_T = ldm.noise(0, range(pictures))
-        t = torch.zeros(pictures, dtype=torch.long, device=ldm.device)
+        z_T, sampler = ldm.noise(0, range(pictures)), Sampler(steps)
 
-        @torch.no_grad()
-        def paint() -> None:
-            text = ldm.text_encoder
-            eps: Any = guided(ldm.eps, text([PROMPT] * pictures), text([""]), self.scale.guidance)
-            if z_T.is_cuda:
-                eps = CudaGraph(eps, z_T, t)
-            ldm.decode_first_stage(Sampler(steps)(eps, z_T, ldm.alpha_bar))
+        def paint() -> Tensor:
+            return ldm.sample(ldm.text_encoder([PROMPT] * pictures), z_T, sampler, self.scale.guidance)
 
         return {"seconds": min(repeat(paint, 2)), **_peak()}
 
