@@ -1,4 +1,4 @@
-"""Error handling that the commands of scripts/ share: a user error ends in one sentence and a non-zero exit code."""
+"""How a command starts and ends: a user's mistake gives one sentence and exit code 1, Ctrl-C a command to continue."""
 
 import functools
 import logging
@@ -18,21 +18,21 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from . import arguments, folders, jobs, mistakes
-from .shell import script, shorter, this_command, with_commands
+from .shell import script, shorten, this_command, with_commands
 
 log = logging.getLogger("command")
 
 INTERRUPTED = 130  # the exit code of a process ended by Ctrl-C
 STATE = "last.ckpt"  # as in ldm.training.resumption, which imports torch
-# Lightning's loggers of missing devices, of loggers to install, and of the last step. Importing Lightning resets the
-# level of "pytorch_lightning", but not theirs.
+# These loggers of Lightning list devices, advertise other loggers and announce the last step. Importing Lightning
+# resets the level of "pytorch_lightning", but not theirs.
 CHATTY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
 
 
 def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Wrap `main` so that a ValueError, also one raised inside of `instantiate`, is logged as `error: <message>` and
-    ends in exit code 1. The run folder is removed if this process has created it and it holds only its log. In a sweep,
-    the other jobs still run, and the folder of the job keeps its state. HYDRA_FULL_ERROR=1 shows the traceback."""
+    """Wrap `main` so that a ValueError, even one raised inside `instantiate`, is logged as `error: <message>` and ends
+    in exit code 1. The run folder is removed if this process created it and it holds nothing but the log. In a sweep
+    the other jobs still run, and the job's folder records that it failed. HYDRA_FULL_ERROR=1 shows the traceback."""
 
     @functools.wraps(main)
     def guarded(config: DictConfig) -> None:
@@ -43,7 +43,7 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
                 require_weights(config)
                 main(config)
             return
-        with sweep_stopped(), jobs.track_job(folder, jobs.own_overrides()), log_mistakes():
+        with stop_sweep_on_signal(), jobs.track_job(folder, jobs.own_overrides()), log_mistakes():
             require_weights(config)
             main(config)
 
@@ -51,62 +51,62 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
 
 
 def start(main: Callable[[], None], documentation: str | None) -> None:
-    """Run `main`, a function of `hydra.main`, as a script. --help prints `documentation`; texts are taken literally; a
-    setting that does not exist ends in one sentence."""
+    """Run `main`, which `hydra.main` has decorated, as a script. --help prints `documentation`. Prompts and paths need
+    no quotes for Hydra. A setting that does not exist ends in one sentence."""
     given = sys.argv[1:]
     if arguments.wants_help(given):
         arguments.show_help(Path(sys.argv[0]).stem, documentation or "")
         return
     sweep = bool({"-m", "--multirun"} & set(given))
-    sys.argv[1:] = [arguments.literal(argument, sweep) for argument in given]
-    with mistakes.in_one_sentence():
+    sys.argv[1:] = [arguments.quote_text(argument, sweep) for argument in given]
+    with mistakes.report_hydra_mistakes():
         main()
 
 
 def quiet_libraries() -> None:
-    """Silence Lightning's messages below warnings."""
+    """Silence Lightning's messages, except for warnings and errors."""
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def mistake(error: Exception) -> str | None:
-    """Return the message for a user error, or None if the error is a bug."""
+    """Return the message for a mistake of the user, or None if the error is a bug."""
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no value: add {error.full_key}=... to the command"
     cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-    theirs = isinstance(cause, ValueError) or "unexpected keyword argument" in str(cause)
-    return with_commands(str(cause)) if theirs and os.environ.get("HYDRA_FULL_ERROR") != "1" else None
+    by_user = isinstance(cause, ValueError) or "unexpected keyword argument" in str(cause)
+    return with_commands(str(cause)) if by_user and os.environ.get("HYDRA_FULL_ERROR") != "1" else None
 
 
 @contextmanager
 def report_mistakes(*runs: Path) -> Iterator[None]:
-    """Handle user errors and Ctrl-C in the block as `command` describes; `runs` are the folders to remove."""
+    """Handle mistakes and Ctrl-C in the block as `command` describes. `runs` are the folders that it may remove."""
     try:
         yield
     except KeyboardInterrupt:
-        goes_on = [f"; to go on: {going_on(run, sys.argv[1:])}" for run in runs if (run / STATE).is_file()]
-        log.info("stopped by Ctrl-C%s", "".join(goes_on))
+        saved = [run for run in runs if (run / STATE).is_file()]
+        log.info("stopped by Ctrl-C%s", "".join(f"; to continue: {continuation(run, sys.argv[1:])}" for run in saved))
         for run in runs:
             folders.remove_own(run)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if type(error).__name__ == "Preempted":
             for run in runs:
-                log.info("to go on: %s", going_on(run, [a for a in sys.argv[1:] if not a.startswith("resume=")]))
+                log.info("to continue: %s", continuation(run, [a for a in sys.argv[1:] if not a.startswith("resume=")]))
             sys.exit(cast(Any, error).exit_code)
-        why = mistake(error)
-        if why is None:
+        message = mistake(error)
+        if message is None:
             raise
-        log.error("error: %s", why)
+        log.error("error: %s", message)
         for run in runs:
             folders.remove_own(run)
         sys.exit(1)
 
 
-def going_on(run: Path, arguments: Sequence[str]) -> str:
-    """Return the command that continues in the folder `run`, to paste into a shell in the current directory."""
-    place = shorter(run)
-    if not re.fullmatch(r"[A-Za-z0-9_./:-]+", place):  # Hydra needs quotes
+def continuation(run: Path, arguments: Sequence[str]) -> str:
+    """Return the command that continues the run in the folder `run`."""
+    place = shorten(run)
+    if not re.fullmatch(r"[A-Za-z0-9_./:-]+", place):  # Hydra parses anything else only within quotes
         place = "'" + place.replace("\\", "\\\\").replace("'", "\\'") + "'"
     more = f"hydra.run.dir={place}"
     if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ:
@@ -115,8 +115,8 @@ def going_on(run: Path, arguments: Sequence[str]) -> str:
 
 
 @contextmanager
-def sweep_stopped() -> Iterator[None]:
-    """End the whole sweep if its process gets a signal during a job: no other job is started."""
+def stop_sweep_on_signal() -> Iterator[None]:
+    """End the whole sweep if its process receives a signal during a job, so that no other job starts."""
     try:
         yield
     except Exception as error:
@@ -127,22 +127,22 @@ def sweep_stopped() -> Iterator[None]:
 
 @contextmanager
 def log_mistakes() -> Iterator[None]:
-    """Handle errors of a job in a sweep: log the message or the traceback, and raise JobFailed for the launcher."""
+    """Handle errors of one job in a sweep: log the message or the traceback, and raise JobFailed for the launcher."""
     try:
         yield
     except Exception as error:
-        why = mistake(error)
+        message = mistake(error)
         if type(error).__name__ == "Preempted":
             raise
-        if why is None:
+        if message is None:
             log.exception("error")
         else:
-            log.error("error: %s", why)
-        raise jobs.JobFailed(why or str(error)) from None
+            log.error("error: %s", message)
+        raise jobs.JobFailed(message or str(error)) from None
 
 
 def require_weights(node: Any) -> None:
-    """Raise ValueError if weights that `node` or anything in it loads do not exist, before a model is built for
+    """Raise ValueError if weights that the config `node` asks for do not exist. Building the model first would take
     minutes."""
     if isinstance(node, ListConfig):
         for item in node:
@@ -153,8 +153,8 @@ def require_weights(node: Any) -> None:
         path = Path(node.weights)
         if not path.exists():
             raise ValueError(
-                f"no weights at {path}. Published ones come with {script('fetch')} model=<name>; another "
-                f"place is given as {node._get_full_key('weights')}=<file or folder>."
+                f"there are no weights at {path}. Download published weights with {script('fetch')} model=<name>, or "
+                f"give another place as {node._get_full_key('weights')}=<file or folder>."
             )
     for key in node:
         if not OmegaConf.is_missing(node, key):

@@ -12,7 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from . import jobs
-from .command import log_mistakes, sweep_stopped
+from .command import log_mistakes, stop_sweep_on_signal
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class PackedLauncher(Launcher):
         """Train one pack. If it fails, the other packs still run."""
         from . import packs
 
-        with suppress(jobs.JobFailed), sweep_stopped(), ExitStack() as stack:
+        with suppress(jobs.JobFailed), stop_sweep_on_signal(), ExitStack() as stack:
             for own, config in zip(resolved, configs, strict=True):
                 overrides = list(filter_overrides(config.hydra.overrides.task))
                 stack.enter_context(jobs.track_job(Path(own.paths.run), overrides))

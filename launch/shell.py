@@ -1,4 +1,4 @@
-"""Commands that are printed, to be pasted into a shell in the current folder."""
+"""Build the commands that messages print. Each works when it is pasted into a shell in the current folder."""
 
 import re
 import shlex
@@ -9,25 +9,25 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
 
 def this_command(*arguments: str) -> str:
-    """Return this script with these arguments, run by the same Python."""
-    return shlex.join([python(), shorter(sys.argv[0]), *arguments])
+    """Return the command that runs the current script with these arguments and the same Python."""
+    return shlex.join([python(), shorten(sys.argv[0]), *arguments])
 
 
 def script(name: str, *arguments: str) -> str:
-    """Return scripts/`name`.py with these arguments, run by the same Python."""
-    return shlex.join([python(), shorter(SCRIPTS / f"{name}.py"), *arguments])
+    """Return the command that runs scripts/`name`.py with these arguments and the same Python."""
+    return shlex.join([python(), shorten(SCRIPTS / f"{name}.py"), *arguments])
 
 
 def with_commands(message: str) -> str:
-    """Replace `python scripts/...` in the message of a package, which does not know the interpreter's path."""
+    """Replace each `python scripts/<name>.py` in a message of another package by a command that works here."""
     return re.sub(r"\bpython scripts/(\w+)\.py", lambda found: script(found[1]), message)
 
 
 def python() -> str:
-    return shorter(sys.executable or "python")
+    return shorten(sys.executable or "python")
 
 
-def shorter(path: str | Path) -> str:
-    """Return the path, relative if it lies below the current folder."""
+def shorten(path: str | Path) -> str:
+    """Return the path, relative to the current folder if it lies below it."""
     path = Path(path)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,4 +1,4 @@
-"""Render the concepts that ship with the project, with their ground truth: five images of each, or more.
+"""Render the concepts that ship with the project, and write what is known to be in each image beside them.
 
 python scripts/concepts.py
 python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
@@ -15,11 +15,11 @@ def main() -> None:
     known = sorted(path.stem for path in CONFIGS.glob("concept/*.yaml"))
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=with_commands(__doc__ or ""), formatter_class=style)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(known)}; all without")
-    parser.add_argument("--count", type=int, help="images per concept, 1 to 25 (5)")
-    parser.add_argument("--into", type=Path, help="folder (the project's assets/concepts)")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(known)} (default: all)")
+    parser.add_argument("--count", type=int, help="images per concept, 1 to 25 (default: 5)")
+    parser.add_argument("--into", type=Path, help="the folder to write to (default: the project's assets/concepts)")
     arguments = parser.parse_args()
-    from launch.concepts import CONCEPTS, FOLDER, MOST, SHIPPED, write  # torch: seconds, which --help does without
+    from launch.concepts import CONCEPTS, FOLDER, MOST, SHIPPED, write  # here, so that --help does not wait for torch
 
     unknown = set(arguments.names) - set(CONCEPTS)
     if unknown:

@@ -1,4 +1,4 @@
-"""Learned words between files and tools; needs no model.
+"""Inspect, convert, merge and split files of learned words. No model is loaded.
 
 python scripts/embeddings.py --help
 """

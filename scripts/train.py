@@ -1,4 +1,4 @@
-"""Learn a new word from images, or train another model that an experiment describes.
+"""Learn a new word from images, or train one of the models described in configs/experiment.
 
 python scripts/train.py experiment=cat_toy
 python scripts/train.py experiment=cat_toy concept.images=/my/photos concept.initializer=teapot
@@ -21,7 +21,7 @@ def main(config: DictConfig) -> None:
     require_experiment()
     if config.own_gpu:
         gpus.take_one()
-    from launch.training import train  # torch: seconds, which --help does without
+    from launch.training import train  # here, so that --help does not wait for torch
 
     train(jobs.resolved_config(config))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from launch.arguments import choices, literal
+from launch.arguments import choices, quote_text
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
@@ -45,16 +45,16 @@ def read(argument):
     ],
 )
 def test_a_text_means_what_it_says_and_a_list_is_a_list(argument, value):
-    assert read(literal(argument)) == value
-    assert literal(literal(argument)) == literal(argument)
+    assert read(quote_text(argument)) == value
+    assert quote_text(quote_text(argument)) == quote_text(argument)
 
 
 def test_values_of_a_sweep_stay_apart_but_not_the_name_of_a_folder(tmp_path):
     for argument in ("optim.lr=0.01,0.02", "concept.initializer=cat,dog"):
-        assert literal(argument) == argument
-    assert literal("prompt=S*,T*", sweep=True) == "prompt=S*,T*"
+        assert quote_text(argument) == argument
+    assert quote_text("prompt=S*,T*", sweep=True) == "prompt=S*,T*"
     (tmp_path / "cat, mine").mkdir()
-    assert read(literal(f"concept.images={tmp_path / 'cat, mine'}")) == str(tmp_path / "cat, mine")
+    assert read(quote_text(f"concept.images={tmp_path / 'cat, mine'}")) == str(tmp_path / "cat, mine")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
