@@ -36,7 +36,7 @@ def require_words(prompts: Sequence[str]) -> None:
             )
 
 
-def paint(config: DictConfig) -> None:
+def generate(config: DictConfig) -> None:
     """Generate images of every prompt in the config; write them and a sheet to the run folder."""
     paths, prompts = as_list(config.word), as_list(config.prompt)
     if not paths:

@@ -119,20 +119,20 @@ def reconstruct(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
 
 
 def frechet(
-    painted: Tensor, renders: Tensor, decoded: Tensor, clip: Evaluator, classifier: AttributeClassifier
+    generated: Tensor, renders: Tensor, decoded: Tensor, clip: Evaluator, classifier: AttributeClassifier
 ) -> dict[str, dict[str, float]]:
     """Return Fréchet distances in the features of CLIP and of the classifier.
 
-    "distance" compares the n images `painted`, generated from the captions of the first n scenes, with the `renders` of
+    "distance" compares the n images `generated` from the captions of the first n scenes, with the `renders` of
     the next n scenes. "floor" compares the first n renders with those of the next n scenes: the lowest distance to
-    expect. The ratios divide by the floor: for `painted`, and for the first n images `decoded` by the autoencoder."""
-    n = len(painted)
+    expect. The ratios divide by the floor: for `generated`, and for the first n images `decoded` by the autoencoder."""
+    n = len(generated)
     spaces = {"clip": clip.embed_images, "classifier": classifier.features}
     found = {}
     for name, features in spaces.items():
         others, *some = (
             torch.cat([features(x) for x in pictures.split(64)])
-            for pictures in (renders[n : 2 * n], renders[:n], decoded[:n], painted)
+            for pictures in (renders[n : 2 * n], renders[:n], decoded[:n], generated)
         )
         floor, through, distance = (frechet_distance(one, others) for one in some)
         found[name] = {

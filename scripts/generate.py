@@ -13,9 +13,9 @@ from launch.command import command, start
 @hydra.main(version_base="1.3", config_path="../configs", config_name="generate")
 @command
 def main(config: DictConfig) -> None:
-    from launch.generate import paint  # here, so that --help does not wait for torch
+    from launch.generate import generate  # here, so that --help does not wait for torch
 
-    paint(config)
+    generate(config)
 
 
 if __name__ == "__main__":

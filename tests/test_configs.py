@@ -113,11 +113,11 @@ def side(ldm):
 
 
 @pytest.mark.parametrize("choice", [*(f"scale={name}" for name in names("scale")), "debug=tiny"])
-def test_what_learns_a_word_and_what_paints_with_it_agree(choice):
-    learns, paints = composed(CAT_TOY, choice), composed("word=run", "prompt=S*", choice, main="generate")
+def test_what_learns_a_word_and_what_generates_with_it_agree(choice):
+    learns, generates = composed(CAT_TOY, choice), composed("word=run", "prompt=S*", choice, main="generate")
     for key in ("image_size", "guidance"):
-        assert learns[key] == paints[key]
-    assert learns["module"]["ldm"] == paints["module"]["ldm"]
+        assert learns[key] == generates[key]
+    assert learns["module"]["ldm"] == generates["module"]["ldm"]
     ldm = on_meta(learns["module"]["ldm"]["module"])
     assert side(ldm) == learns["image_size"] and ldm.name == learns["name"]
     assert choice == "scale=toyland" or {choice, f"scale={learns['name']}"} & set(
@@ -161,7 +161,7 @@ def test_every_setup_becomes_a_learner(name):
 
 
 @pytest.mark.parametrize("name", names("sampler"))
-def test_every_sampler_paints(name):
+def test_every_sampler_generates(name):
     sampler = instantiate(compose("generate", [f"sampler={name}", "sampler.steps=4", "word=w", "prompt=p"]).sampler)
     alpha_bar, z_T = torch.linspace(0.99, 0.01, 1000), torch.randn(2, 1, 2, 2)
     z = sampler(lambda z, t: 0.1 * z, z_T, alpha_bar, lambda step: torch.zeros_like(z_T))

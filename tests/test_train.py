@@ -81,10 +81,10 @@ def test_the_last_lines_say_where_everything_is_and_a_command_that_works(finishe
         assert (ROOT / line.split(": ", 1)[1].strip()).resolve() == run / name
     python, script, *arguments = shlex.split(again.split(": ", 1)[1])
     assert ROOT / python == Path(sys.executable) and script == "scripts/generate.py"
-    settings = ["sampler.steps=1", "count=2", f"hydra.run.dir={tmp_path / 'painted'}"]
+    settings = ["sampler.steps=1", "count=2", f"hydra.run.dir={tmp_path / 'generated'}"]
     code, said = run_script("generate", *arguments, *settings)
     assert code == 0, said
-    assert {path.name for path in (tmp_path / "painted").glob("*.png")} == {"00-00.png", "00-01.png", "sheet.png"}
+    assert {path.name for path in (tmp_path / "generated").glob("*.png")} == {"00-00.png", "00-01.png", "sheet.png"}
 
 
 # PITFALLS.md, row 3. The checkpoint is from the step before a validation, as in the real job.

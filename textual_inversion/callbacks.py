@@ -67,12 +67,12 @@ class Previews(L.Callback):
         self.options = {"sampler": sampler, "guidance": guidance, "progress": False}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
-        self._paint(trainer, pl_module)
+        self._generate(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: TextualInversion, *_: Any) -> None:
-        self._paint(trainer, pl_module)
+        self._generate(trainer, pl_module)
 
-    def _paint(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+    def _generate(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if trainer.global_step in self.at_steps and trainer.is_global_zero:
             for i, concept in enumerate(pl_module.concepts):
                 prompt = fill(self.prompt, concept.placeholder)
@@ -174,4 +174,4 @@ class Messages(L.Callback):
         word = shlex.quote(f"word={self.folder}")
         log.info("contact sheet:   %s/contact_sheet.png", self.folder)
         log.info("the word:        %s/%s", self.folder, FILE_NAME)
-        log.info("paint more with: %s %s %s", self.command, word, prompt)
+        log.info("generate more:   %s %s %s", self.command, word, prompt)

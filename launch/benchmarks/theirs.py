@@ -102,8 +102,8 @@ def pipeline(
     )
     built.set_progress_bar_config(disable=True)
 
-    def paint(prompts: list[str], steps: int, guidance: float) -> object:
+    def generate(prompts: list[str], steps: int, guidance: float) -> object:
         with torch.autocast(ldm.device.type, torch.bfloat16, enabled=autocast):
             return built(prompts, num_inference_steps=steps, guidance_scale=guidance, output_type="np")
 
-    return paint
+    return generate

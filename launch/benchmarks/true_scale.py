@@ -182,16 +182,16 @@ class Bench:
         ldm = self.build().freeze(torch.bfloat16)
         z_T, sampler = ldm.noise(0, range(pictures)), Sampler(steps)
 
-        def paint() -> Tensor:
+        def sample() -> Tensor:
             return ldm.sample(ldm.text_encoder([PROMPT] * pictures), z_T, sampler, self.scale.guidance)
 
-        return {"seconds": min(repeat(paint, 2)), **_peak()}
+        return {"seconds": min(repeat(sample, 2)), **_peak()}
 
     def their_sampling(self, pictures: int, steps: int, autocast: bool) -> Row:
         with torch.device(device()):
-            paint = theirs.pipeline(self.build(), self.image_size, autocast)
+            generate = theirs.pipeline(self.build(), self.image_size, autocast)
         return {
-            "seconds": min(repeat(lambda: paint([PROMPT] * pictures, steps, self.scale.guidance), 1)),
+            "seconds": min(repeat(lambda: generate([PROMPT] * pictures, steps, self.scale.guidance), 1)),
             **_peak(),
         }
 

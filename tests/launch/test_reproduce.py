@@ -151,7 +151,7 @@ def test_every_figure(reproduce):
 
 
 @pytest.mark.integration
-def test_without_a_classifier_pictures_are_painted_and_nothing_is_counted(reproduce):
+def test_without_a_classifier_pictures_are_generated_and_nothing_is_counted(reproduce):
     blind = f"evaluate={json.dumps([*EVALUATE, 'protocol.classifier=null'])}"
     code, said, folder = reproduce("figure=[style,composition,bias]", blind, "budget.concepts=[cat_toy]")
     assert code == 0, said

@@ -16,7 +16,7 @@ NO_TEXT = {"cin256_v2": 256, "celebahq": 256, "lsun_churches": 256}
 
 
 @pytest.mark.parametrize(("name", "side"), (TEXT | NO_TEXT).items())
-def test_a_named_model_knows_its_name_and_paints_images_of_its_size(name, side):
+def test_a_named_model_knows_its_name_and_generates_images_of_its_size(name, side):
     with torch.device("meta"):
         ldm = getattr(models, name)(*["vocabulary"] * (name in TEXT))
     assert ldm.name == name

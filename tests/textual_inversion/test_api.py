@@ -154,7 +154,7 @@ def test_a_folder_without_pictures_is_said(ldm, tmp_path):
         learn(ldm, tmp_path / "none", **QUICK)
 
 
-def test_what_cannot_be_painted_is_said(ldm):
+def test_what_cannot_be_generated_is_said(ldm):
     word = LearnedWord("S*", torch.ones(1, 16))
     for words, prompts, said in [
         ([word], ["a photo of a cat"], "does not mention"),

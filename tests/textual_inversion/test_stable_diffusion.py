@@ -66,7 +66,7 @@ def test_inversion_moves_the_vectors_and_nothing_else(stable_diffusion, inversio
     assert all(torch.equal(value, before[name]) for name, value in stable_diffusion.state_dict().items())
 
 
-def test_a_learned_word_paints(stable_diffusion):
+def test_a_learned_word_generates(stable_diffusion):
     word = LearnedWord("<cat-toy>", torch.randn(2, 16, generator=torch.Generator().manual_seed(0)))
     embeddings = manager_of(stable_diffusion, [word])
     with_word, without = (

@@ -95,7 +95,7 @@ class Evaluation:
         uint8 [m, H, W, 3]; `truth` are the labels that the word should show, label -> value."""
         truth = dict(truth or {}) if self.classifier else {}
         references = self.embed(to_tensor(images))
-        photos = subject.paint([self.reconstruction], range(self.samples))
+        photos = subject.generate([self.reconstruction], range(self.samples))
         among = similarity_among(references) if len(images) > 1 else None
         itself = isinstance(subject, ImageOnly)  # do not compare a training image with itself
         each = len(images) if itself else self.prompt_samples
@@ -103,8 +103,8 @@ class Evaluation:
         with tqdm(total=len(self.prompts), desc="evaluating", unit="prompt", disable=not progress, leave=False) as bar:
             for start in range(0, len(self.prompts), at_once):
                 some = self.prompts[start : start + at_once]
-                painted = subject.paint([prompt.text for prompt in some], range(each)).split(each)
-                asked += [self._measure(prompt, images, truth) for prompt, images in zip(some, painted, strict=True)]
+                generated = subject.generate([prompt.text for prompt in some], range(each)).split(each)
+                asked += [self._measure(prompt, images, truth) for prompt, images in zip(some, generated, strict=True)]
                 bar.update(len(some))
         return {
             "image_similarity": among if itself else image_similarity(self.embed(photos), references),

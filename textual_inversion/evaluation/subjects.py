@@ -24,7 +24,7 @@ from ..words.file import LearnedWord
 class Subject(Protocol):
     """An evaluated subject. Sample i of a template depends only on i and on the seed of the protocol."""
 
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         """Generate the samples of the first template, then those of the next: [len(templates) * len(samples), 3, H, W]
         in [-1, 1], on the CPU."""
         ...
@@ -98,7 +98,7 @@ class Word:
         self.pipeline, self.placeholder = inputs.pipeline, word.placeholder
         self.embeddings = manager_of(self.pipeline.ldm, [word])
 
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         return self.pipeline([fill(template, self.placeholder) for template in templates], samples, self.embeddings)
 
 
@@ -113,7 +113,7 @@ class Captions:
         if not self.captions:
             raise ValueError(f"{path} is empty: write phrases that replace S*, one per line.")
 
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         captions = [self.captions[i % len(self.captions)] for i in samples]
         prompts = [fill(template, caption) for template in templates for caption in captions]
         return self.pipeline.each(prompts, [*samples] * len(templates))
@@ -125,7 +125,7 @@ class PromptOnly:
     def __init__(self, inputs: SubjectInputs) -> None:
         self.pipeline = inputs.pipeline
 
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         return self.pipeline([without_word(template) for template in templates], samples)
 
 
@@ -135,7 +135,7 @@ class ImageOnly:
     def __init__(self, inputs: SubjectInputs) -> None:
         self.images = to_tensor(inputs.images)
 
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         return self.images[[i % len(self.images) for _ in templates for i in samples]]
 
 
@@ -156,13 +156,13 @@ class Bipartite:
         self.z_T = ddim_invert(eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, timesteps)
 
     @torch.no_grad()
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         pipeline, ldm = self.pipeline, self.pipeline.ldm
         prompts = [fill(template, self.placeholder) for template in templates for _ in samples]
         z_T = self.z_T[[i % len(self.z_T) for _ in templates for i in samples]]
-        painted = []
+        generated = []
         for start in range(0, len(prompts), pipeline.batch_size):
             some = slice(start, start + pipeline.batch_size)
             c = self.embeddings.encode(ldm.text_encoder, prompts[some])
-            painted.append(ldm.sample(c, z_T[some], pipeline.sampler, pipeline.guidance).clamp(-1.0, 1.0).cpu())
-        return torch.cat(painted)
+            generated.append(ldm.sample(c, z_T[some], pipeline.sampler, pipeline.guidance).clamp(-1.0, 1.0).cpu())
+        return torch.cat(generated)

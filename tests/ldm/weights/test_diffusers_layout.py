@@ -175,7 +175,7 @@ def check_five_guided_steps(pipeline, folder, ours: LatentDiffusion, prompt: str
 
 
 @torch.no_grad()
-def test_a_text_to_image_pipeline_paints_the_same_picture_here(tmp_path, vocabulary):
+def test_a_text_to_image_pipeline_generates_the_same_picture_here(tmp_path, vocabulary):
     torch.manual_seed(1)
     tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(SPECIAL + WORDS)})
     parts = {"vqvae": their_autoencoder(), "bert": their_bert(), "unet": their_unet(), "scheduler": their_schedule()}
@@ -184,7 +184,7 @@ def test_a_text_to_image_pipeline_paints_the_same_picture_here(tmp_path, vocabul
 
 
 @torch.no_grad()
-def test_a_stable_diffusion_pipeline_paints_the_same_picture_here(tmp_path, clip_vocabulary):
+def test_a_stable_diffusion_pipeline_generates_the_same_picture_here(tmp_path, clip_vocabulary):
     torch.manual_seed(1)
     tokenizer = CLIPTokenizer.from_pretrained(str(clip_vocabulary), model_max_length=TOKENS)
     size = len(tokenizer)
@@ -203,7 +203,7 @@ def test_a_stable_diffusion_pipeline_paints_the_same_picture_here(tmp_path, clip
 
 @pytest.mark.parametrize("clip", [False, True])
 @torch.no_grad()
-def test_a_pipeline_saved_here_paints_the_same_picture_in_diffusers(tmp_path, vocabulary, clip_vocabulary, clip):
+def test_a_pipeline_saved_here_generates_the_same_picture_in_diffusers(tmp_path, vocabulary, clip_vocabulary, clip):
     size = len(CLIPTokenizer.from_pretrained(str(clip_vocabulary))) if clip else 0
     ours = our_model(clip_vocabulary if clip else vocabulary, clip=size)
     save_pipeline(tmp_path / "ours", ours)
