@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .conditioning import Conditioner, TextEncoder, cross_attention
 from .cuda_graph import Replay
+from .errors import UserError
 from .keyed_random import generator
 from .modules.autoencoder import AutoencoderKL, DiagonalGaussian
 from .modules.unet import UNet
@@ -83,9 +84,9 @@ class LatentDiffusion(L.LightningModule):
 
     @property
     def text_encoder(self) -> TextEncoder:
-        """The text encoder. Raises ValueError if the model is conditioned on something else."""
+        """The text encoder. Raises UserError if the model is conditioned on something else."""
         if not hasattr(self.cond_stage_model, "tokenize"):
-            raise ValueError(
+            raise UserError(
                 f"the model has no text encoder: it is conditioned on a {self.cond_stage_model.condition_key}."
             )
         return cast(TextEncoder, self.cond_stage_model)

@@ -13,6 +13,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from ..errors import UserError
+
 
 class BytePairs:
     """The lower-casing byte-pair tokenizer of CLIP: text -> <|startoftext|> pieces <|endoftext|>, padded with
@@ -23,7 +25,7 @@ class BytePairs:
         folder = Path(folder)
         for name in ("vocab.json", "merges.txt"):
             if not (folder / name).is_file():
-                raise ValueError(f"no {name} in {folder}: CLIP's tokenizer needs both vocab.json and merges.txt.")
+                raise UserError(f"no {name} in {folder}: CLIP's tokenizer needs both vocab.json and merges.txt.")
         self._tokenizer = CLIPTokenizer.from_pretrained(str(folder), model_max_length=max_length)
         self.max_length, self.vocab_size = max_length, len(self._tokenizer)
         self.start_id: int = self._tokenizer.bos_token_id
@@ -140,7 +142,7 @@ class CLIPTextEncoder(L.LightningModule):
         if self._tokenizer is None:
             tokenizer = BytePairs(self.vocabulary, self.max_length)
             if tokenizer.vocab_size != self.vocab_size:
-                raise ValueError(
+                raise UserError(
                     f"{self.vocabulary} has {tokenizer.vocab_size} pieces, but the model has {self.vocab_size} "
                     f"embeddings."
                 )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertTokenizer
 
+from ..errors import UserError
 from .attention import attend
 
 UNKNOWN = "[UNK]"
@@ -25,9 +26,7 @@ class WordPiece:
     def __init__(self, vocabulary: str | Path, max_length: int) -> None:
         path = Path(vocabulary)
         if not path.is_file():
-            raise ValueError(
-                f"no vocabulary at {path}: expected a text file with one word piece per line, [PAD] first."
-            )
+            raise UserError(f"no vocabulary at {path}: expected a text file with one word piece per line, [PAD] first.")
         words = path.read_text(encoding="utf-8").splitlines()
         self.max_length = max_length
         self._tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(words)}, do_lower_case=True)
@@ -172,7 +171,7 @@ class BERTTextEncoder(L.LightningModule):
         if self._tokenizer is None:
             tokenizer = WordPiece(self.vocabulary, self.max_length)
             if tokenizer.vocab_size != self.vocab_size:
-                raise ValueError(
+                raise UserError(
                     f"{self.vocabulary} has {tokenizer.vocab_size} word pieces, but the model has {self.vocab_size} "
                     f"embeddings."
                 )

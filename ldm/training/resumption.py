@@ -11,6 +11,7 @@ import pytorch_lightning as L
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from ..errors import UserError
 from ..files import replacing
 
 STATE = "last.ckpt"
@@ -22,7 +23,7 @@ AGREE_EVERY = 10
 
 def read_state(path: str | Path) -> dict[str, Any]:
     """Return the contents of a training checkpoint, on the CPU. Only tensors and plain values are loaded: nothing that
-    the file names is imported or run. Raises ValueError for any other file."""
+    the file names is imported or run. Raises UserError for any other file."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
@@ -31,7 +32,7 @@ def read_state(path: str | Path) -> dict[str, Any]:
         state = error
     if not isinstance(state, dict) or "global_step" not in state:
         why = f" ({type(state).__name__})" if isinstance(state, Exception) else ""
-        raise ValueError(
+        raise UserError(
             f"{path} is damaged or not a training checkpoint{why}; no code in it was run. Remove it, or start from the "
             f"beginning with resume=null."
         )

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..files import put_in_place
 from .diffusers_layout import is_diffusers_folder, read_diffusers
 from .family import describe_family
@@ -28,19 +29,19 @@ POSITION_IDS = "position_ids"  # a buffer of CLIP, 0, 1, 2, ..., that newer file
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Return the tensors of a file in safetensors or torch format (of its "state_dict", if it has one), or of all
-    safetensors files in a folder. They are memory-mapped where the format allows. Raises ValueError with the reason if
+    safetensors files in a folder. They are memory-mapped where the format allows. Raises UserError with the reason if
     the file cannot be read."""
     path = Path(path)
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
-        raise ValueError(f"no weights at {path}: expected a file of weights, or a folder of safetensors files.")
+        raise UserError(f"no weights at {path}: expected a file of weights, or a folder of safetensors files.")
     return {name: value for file in files for name, value in read_file(file).items()}
 
 
 def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
     """Load `weights` into `module` in place; returns `module`.
 
-    `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. Loading is strict: raises ValueError
+    `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. Loading is strict: raises UserError
     unless every name and shape agrees and every number is finite. Tensors in `DROPPED` or `POSITION_IDS` may be missing
     from the file or from the module. Values are cast to the dtypes of the module, which may be on the meta device. None
     loads nothing, for training from scratch and for parts of a larger file."""
@@ -65,12 +66,12 @@ def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
             for fault, names in faults.items()
             if names
         )
-        raise ValueError(f"{weights} does not fit this model: {said}. {describe_family(loaded)}")
+        raise UserError(f"{weights} does not fit this model: {said}. {describe_family(loaded)}")
     for name in sorted(loaded):
         value = loaded.pop(name).to(own[name][1])
         _put(module, name, value)
         if not _is_finite(value):
-            raise ValueError(f"{weights}: {name} contains NaN or infinite values.")
+            raise UserError(f"{weights}: {name} contains NaN or infinite values.")
     return module
 
 
@@ -105,7 +106,7 @@ def _prefix(name: str) -> str:
 
 
 def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
-    """Write `weights` as half-precision safetensors shards and replace `folder` with them. Raises ValueError if
+    """Write `weights` as half-precision safetensors shards and replace `folder` with them. Raises UserError if
     `folder` holds anything but such shards."""
     folder = Path(folder)
     partial = folder.with_name(folder.name + ".partial")
@@ -128,11 +129,11 @@ def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def require_only_shards(folder: str | Path) -> None:
-    """Raise ValueError if `folder` holds other files than `write_weights` writes: they would be lost."""
+    """Raise UserError if `folder` holds other files than `write_weights` writes: they would be lost."""
     for place in (Path(folder), Path(folder).with_name(Path(folder).name + ".partial")):
         others = [path.name for path in place.iterdir() if not _SHARD.fullmatch(path.name)] if place.is_dir() else []
         if others:
-            raise ValueError(f"{place} holds {min(others)}, which new weights would delete: choose another folder.")
+            raise UserError(f"{place} holds {min(others)}, which new weights would delete: choose another folder.")
 
 
 def _remove_shards(folder: Path) -> None:

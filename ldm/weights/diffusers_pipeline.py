@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from ..errors import UserError
 from ..files import put_in_place
 from ..latent_diffusion import LatentDiffusion
 from ..modules.attention import SpatialTransformer
@@ -112,14 +113,14 @@ def scheduler_config(ldm: LatentDiffusion) -> Config:
 
 def save_pipeline(folder: Path, ldm: LatentDiffusion) -> None:
     """Write a folder that LDMTextToImagePipeline or StableDiffusionPipeline loads with from_pretrained. Raises
-    ValueError if the folder exists, or if these pipelines cannot run the model."""
+    UserError if the folder exists, or if these pipelines cannot run the model."""
     text, first_stage = ldm.cond_stage_model, ldm.first_stage_model
     if folder.exists():
-        raise ValueError(f"{folder} already exists: choose another folder.")
+        raise UserError(f"{folder} already exists: choose another folder.")
     if not isinstance(text, BERTTextEncoder | CLIPTextEncoder) or text.max_length != _TOKENS:
-        raise ValueError(f"diffusers cannot run this model: its pipelines need a text encoder for {_TOKENS} tokens.")
+        raise UserError(f"diffusers cannot run this model: its pipelines need a text encoder for {_TOKENS} tokens.")
     if not isinstance(first_stage, AutoencoderKL):
-        raise ValueError("diffusers cannot run this model: its pipelines need a first stage without a codebook.")
+        raise UserError("diffusers cannot run this model: its pipelines need a first stage without a codebook.")
     bert = isinstance(text, BERTTextEncoder)
     vae = "vqvae" if bert else "vae"
     side = ldm.unet.sample_size * first_stage.downsampling

@@ -5,6 +5,8 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
+from ..errors import UserError
+
 Kind = Literal["safetensors", "zip", "pickle"]
 
 _STRANGERS = {  # first bytes of files that are often mistaken for weights
@@ -16,20 +18,20 @@ _STRANGERS = {  # first bytes of files that are often mistaken for weights
 
 def file_kind(path: str | Path) -> Kind:
     """Return "safetensors", or one of torch's own formats, "zip" and (before torch 1.6) "pickle". For any other file,
-    raises ValueError with a sentence that says what the file is and what to do."""
+    raises UserError with a sentence that says what the file is and what to do."""
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path} does not exist.")
+        raise UserError(f"{path} does not exist.")
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
-        raise ValueError(f"{path} is empty: download or copy it again.")
+        raise UserError(f"{path} is empty: download or copy it again.")
     # Test this first: a safetensors file starts with a length, which may look like the first bytes of another format.
     if head[6:9] == b"\0\0{":
         header = int.from_bytes(head[:8], "little")
         if header > size - 8:
-            raise ValueError(f"{path} is truncated ({size:,} bytes, less than its header): download it again.")
+            raise UserError(f"{path} is truncated ({size:,} bytes, less than its header): download it again.")
         return "safetensors"
     if head.startswith(b"PK"):
         return _complete_zip(path)
@@ -37,19 +39,19 @@ def file_kind(path: str | Path) -> Kind:
         return "pickle"
     for start, sentence in _STRANGERS.items():
         if head.startswith(start):
-            raise ValueError(f"{path} {sentence}.")
-    raise ValueError(f"{path} {_describe_text(path, head)}.")
+            raise UserError(f"{path} {sentence}.")
+    raise UserError(f"{path} {_describe_text(path, head)}.")
 
 
 def _complete_zip(path: Path) -> Kind:
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is truncated (a torch file without its end): download it again.")
+        raise UserError(f"{path} is truncated (a torch file without its end): download it again.")
     with zipfile.ZipFile(path) as archive:
         names = {Path(name).name for name in archive.namelist()}
     if "constants.pkl" in names:
-        raise ValueError(f"{path} is a TorchScript program, not a checkpoint of weights.")
+        raise UserError(f"{path} is a TorchScript program, not a checkpoint of weights.")
     if "data.pkl" not in names:
-        raise ValueError(f"{path} is a zip archive, but not a checkpoint: unpack it first.")
+        raise UserError(f"{path} is a zip archive, but not a checkpoint: unpack it first.")
     return "zip"
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import _utils
 from torch.serialization import SourceChangeWarning
 
+from ..errors import UserError
 from .file_kind import file_kind
 
 _DTYPES = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool".split()
@@ -90,11 +91,11 @@ _TENSORS_ONLY = SimpleNamespace(Unpickler=_TensorUnpickler, load=_load, __name__
 
 def load_pickled(path: str | Path) -> Any:
     """Return the contents of a file of torch.save, with tensors on the CPU (memory-mapped if the file is a zip) and
-    `Skipped` in place of other objects. Raises ValueError if the file is damaged or names anything outside of a short
+    `Skipped` in place of other objects. Raises UserError if the file is damaged or names anything outside of a short
     list of allowed callables."""
     kind = file_kind(path)
     if kind == "safetensors":
-        raise ValueError(f"{path} is a safetensors file, not a pickled one.")
+        raise UserError(f"{path} is a safetensors file, not a pickled one.")
     path = Path(path)
     # torch.load would parse a path that ends in .safetensors as safetensors, so pass it the open file instead.
     mapped = kind == "zip" and path.suffix.lower() != ".safetensors"
@@ -108,8 +109,8 @@ def load_pickled(path: str | Path) -> Any:
             warnings.simplefilter("ignore", SourceChangeWarning)
             return torch.load(file, **options)
     except NotWeights as error:
-        raise ValueError(f"{path} {error}.") from error
+        raise UserError(f"{path} {error}.") from error
     except Exception as error:  # a damaged pickle may raise any
-        raise ValueError(
+        raise UserError(
             f"{path} is damaged or truncated ({type(error).__name__}): download or copy it again."
         ) from error
