@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ldm.errors import UserError
 from ldm.images import to_uint8
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
@@ -36,7 +37,7 @@ def load_model(
     `model` is a name ("toyland", which ships with the project, or "ldm_1p4b" and "stable_diffusion_v1", which
     scripts/fetch.py downloads), a checkpoint, a folder of weights, or the folder of a diffusers pipeline. `device`
     defaults to CUDA if available, else to the CPU. `dtype` is that of the UNet and the text encoder; it defaults to the
-    scale's on CUDA, and to float32 elsewhere. Raises ValueError for an unknown name, with the known names, and for
+    scale's on CUDA, and to float32 elsewhere. Raises UserError for an unknown name, with the known names, and for
     weights that do not fit."""
     scale, weights = find_scale(model)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -71,7 +72,7 @@ def learn(
     new word. `steps`, `batch_size`, `templates` and `learning_rate` (the rate of the optimiser) default to the scale's.
     `num_vectors`, `setup`, `first`, `flip` and `seed` are as in `Concept`. `on_step` is called after every step;
     `progress` shows a progress bar. The result is a function of the settings and the seed, bit for bit. Raises
-    ValueError for invalid settings: a folder without images, an unknown initializer, no steps."""
+    UserError for invalid settings: a folder without images, an unknown initializer, no steps."""
     scale = scale_of(ldm)
     steps = scale.steps if steps is None else steps
     concept = Concept(
@@ -180,13 +181,13 @@ def generate(
 
     Image i depends only on its prompt, (`seed`, i) and the settings, not on `batch_size`. `guidance` and `sampler`
     default to the scale's; `steps` overrides the number of steps of the sampler. Without `words`, the model is used as
-    it is. Raises ValueError if there is no prompt, if a prompt mentions none of the words, or if a word was learned for
+    it is. Raises UserError if there is no prompt, if a prompt mentions none of the words, or if a word was learned for
     a model of another width."""
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not prompts:
-        raise ValueError("there is no prompt: pass at least one.")
+        raise UserError("there is no prompt: pass at least one.")
     if len({word.placeholder for word in words}) < len(words):
-        raise ValueError(f"two words share a placeholder: {[word.placeholder for word in words]}.")
+        raise UserError(f"two words share a placeholder: {[word.placeholder for word in words]}.")
     scale = scale_of(ldm)
     sampler = sampler or scale.sampler
     embeddings = None

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ldm.errors import UserError
 from ldm.images import to_tensor
 from ldm.sampling import Denoiser, ddim, ddim_step, falling, guided
 from ldm.schedule import q_sample
@@ -37,10 +38,10 @@ def edit(
     [-1, 1], on the CPU.
 
     Pixels outside of the mask are those of `image`, and the edge of the mask is blended so that no seam is visible.
-    Raises ValueError if the sampler of the pipeline is not DDIM."""
+    Raises UserError if the sampler of the pipeline is not DDIM."""
     ldm = pipeline.ldm
     if pipeline.sampler.solve is not ddim:
-        raise ValueError(f"blended edits need DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
+        raise UserError(f"blended edits need DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
     x = to_tensor(image[None]).to(ldm.device)
     c = embeddings.encode(ldm.text_encoder, prompts)
     eps = guided(ldm.denoiser(), c, ldm.text_encoder([ldm.text_encoder.unconditional]), pipeline.guidance)

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from ldm.errors import UserError
+
 from .captions import require_templates
 from .setups import PAPER, Setup
 
@@ -15,7 +17,7 @@ class Concept:
     its embedding initialises the vectors. `images` is a folder of images; `first` limits their number (None: all), and
     `flip` mirrors each with probability 0.5. `templates` are captions with one slot {} for the placeholder; a template
     that is listed twice is drawn twice as often. `learning_rate` is the rate of the optimiser. `setup` defines how the
-    word is learned. Raises ValueError for invalid values."""
+    word is learned. Raises UserError for invalid values."""
 
     placeholder: str
     initializer: str
@@ -30,9 +32,9 @@ class Concept:
 
     def __post_init__(self) -> None:
         if not self.placeholder.strip():
-            raise ValueError(f"placeholder {self.placeholder!r} is empty: give the new word a name, such as 'S*'")
+            raise UserError(f"placeholder {self.placeholder!r} is empty: give the new word a name, such as 'S*'")
         if self.placeholder != self.placeholder.strip():
-            raise ValueError(f"placeholder {self.placeholder!r} begins or ends with a space: leave the space out")
+            raise UserError(f"placeholder {self.placeholder!r} begins or ends with a space: leave the space out")
         if len(self.initializer.split()) != 1:
             raise self._error(f"initializer {self.initializer!r} must be one word that says what it is, such as 'cat'")
         if not self.images.strip():
@@ -47,9 +49,9 @@ class Concept:
             raise self._error(f"first is {self.first}: a word needs at least 1 picture")
         try:
             require_templates(self.templates, "the placeholder goes")
-        except ValueError as error:
+        except UserError as error:
             raise self._error(str(error)) from None
         object.__setattr__(self, "templates", tuple(self.templates))  # a config gives a list
 
-    def _error(self, message: str) -> ValueError:
-        return ValueError(f"concept {self.placeholder!r}: {message}")
+    def _error(self, message: str) -> UserError:
+        return UserError(f"concept {self.placeholder!r}: {message}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ldm.conditioning import TextEncoder, Tokenizer
+from ldm.errors import UserError
 from ldm.modules.text import UNKNOWN
 
 log = logging.getLogger(__name__)
@@ -19,14 +20,14 @@ MOST_NAMED = 30  # words that an error message lists
 
 def initial_vectors(text: TextEncoder, initializer: str, num_vectors: int) -> Tensor:
     """Return the embedding of a coarse word, repeated to [num_vectors, width]. If the tokenizer splits the word into
-    several pieces, it is the mean of their embeddings. Raises ValueError if a piece is unknown, or if one of several is
+    several pieces, it is the mean of their embeddings. Raises UserError if a piece is unknown, or if one of several is
     a single letter."""
     tokenizer = text.tokenizer
     pieces = tokenizer.pieces(initializer)
     words = [tokenizer.word(piece) for piece in pieces]
     if not pieces or UNKNOWN in words or (len(words) > 1 and any(len(word.removeprefix("##")) == 1 for word in words)):
         hint = _proposal(initializer, tokenizer.initializers)
-        raise ValueError(f"the initializer {initializer!r} is no word of the model's vocabulary; {hint}.")
+        raise UserError(f"the initializer {initializer!r} is no word of the model's vocabulary; {hint}.")
     if len(pieces) > 1:
         log.info(
             "the initializer %r has several word pieces (%s): starting from their mean", initializer, " ".join(words)
@@ -67,7 +68,7 @@ class EmbeddingManager(nn.Module):
 
     def tokenize(self, prompts: Iterable[str], active: int | None = None) -> Tensor:
         """Tokenize n prompts to ids [n, max_length], with at most the first `active` vectors of each word (None: all).
-        Raises ValueError if a placeholder does not fit into `max_length`."""
+        Raises UserError if a placeholder does not fit into `max_length`."""
         return torch.tensor([self._ids_of(prompt, active) for prompt in prompts])
 
     def _ids_of(self, prompt: str, active: int | None) -> list[int]:
@@ -79,9 +80,7 @@ class EmbeddingManager(nn.Module):
         pieces += self.tokenizer.pieces(prompt[end:])
         room = self.tokenizer.max_length - 2
         if any(piece >= self.tokenizer.vocab_size for piece in pieces[room:]):
-            raise ValueError(
-                f"{prompt!r} has {len(pieces)} pieces, the model reads {room}: the placeholder is cut off."
-            )
+            raise UserError(f"{prompt!r} has {len(pieces)} pieces, the model reads {room}: the placeholder is cut off.")
         if len(pieces) > room:
             log.warning("%r is truncated: the model reads only %d of its %d pieces", prompt, room, len(pieces))
         return self.tokenizer.frame(pieces)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ldm.errors import UserError
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
 
@@ -21,12 +22,12 @@ def manager_of(ldm: LatentDiffusion, words: Sequence[LearnedWord]) -> EmbeddingM
 
 
 def require_placeholders(prompts: Sequence[str], embeddings: EmbeddingManager) -> None:
-    """Raise ValueError for a prompt that mentions none of the learned words: its images would silently show something
+    """Raise UserError for a prompt that mentions none of the learned words: its images would silently show something
     else."""
     known = " or ".join(repr(placeholder) for placeholder in embeddings.placeholders)
     for prompt in prompts:
         if not embeddings.mentions(prompt):
-            raise ValueError(
+            raise UserError(
                 f"the prompt {prompt!r} does not mention {known}, the learned word: write it into the prompt."
             )
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ldm.errors import UserError
 from ldm.images import to_tensor
 from ldm.keyed_random import generator
 from ldm.latent_diffusion import LatentDiffusion
@@ -64,9 +65,9 @@ class TextualInversion(L.LightningModule):
         text = ldm.text_encoder
         placeholders = [concept.placeholder for concept in self.concepts]
         if len(set(placeholders)) < len(placeholders):
-            raise ValueError(f"two concepts share a placeholder: {placeholders}")
+            raise UserError(f"two concepts share a placeholder: {placeholders}")
         if steps is not None and steps < 1:
-            raise ValueError(f"the training has {steps} steps: a word needs at least 1.")
+            raise UserError(f"the training has {steps} steps: a word needs at least 1.")
         for concept in self.concepts:
             concept.setup.check(concept.num_vectors, steps)
         self.steps = steps or 0
@@ -78,7 +79,7 @@ class TextualInversion(L.LightningModule):
         ]
         everything = [self.initial, *self.extra_words]
         if len({name for words in everything for name in words}) < sum(map(len, everything)):
-            raise ValueError(f"an extra word of {placeholders} has the name of another word: rename the placeholders")
+            raise UserError(f"an extra word of {placeholders} has the name of another word: rename the placeholders")
         self.embeddings = EmbeddingManager(
             text.tokenizer, {name: v for words in everything for name, v in words.items()}
         )
@@ -111,7 +112,7 @@ class TextualInversion(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = [concept_identity(concept) for concept in self.concepts]
         if checkpoint["concepts"] != own:
-            raise ValueError(
+            raise UserError(
                 f"the checkpoint is of {checkpoint['concepts']}, not of {own}: use resume=null to start anew."
             )
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ldm.errors import UserError
 from ldm.files import replacing
 from ldm.training.data import BatchStream, FixedBatches
 from ldm.training.resumption import STATE, Checkpoint, read_state
@@ -32,7 +33,7 @@ class Pack(L.LightningModule):
         self.ldm = runs[0].ldm
         self._ddp_params_and_buffers_to_ignore = runs[0]._ddp_params_and_buffers_to_ignore
         if any(run.ldm is not self.ldm for run in runs):
-            raise ValueError("the runs of a pack must share one frozen model: build it once and pass it to each run.")
+            raise UserError("the runs of a pack must share one frozen model: build it once and pass it to each run.")
         self.runs = cast(Sequence[TextualInversion], nn.ModuleList(runs))
         self.stopped: dict[int, int] = {}  # run -> the step at which it ended before the others
 
@@ -211,7 +212,7 @@ def split_checkpoint(pack: Pack, checkpoint: State) -> list[State]:
 
 
 def join_checkpoints(pack: Pack, parts: Sequence[State]) -> State:
-    """Join the checkpoints of the runs, all of the same step, into one of the pack. Raises ValueError if a checkpoint
+    """Join the checkpoints of the runs, all of the same step, into one of the pack. Raises UserError if a checkpoint
     is of another concept."""
     state_dict, state, groups, callbacks = {}, {}, [], {}
     count = 0

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from ldm.errors import UserError
+
 log = logging.getLogger(__name__)
 
 READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -35,7 +37,7 @@ class Pictures:
 
 def load_pictures(folder: Path, size: int, first: int | None = None) -> Pictures:
     """Load the images in `folder`, sorted by name, all or only the `first` ones: the centre square of each, resized to
-    `size`. Other files are skipped and logged. Raises ValueError if there are too few images, or if one is broken."""
+    `size`. Other files are skipped and logged. Raises UserError if there are too few images, or if one is broken."""
     folder = Path(folder)
     images, names, skipped = [], [], []
     for path in _files(folder):
@@ -54,17 +56,17 @@ def load_pictures(folder: Path, size: int, first: int | None = None) -> Pictures
         names.append(path.name)
     if not images:
         found = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "it is empty"
-        raise ValueError(f"no pictures in {folder} ({found}). {_WHAT_TO_DO}")
+        raise UserError(f"no pictures in {folder} ({found}). {_WHAT_TO_DO}")
     if first is not None and len(images) < first:
-        raise ValueError(f"{folder} holds {len(images)} pictures, {first} are asked for: add some, or ask for fewer.")
+        raise UserError(f"{folder} holds {len(images)} pictures, {first} are asked for: add some, or ask for fewer.")
     return Pictures(np.stack(images), tuple(names), tuple(skipped))
 
 
 def _files(folder: Path) -> list[Path]:
     if not folder.exists():
-        raise ValueError(f"there is no folder {folder.absolute()}. {_WHAT_TO_DO}")
+        raise UserError(f"there is no folder {folder.absolute()}. {_WHAT_TO_DO}")
     if not folder.is_dir():
-        raise ValueError(f"{folder} is a file: set images to the folder that holds the pictures")
+        raise UserError(f"{folder} is a file: set images to the folder that holds the pictures")
     return sorted(folder.iterdir(), key=lambda path: path.name)
 
 
@@ -88,7 +90,7 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(16)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): allow reading it, or move it away") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}): allow reading it, or move it away") from error
 
 
 def picture_kind(head: bytes) -> str | None:
@@ -109,25 +111,25 @@ def picture_kind(head: bytes) -> str | None:
 
 def read_picture(path: Path) -> Image.Image:
     """Read an image upright in 8-bit RGB: transparency becomes white, 16 bits are scaled to 8, and an animation gives
-    its first frame. Raises ValueError with the path if the file does not hold a complete image."""
+    its first frame. Raises UserError with the path if the file does not hold a complete image."""
     head = _head(path)
     kind = picture_kind(head)
     if kind is None:
         content = "is named like a picture but holds none" if head else "is empty (0 bytes)"
-        raise ValueError(f"{path} {content}: replace it, or remove it")
+        raise UserError(f"{path} {content}: replace it, or remove it")
     try:
         with Image.open(path, formats=(kind,)) as image:
             return to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # Pillow's decoders raise almost any exception for broken files
-        raise ValueError(f"{path} is a {kind} that cannot be decoded ({error}): replace it, or remove it") from error
+        raise UserError(f"{path} is a {kind} that cannot be decoded ({error}): replace it, or remove it") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to 8-bit RGB; transparency becomes white. Raises ValueError for 32-bit images."""
+    """Convert an image of any mode to 8-bit RGB; transparency becomes white. Raises UserError for 32-bit images."""
     if image.mode.startswith("I;16"):
         return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ValueError("32 bits per pixel without a known range")
+        raise UserError("32 bits per pixel without a known range")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ldm import PROJECT, models
+from ldm.errors import UserError
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
 from ldm.weights.checkpoint import read_weights
@@ -87,19 +88,19 @@ SCALES = {scale.name: scale for scale in (TOYLAND, LDM_1P4B, STABLE_DIFFUSION_V1
 
 
 def scale_of(ldm: LatentDiffusion) -> Scale:
-    """Return the scale of a model. Raises ValueError if the model has none."""
+    """Return the scale of a model. Raises UserError if the model has none."""
     if ldm.name not in SCALES:
-        raise ValueError(f"the model {ldm.name!r} has no scale: it should be one of {', '.join(SCALES)}.")
+        raise UserError(f"the model {ldm.name!r} has no scale: it should be one of {', '.join(SCALES)}.")
     return SCALES[ldm.name]
 
 
 def find_scale(model: str | Path) -> tuple[Scale, Path | None]:
     """Return a scale and the path of its weights. `model` is the name of a scale, or the path of a checkpoint, a folder
-    of weights or the folder of a diffusers pipeline. Raises ValueError with the known names if it is neither."""
+    of weights or the folder of a diffusers pipeline. Raises UserError with the known names if it is neither."""
     if str(model) in SCALES:
         scale = SCALES[str(model)]
         if scale.weights is not None and not scale.weights.exists():
-            raise ValueError(
+            raise UserError(
                 f"no weights at {scale.weights}: `python scripts/fetch.py model={scale.name}` downloads them; "
                 "you can also pass the path of a file or folder instead of the name."
             )
@@ -108,11 +109,11 @@ def find_scale(model: str | Path) -> tuple[Scale, Path | None]:
     if not path.exists():
         near = get_close_matches(str(model), SCALES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
+        raise UserError(
             f"{str(model)!r} is neither a known model nor a file: the models are {', '.join(SCALES)}.{hint}"
         )
     weights = read_part(path / "unet") if is_diffusers_folder(path) else read_weights(path)
     name = MODELS.get(family(weights) or "")
     if name is None:
-        raise ValueError(f"{path}: {describe_family(weights)}")
+        raise UserError(f"{path}: {describe_family(weights)}")
     return SCALES[name], path

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ldm.errors import UserError
 from ldm.images import to_tensor
 from ldm.weights.fingerprint import weights_hash
 
@@ -34,7 +35,7 @@ class Prompt:
 
     def __post_init__(self) -> None:
         if self.text.count(SLOT) != 1:
-            raise ValueError(f"the prompt {self.text!r} needs {SLOT} once, where the word goes")
+            raise UserError(f"the prompt {self.text!r} needs {SLOT} once, where the word goes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.prompt_samples < 1 or not self.prompts:
-            raise ValueError(
+            raise UserError(
                 f"an evaluation needs prompts and samples, not {len(self.prompts)} prompts, {self.samples} and "
                 f"{self.prompt_samples} samples"
             )
@@ -136,14 +137,14 @@ class Evaluation:
         return torch.cat(parts)
 
     def _shown(self, images: Tensor, truth: Mapping[str, str]) -> dict[str, float]:
-        """Return for each label in `truth` the fraction of images that show its value. Raises ValueError for a label
+        """Return for each label in `truth` the fraction of images that show its value. Raises UserError for a label
         that the classifier does not know."""
         if not truth or self.classifier is None:
             return {}
         seen = self.classifier.names(images)
         unknown = sorted(set(truth) - set(seen))
         if unknown:
-            raise ValueError(f"the classifier does not know {', '.join(unknown)}: its labels are {', '.join(seen)}")
+            raise UserError(f"the classifier does not know {', '.join(unknown)}: its labels are {', '.join(seen)}")
         return {name: float(np.mean([one == value for one in seen[name]])) for name, value in truth.items()}
 
 
@@ -165,12 +166,12 @@ def summary(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def require_same_protocol(results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ValueError that names the differences, unless all results (name -> result) have the same protocol."""
+    """Raise a UserError that names the differences, unless all results (name -> result) have the same protocol."""
     (first, one), *others = results.items()
     for name, other in others:
         keys = one["protocol"].keys() | other["protocol"].keys()
         unlike = [k for k in sorted(keys) if one["protocol"].get(k) != other["protocol"].get(k)]
         if unlike:
-            raise ValueError(
+            raise UserError(
                 f"{first} and {name} cannot be compared: they were evaluated with a different {', '.join(unlike)}."
             )

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ldm.errors import UserError
+
 
 def image_similarity(samples: Tensor, references: Tensor) -> float:
     """Return the reconstruction metric: the mean cosine over all pairs of a sample [n, d] and a training image [m,
@@ -14,10 +16,10 @@ def image_similarity(samples: Tensor, references: Tensor) -> float:
 
 def similarity_among(references: Tensor) -> float:
     """Return the mean cosine over all pairs of different training images [m, d], the expected image similarity of a
-    random training image. Raises ValueError for fewer than two images."""
+    random training image. Raises UserError for fewer than two images."""
     m = len(references)
     if m < 2:
-        raise ValueError(f"{m} image cannot be compared with others: at least 2 are needed")
+        raise UserError(f"{m} image cannot be compared with others: at least 2 are needed")
     return float(((references @ references.T).sum() - references.square().sum()) / (m * (m - 1)))
 
 

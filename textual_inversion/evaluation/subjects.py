@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ldm.errors import UserError
 from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler, conditioned, ddim, ddim_invert
@@ -73,9 +74,9 @@ class SubjectInputs:
     images: np.ndarray
 
     def require_word(self) -> LearnedWord:
-        """Return the word. Raises ValueError if there is none."""
+        """Return the word. Raises UserError if there is none."""
         if self.word is None:
-            raise ValueError("there is no learned word to evaluate: add word=<run folder, or file of a word>.")
+            raise UserError("there is no learned word to evaluate: add word=<run folder, or file of a word>.")
         return self.word
 
 
@@ -108,10 +109,10 @@ class Captions:
     def __init__(self, inputs: SubjectInputs, file: str) -> None:
         self.pipeline, path = inputs.pipeline, inputs.folder / file
         if not path.is_file():
-            raise ValueError(f"there are no captions at {path}: write phrases that replace S*, one per line.")
+            raise UserError(f"there are no captions at {path}: write phrases that replace S*, one per line.")
         self.captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not self.captions:
-            raise ValueError(f"{path} is empty: write phrases that replace S*, one per line.")
+            raise UserError(f"{path} is empty: write phrases that replace S*, one per line.")
 
     def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         captions = [self.captions[i % len(self.captions)] for i in samples]
@@ -141,12 +142,12 @@ class ImageOnly:
 
 class Bipartite:
     """Bipartite inversion (Gal et al. 2022, appendix A): find the noise from which DDIM reproduces a training image
-    with the prompt `source`, and use this noise with other prompts. Raises ValueError if the sampler is not DDIM."""
+    with the prompt `source`, and use this noise with other prompts. Raises UserError if the sampler is not DDIM."""
 
     def __init__(self, inputs: SubjectInputs, source: str = "A photo of {}") -> None:
         word, pipeline = inputs.require_word(), inputs.pipeline
         if pipeline.sampler.solve is not ddim:
-            raise ValueError(f"bipartite inversion needs DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
+            raise UserError(f"bipartite inversion needs DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
         self.pipeline, self.placeholder, ldm = pipeline, word.placeholder, pipeline.ldm
         self.embeddings = manager_of(ldm, [word])
         c = self.embeddings.encode(ldm.text_encoder, [fill(source, word.placeholder)])

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from ldm.errors import UserError
 from ldm.weights.file_kind import file_kind
 from ldm.weights.pickled import Skipped, load_pickled
 
@@ -24,17 +25,17 @@ STAR_TOKEN = {1280: 1008, 768: 265}
 
 
 def words_of_other_tools(path: Path) -> dict[str, tuple[Vectors, Origin]]:
-    """Read the words of a file: placeholder -> vectors and their origin. Raises ValueError if it holds no words."""
+    """Read the words of a file: placeholder -> vectors and their origin. Raises UserError if it holds no words."""
     content = load_file(path) if file_kind(path) == "safetensors" else load_pickled(path)
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds no learned words but {type(content).__name__}")
+        raise UserError(f"{path} holds no learned words but {type(content).__name__}")
     if "string_to_param" in content:
         return _string_to_param(path, content)
     if {"clip_l", "clip_g"} & content.keys():
-        raise ValueError(f"{path} holds a word of Stable Diffusion XL, which is not supported")
+        raise UserError(f"{path} holds a word of Stable Diffusion XL, which is not supported")
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors or len(tensors) < len(content):
-        raise ValueError(f"{path} holds no learned words, only {sorted(map(str, content))[:8]}")
+        raise UserError(f"{path} holds no learned words, only {sorted(map(str, content))[:8]}")
     if tensors.keys() == {"emb_params"}:
         return {path.stem: (_lifted(path, "emb_params", tensors["emb_params"]), {"format": "A1111 safetensors"})}
     return {name: (_lifted(path, name, value), {"format": "diffusers"}) for name, value in tensors.items()}
@@ -46,7 +47,7 @@ def _string_to_param(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[
     if isinstance(parameters, Skipped):  # a ParameterDict; old and new versions of torch both have this entry
         parameters = (parameters.state or {}).get("_parameters")
     if not isinstance(parameters, Mapping) or not parameters:
-        raise ValueError(f"{path} has no vectors in its 'string_to_param'")
+        raise UserError(f"{path} has no vectors in its 'string_to_param'")
     name = content.get("name")
     if isinstance(name, str) and len(parameters) == 1:
         said = {key: content[key] for key in ("step", "sd_checkpoint", "sd_checkpoint_name") if content.get(key)}
@@ -66,17 +67,17 @@ def _lifted(path: Path, name: str, value: Any) -> Vectors:
     """Return vectors as [k, width]; a single vector may be stored as [width]."""
     if not isinstance(value, Tensor) or value.ndim not in (1, 2) or not value.is_floating_point():
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"{path}: {name!r} is {shape}, not the vectors [k, width] of a word")
+        raise UserError(f"{path}: {name!r} is {shape}, not the vectors [k, width] of a word")
     return value.detach()[None] if value.ndim == 1 else value.detach()
 
 
 def official(words: Mapping[str, tuple[Vectors, Origin]]) -> bytes:
-    """Return the embeddings.pt of the official code. Raises ValueError if the token id of a placeholder is unknown."""
+    """Return the embeddings.pt of the official code. Raises UserError if the token id of a placeholder is unknown."""
     tokens = {}
     for name, (vectors, origin) in words.items():
         token = origin.get("token") or (STAR_TOKEN.get(vectors.shape[1]) if name == STAR else None)
         if token is None:
-            raise ValueError(
+            raise UserError(
                 f"the official format needs the token id of {name!r} in the model's vocabulary, which is known only "
                 f"for '*' in models of width 1280 and 768: rename the word to '*'"
             )
