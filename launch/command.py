@@ -17,6 +17,8 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from ldm.errors import UserError
+
 from . import arguments, folders, jobs, mistakes
 from .shell import script, shorten, this_command, with_commands
 
@@ -142,7 +144,7 @@ def log_mistakes() -> Iterator[None]:
 
 
 def require_weights(node: Any) -> None:
-    """Raise ValueError if weights that the config `node` asks for do not exist. Building the model first would take
+    """Raise UserError if weights that the config `node` asks for do not exist. Building the model first would take
     minutes."""
     if isinstance(node, ListConfig):
         for item in node:
@@ -152,7 +154,7 @@ def require_weights(node: Any) -> None:
     if node.get("_target_") == "ldm.weights.checkpoint.pretrained" and node.get("weights") is not None:
         path = Path(node.weights)
         if not path.exists():
-            raise ValueError(
+            raise UserError(
                 f"there are no weights at {path}. Download published weights with {script('fetch')} model=<name>, or "
                 f"give another place as {node._get_full_key('weights')}=<file or folder>."
             )
@@ -162,7 +164,7 @@ def require_weights(node: Any) -> None:
 
 
 def require_experiment() -> None:
-    """Raise ValueError if the command line names no experiment."""
+    """Raise UserError if the command line names no experiment."""
     if HydraConfig.get().runtime.choices["experiment"] is None:
         known = GlobalHydra.instance().config_loader().get_group_options("experiment")
-        raise ValueError(f"nothing to do: add experiment=<one of {', '.join(known)}> to the command.")
+        raise UserError(f"nothing to do: add experiment=<one of {', '.join(known)}> to the command.")

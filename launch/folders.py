@@ -13,6 +13,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from ldm.errors import UserError
+
 _fresh: dict[str, str] = {}  # Hydra resolves the run folder more than once
 _made: set[Path] = set()  # the folders that this process has created
 _found: set[Path] = set()  # the files that were in the run folder before
@@ -89,7 +91,7 @@ def _name_of_all() -> str | None:
     environment = os.environ
     if "TORCHELASTIC_RUN_ID" in environment:
         if environment.get("GROUP_WORLD_SIZE", "1") != "1":
-            raise ValueError("torchrun on several machines: set one folder for all of them with hydra.run.dir=...")
+            raise UserError("torchrun on several machines: set one folder for all of them with hydra.run.dir=...")
         started = psutil.Process(os.getppid()).create_time()
         return f"torchrun-{datetime.fromtimestamp(started):%Y-%m-%d_%H-%M-%S}-{os.getppid()}"
     step = int(environment.get("SLURM_STEP_ID", _BATCH_STEP))

@@ -10,6 +10,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
+from ldm.errors import UserError
 from ldm.images import save_png, to_uint8
 from textual_inversion.figures.sheets import PictureRow, save_sheet
 from textual_inversion.generation import generate_images, manager_of, require_placeholders
@@ -27,10 +28,10 @@ def as_list(value: str | ListConfig | None) -> list[str]:
 
 
 def require_words(prompts: Sequence[str]) -> None:
-    """Raises ValueError for a prompt with a placeholder, when no learned word is given: the model would spell it."""
+    """Raises UserError for a prompt with a placeholder, when no learned word is given: the model would spell it."""
     for prompt in prompts:
         if found := PLACEHOLDER.search(prompt):
-            raise ValueError(
+            raise UserError(
                 f"the prompt {prompt!r} mentions {found[0]}, but no learned word is given: add word=<run folder or "
                 f"file>, or leave {found[0]} out."
             )

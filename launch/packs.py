@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
 
+from ldm.errors import UserError
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.training.quiet import ignore_harmless_warnings
 from ldm.training.resumption import Checkpoint, StateFiles, read_state
@@ -115,9 +116,9 @@ class RunLog(logging.FileHandler):
 
 def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
     """Train the jobs with these resolved configs together. `ldm` is the model, if it is already built. Raises
-    ValueError if they need several devices."""
+    UserError if they need several devices."""
     if device_count(configs[0]) > 1:
-        raise ValueError("launcher=packed trains in one process: remove trainer=ddp, or use launcher=local.")
+        raise UserError("launcher=packed trains in one process: remove trainer=ddp, or use launcher=local.")
     folders = [Path(config.paths.run) for config in configs]
     logs = [RunLog(folder / "train.log", i) for i, folder in enumerate(folders)]
     with ExitStack() as stack:

@@ -13,6 +13,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from ldm.errors import UserError
 from ldm.training.quiet import ignore_harmless_warnings
 from ldm.training.resumption import STATE, Preempted, StateFiles
 from ldm.weights.checkpoint import pretrained
@@ -36,12 +37,12 @@ def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
         return str(path)
     if resume == "auto":
         return None
-    raise ValueError(f"resume={resume}: the checkpoint does not exist; remove the setting to start anew.")
+    raise UserError(f"resume={resume}: the checkpoint does not exist; remove the setting to start anew.")
 
 
 @contextmanager
 def lock_folder(run: Path) -> Iterator[None]:
-    """Lock the run folder for the block. Waits for another process that trains in it, and raises ValueError if that
+    """Lock the run folder for the block. Waits for another process that trains in it, and raises UserError if that
     process does not end in time."""
     lock = filelock.FileLock(run / ".lock")
     try:
@@ -51,7 +52,7 @@ def lock_folder(run: Path) -> Iterator[None]:
             log.info("another process is training in %s: waiting for it to end", run)
             lock.acquire(timeout=PATIENCE)
     except filelock.Timeout:
-        raise ValueError(f"another process is training in {run}: choose another folder (hydra.run.dir=...).") from None
+        raise UserError(f"another process is training in {run}: choose another folder (hydra.run.dir=...).") from None
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ldm.errors import UserError
 from ldm.files import write_whole
 from ldm.weights.family import OF_WIDTH
 from textual_inversion.words.file import LearnedWord, find_file, load_words, save_words
@@ -16,10 +17,10 @@ log = logging.getLogger("embeddings")
 
 
 def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) -> None:
-    """Write `words` in one of `embeddings.FORMATS`. Raises ValueError if the file exists, or if the format
+    """Write `words` in one of `embeddings.FORMATS`. Raises UserError if the file exists, or if the format
     can hold only one word."""
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} already exists: choose another name, or add --overwrite")
+        raise UserError(f"{path} already exists: choose another name, or add --overwrite")
     if form == "ours":
         save_words(path, words)
     elif form == "official":
@@ -27,7 +28,7 @@ def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) 
     else:
         if len(words) > 1:
             names = ", ".join(word.placeholder for word in words)
-            raise ValueError(f"a file of {form} holds one word, not {len(words)} ({names}): split them first")
+            raise UserError(f"a file of {form} holds one word, not {len(words)} ({names}): split them first")
         (word,) = words
         name, vectors = word.placeholder, word.vectors
         content = a1111(name, vectors, word.provenance) if form == "a1111" else diffusers(name, vectors)
@@ -81,12 +82,12 @@ def merge(args: argparse.Namespace) -> None:
     widths = {word.vectors.shape[1]: path for path, word in words}
     if len(widths) > 1:
         said = " and ".join(f"{path} ({width}, {OF_WIDTH.get(width, 'unknown')})" for width, path in widths.items())
-        raise ValueError(f"words of different models cannot share a file: {said}")
+        raise UserError(f"words of different models cannot share a file: {said}")
     if args.names and len(args.names) != len(words):
-        raise ValueError(f"--names has {len(args.names)} names for {len(words)} words")
+        raise UserError(f"--names has {len(args.names)} names for {len(words)} words")
     chosen = args.names or [word.placeholder for _, word in words]
     if args.names and len(set(chosen)) < len(chosen):
-        raise ValueError(f"--names has a name twice: {' '.join(chosen)}")
+        raise UserError(f"--names has a name twice: {' '.join(chosen)}")
     renamed = [with_name(word, name) for (_, word), name in zip(words, chosen, strict=True)]
     write(args.output, with_free_names(renamed), args.format, args.overwrite)
 
@@ -104,9 +105,9 @@ def rename(args: argparse.Namespace) -> None:
     words = load_words(args.file)
     names = [word.placeholder for word in words]
     if args.old not in names:
-        raise ValueError(f"{args.file} has no word {args.old!r}, only {', '.join(names)}")
+        raise UserError(f"{args.file} has no word {args.old!r}, only {', '.join(names)}")
     if args.new in names:
-        raise ValueError(f"{args.file} already has a word {args.new!r}")
+        raise UserError(f"{args.file} already has a word {args.new!r}")
     output = args.output or find_file(args.file)
     words = [with_name(word, args.new if word.placeholder == args.old else word.placeholder) for word in words]
     write(output, words, args.format, overwrite=args.overwrite or args.output is None)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from .attributes import HAIRS, SKINS, Scene, Style
 from .captions import NAME_SHARE, caption, plain_caption
+from .errors import UserError
 from .sampling import sample_scene
 
 SIZE = 128
@@ -99,7 +100,7 @@ class RenderedScenes:
         named: float = NAME_SHARE,
     ) -> None:
         if count < 1:
-            raise ValueError(f"count must be at least 1, got {count}")
+            raise UserError(f"count must be at least 1, got {count}")
         self.folder = Path(folder)
         self.seed, self.count, self.held_out, self.plain, self.named = seed, count, held_out, plain, named
 
@@ -163,7 +164,7 @@ class RenderedScenes:
         }
 
     def _chunks_done(self, identity: dict) -> set[int]:
-        """The starts of the chunks rendered earlier, none if the world has changed since. Raises ValueError if the
+        """The starts of the chunks rendered earlier, none if the world has changed since. Raises UserError if the
         folder holds other pictures: they may have cost someone hours."""
         try:
             record = json.loads(self._record.read_text())
@@ -171,7 +172,7 @@ class RenderedScenes:
             return set()
         for key in ("of", "seed", "count", "held_out"):
             if record.get(key) != identity.get(key):
-                raise ValueError(f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}")
+                raise UserError(f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}")
         same = all(record.get(key) == value for key, value in identity.items())
         there = self._final.exists() or self._partial.exists()
         return set(record["done"]) if same and there else set()
@@ -183,7 +184,7 @@ class RenderedScenes:
 
     def prepare(self, workers: int = 1) -> None:
         """Renders what is missing with that many processes. Killed at any time, it goes on where it was. One caller
-        at a time. Raises ValueError if the folder holds pictures of another seed, count or `held_out`."""
+        at a time. Raises UserError if the folder holds pictures of another seed, count or `held_out`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         identity, starts = self.identity, range(0, self.count, CHUNK)
         done = self._chunks_done(identity)

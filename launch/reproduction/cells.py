@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
+from ldm.errors import UserError
 from ldm.files import write_json
 from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
@@ -64,11 +65,11 @@ def quote(path: str | Path) -> str:
 
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose a config. Raises ValueError for overrides that Hydra rejects, such as an unknown concept."""
+    """Compose a config. Raises UserError for overrides that Hydra rejects, such as an unknown concept."""
     try:
         return compose(name, [*overrides])
     except HydraException as error:
-        raise ValueError(sentence(error)) from error
+        raise UserError(sentence(error)) from error
 
 
 @cache
@@ -173,7 +174,7 @@ class CellStore:
         return found
 
     def _check(self, cells: Sequence[Cell]) -> None:
-        """Raise ValueError if networks or images are missing, before any word is learned."""
+        """Raise UserError if networks or images are missing, before any word is learned."""
         self.parts(self.evaluation_config(cells[0]))
         wanted = {(c.images, c.first) for c in map(self.evaluation_config, cells)}
         concepts = [self.train_config(cell).concept for cell in cells if cell.learn is not None]
