@@ -151,7 +151,7 @@ def require_weights(node: Any) -> None:
             require_weights(item)
     if not isinstance(node, DictConfig):
         return
-    if node.get("_target_") == "ldm.weights.checkpoint.pretrained" and node.get("weights") is not None:
+    if node.get("_target_") == "ldm.weights.checkpoint.load_weights" and node.get("weights") is not None:
         path = Path(node.weights)
         if not path.exists():
             raise UserError(

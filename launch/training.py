@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from ldm.errors import UserError
 from ldm.training.quiet import ignore_harmless_warnings
 from ldm.training.resumption import STATE, Preempted, StateFiles
-from ldm.weights.checkpoint import pretrained
+from ldm.weights.checkpoint import load_weights
 
 from .jobs import leave_to_slurm, rank
 from .processes import device_count, run_together
@@ -65,7 +65,7 @@ def fit(config: DictConfig) -> None:
     run = Path(config.paths.run)
     torch.manual_seed(config.seed)  # initial weights; every later draw is keyed by (seed, step)
     data = instantiate(config.data, _convert_="all")
-    module = pretrained(instantiate(config.module, _convert_="all"), config.start_from)
+    module = load_weights(instantiate(config.module, _convert_="all"), config.start_from)
     callbacks = [instantiate(callback, _convert_="all") for callback in config.callbacks.values() if callback]
     checkpoint = checkpoint_to_resume(config.resume, run)
     if checkpoint:

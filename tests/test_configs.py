@@ -37,7 +37,7 @@ def composed(*overrides, main="train"):
 
 def without_weights(node):
     if isinstance(node, dict):
-        loads = node.get("_target_") == "ldm.weights.checkpoint.pretrained"
+        loads = node.get("_target_") == "ldm.weights.checkpoint.load_weights"
         return {key: None if loads and key == "weights" else without_weights(value) for key, value in node.items()}
     return [without_weights(value) for value in node] if isinstance(node, list) else node
 

@@ -17,7 +17,7 @@ from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
 from ldm.training.progress import StepProgress
 from ldm.training.quiet import quiet
-from ldm.weights.checkpoint import pretrained
+from ldm.weights.checkpoint import load_weights
 
 from .concept import Concept
 from .generation import generate_images, manager_of, require_placeholders
@@ -44,7 +44,7 @@ def load_model(
     dtype = dtype or (scale.dtype if device.type == "cuda" else torch.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for models without a file of weights
-        ldm = cast(LatentDiffusion, pretrained(scale.build(scale.vocabulary), weights))
+        ldm = cast(LatentDiffusion, load_weights(scale.build(scale.vocabulary), weights))
     return ldm.freeze(dtype).to(device)
 
 

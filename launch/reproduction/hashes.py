@@ -15,6 +15,7 @@ _OF_WORDS = ("module", "trainer", "seed", "start_from")  # the parts of a config
 _OF_EVALUATIONS = ("images", "first", "subject", "protocol", "sampler", "image_size", "guidance", "seed")
 DIGITS = 16
 _NAMES = ("_target_", "path")  # keys of Python objects: only the last part of the name is hashed, not the module
+_FORMER = {"load_weights": "pretrained", "load_clip": "pretrained_clip"}  # what was renamed keeps its name in hashes
 _PATHS = ("weights", "images", "folder", "vocabulary")  # keys of files and folders: their contents are hashed
 
 
@@ -42,7 +43,8 @@ def _value(key: str, value: Any, beside: bool) -> Any:
     if key in _PATHS and isinstance(value, str) and Path(value).exists():
         return _content(Path(value), beside)
     if key in _NAMES and isinstance(value, str):
-        return value.rpartition(".")[2]
+        name = value.rpartition(".")[2]
+        return _FORMER.get(name, name)
     return _by_content(value, beside)
 
 

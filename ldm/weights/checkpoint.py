@@ -38,7 +38,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return {name: value for file in files for name, value in read_file(file).items()}
 
 
-def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
+def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
     """Load `weights` into `module` in place; returns `module`.
 
     `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. Loading is strict: raises UserError

@@ -102,6 +102,15 @@ def test_pictures_and_captions_are_known_by_their_content(store, tmp_path):
     assert hashes("picture")[0] != word and hashes("picture")[1] != evaluation
 
 
+def test_a_cell_outlives_the_renaming_and_the_moving_of_code(store):
+    from launch.reproduction.hashes import train_hash
+
+    config, before = store.train_config(cell()), store.train_config(cell()).copy()
+    assert config.module.ldm._target_ == "ldm.weights.checkpoint.load_weights"
+    before.module.ldm._target_ = "ldm.checkpoint.pretrained"
+    assert train_hash(before) == train_hash(config)
+
+
 def test_a_failed_cell_is_written_down_and_the_others_go_on(store, tmp_path):
     good, bad = cell("cat_toy"), cell("cat_toy", learn=("concept.initializer=qqqq",))
     assert store.results([bad, good]).keys() == {good}

@@ -53,7 +53,7 @@ class Evaluator(L.LightningModule):
         return F.normalize(self.model.text_projection(pooled).float(), dim=-1)
 
 
-def pretrained_clip(folder: str) -> Evaluator:
+def load_clip(folder: str) -> Evaluator:
     """Load a CLIP of OpenAI, such as ViT-B/32, from the `folder` that it was downloaded to. Raises UserError if the
     folder holds no CLIP."""
     if not (Path(folder) / "config.json").is_file():
