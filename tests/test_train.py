@@ -87,7 +87,7 @@ def test_the_last_lines_say_where_everything_is_and_a_command_that_works(finishe
     assert {path.name for path in (tmp_path / "generated").glob("*.png")} == {"00-00.png", "00-01.png", "sheet.png"}
 
 
-# PITFALLS.md, row 3. The checkpoint is from the step before a validation, as in the real job.
+# The checkpoint is from the step before a validation, as in the real job.
 def test_a_run_that_was_killed_goes_on_to_the_same_word_to_the_bit(finished, job, run_script, tmp_path, monkeypatch):
     whole, run = finished[0], tmp_path / "run"
     train = TextualInversion.training_step
