@@ -12,8 +12,8 @@ from omegaconf import DictConfig, ListConfig
 
 from ldm.errors import UserError
 from ldm.images import save_png, to_uint8
+from textual_inversion import api
 from textual_inversion.figures.sheets import PictureRow, save_sheet
-from textual_inversion.generation import generate_images, manager_of, require_placeholders
 from textual_inversion.words.file import load_words
 
 log = logging.getLogger("generate")
@@ -43,15 +43,11 @@ def generate(config: DictConfig) -> None:
     if not paths:
         require_words(prompts)
     ldm = instantiate(config.module.ldm, _convert_="all")
-    width, fingerprint = ldm.text_encoder.width, ldm.fingerprint
     ldm = ldm.freeze(instantiate(config.module.frozen_dtype)).to("cuda" if torch.cuda.is_available() else "cpu")
-    words = [word for path in paths for word in load_words(Path(path), width, fingerprint)]
-    embeddings = manager_of(ldm, words) if words else None
-    if embeddings:
-        require_placeholders(prompts, embeddings)
+    words = [word for path in paths for word in load_words(Path(path), ldm.text_encoder.width)]
     repeated = [prompt for prompt in prompts for _ in range(config.count)]
-    options = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
-    images = to_uint8(generate_images(ldm, repeated, embeddings, **options))
+    settings = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
+    images = to_uint8(api.generate(ldm, repeated, words, **settings, as_tensor=True))
     folder = Path(config.paths.run)
     rows = []
     for i, prompt in enumerate(prompts):

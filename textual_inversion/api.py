@@ -24,6 +24,7 @@ from .generation import generate_images, manager_of, require_placeholders
 from .learner import TextualInversion
 from .scales import find_scale, scale_of
 from .setups import PAPER, Setup
+from .templates import TOYLAND
 from .words.file import LearnedWord, provenance
 
 OnStep = Callable[[int, Tensor, Tensor], None]  # (steps done, loss of the step, v* [k, width])
@@ -36,16 +37,13 @@ def load_model(
 
     `model` is a name ("toyland", which ships with the project, or "ldm_1p4b" and "stable_diffusion_v1", which
     scripts/fetch.py downloads), a checkpoint, a folder of weights, or the folder of a diffusers pipeline. `device`
-    defaults to CUDA if available, else to the CPU. `dtype` is that of the UNet and the text encoder; it defaults to the
-    scale's on CUDA, and to float32 elsewhere. Raises UserError for an unknown name, with the known names, and for
-    weights that do not fit."""
+    defaults to CUDA if available, else to the CPU. `dtype` is that of the UNet and the text encoder, and defaults to
+    the scale's. Raises UserError for an unknown name, with the known names, and for weights that do not fit."""
     scale, weights = find_scale(model)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = dtype or (scale.dtype if device.type == "cuda" else torch.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for models without a file of weights
         ldm = cast(LatentDiffusion, load_weights(scale.build(scale.vocabulary), weights))
-    return ldm.freeze(dtype).to(device)
+    return ldm.freeze(dtype or scale.dtype).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def learn(
@@ -57,7 +55,7 @@ def learn(
     steps: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
-    templates: Sequence[str] | None = None,
+    templates: Sequence[str] = TOYLAND,
     num_vectors: int = 1,
     setup: Setup = PAPER,
     first: int | None = None,
@@ -69,7 +67,9 @@ def learn(
     """Learn a word for the concept in the images of the folder `images` (Gal et al. 2022, eq. 2).
 
     `initializer` is a word of the model's vocabulary that describes the concept coarsely ("cat"); `placeholder` is the
-    new word. `steps`, `batch_size`, `templates` and `learning_rate` (the rate of the optimiser) default to the scale's.
+    new word. `steps`, `batch_size` and `learning_rate` (the rate of the optimiser) default to the scale's. `templates`
+    default to the commands' neutral sentences about an object; `textual_inversion.templates` has the paper's sentences,
+    and others for styles.
     `num_vectors`, `setup`, `first`, `flip` and `seed` are as in `Concept`. `on_step` is called after every step;
     `progress` shows a progress bar. The result is a function of the settings and the seed, bit for bit. Raises
     UserError for invalid settings: a folder without images, an unknown initializer, no steps."""
@@ -79,7 +79,7 @@ def learn(
         placeholder,
         initializer,
         str(images),
-        templates=scale.templates if templates is None else tuple(templates),
+        templates=tuple(templates),
         learning_rate=scale.learning_rate if learning_rate is None else learning_rate,
         num_vectors=num_vectors,
         flip=flip,
@@ -187,9 +187,11 @@ def generate(
     if not prompts:
         raise UserError("there is no prompt: pass at least one.")
     if len({word.placeholder for word in words}) < len(words):
-        raise UserError(f"two words share a placeholder: {[word.placeholder for word in words]}.")
-    scale = scale_of(ldm)
-    sampler = sampler or scale.sampler
+        raise UserError(
+            f"two words share a placeholder: {[word.placeholder for word in words]}. `python scripts/embeddings.py "
+            "rename` gives one of them another name."
+        )
+    sampler = sampler or scale_of(ldm).sampler
     embeddings = None
     if words:
         fingerprint = ldm.fingerprint
@@ -202,7 +204,7 @@ def generate(
         prompts,
         embeddings,
         sampler=sampler if steps is None else replace(sampler, steps=steps),
-        guidance=scale.guidance if guidance is None else guidance,
+        guidance=scale_of(ldm).guidance if guidance is None else guidance,
         seed=seed,
         batch_size=batch_size,
         progress=progress,

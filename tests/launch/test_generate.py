@@ -54,12 +54,18 @@ def test_several_prompts_with_several_words(generate, word):
         (["prompt=" + "cat " * 40 + "S*"], "the placeholder is cut off", "the model reads 34"),
         (["prompt=S*", "word={missing}"], "there are no learned words at {missing}", "Near it are"),
         (["prompt=S*", "word={other}"], "has 1280 numbers per vector, the model's words have 16", "Use that model"),
+        (["prompt=S*", "word=[{same},{same}]"], "two words share a placeholder", "embeddings.py rename"),
         (["prompt=S*", "word={text}"], "is a text file", "not weights"),
         (["prompt=S*", "sampler.steps=0"], "0 sampling steps", "choose 1 to 1000"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(generate, word, tmp_path, arguments, what, remedy):
-    places = {"other": word("paper", 1280), "missing": tmp_path / "missing", "text": tmp_path / "word.txt"}
+    places = {
+        "same": word("S*"),
+        "other": word("paper", 1280),
+        "missing": tmp_path / "missing",
+        "text": tmp_path / "word.txt",
+    }
     places["text"].write_text("S* = my cat\n")
     code, said, folder = generate(f"word={word('S*')}", *(argument.format(**places) for argument in arguments))
     assert code == 1
