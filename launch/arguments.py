@@ -17,16 +17,24 @@ from .shell import with_commands
 # Settings whose value is text or a list of texts. A comma is part of the text.
 SENTENCES = {"prompt", "negative_prompt", "placeholder"}
 # Settings whose value is text that a sweep may vary. A comma separates two values, unless the whole value names a file.
-NAMES = {"initializer", "images", "word", "folder", "weights", "models", "cells", "start_from", "resume", "dir"}
+FILES = {
+    "images", "word", "folder", "weights", "models", "cells", "start_from", "resume", "dir", "against", "assets",
+    "cache", "run", "vocabulary",
+}  # fmt: skip
+NAMES = FILES | {"initializer", "project", "group"}
 FOOTER = """\
 Give settings as name=value, such as seed=1. --cfg job prints all of them with the values that the command would use."""
 
 
 def quote_text(argument: str, sweep: bool = False) -> str:
     """Return the argument. If its value is text that Hydra would refuse or misread, put the value in Hydra's quotes. A
-    list in Hydra's syntax stays a list. With `sweep`, commas separate values."""
+    list in Hydra's syntax stays a list. With `sweep`, commas separate values. ~ becomes the home folder: a shell leaves
+    it in the value of a setting."""
     setting, equals, value = argument.partition("=")
     name = setting.lstrip("+").split(".")[-1]
+    if name in FILES and value.startswith("~"):
+        value = str(Path(value).expanduser())
+        argument = f"{setting}={value}"
     if not equals or name not in SENTENCES | NAMES or value == "":
         return argument
     try:

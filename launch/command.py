@@ -13,14 +13,13 @@ from typing import Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
 
 from ldm.errors import UserError
 
-from . import arguments, folders, jobs, mistakes
-from .shell import script, shorten, this_command, with_commands
+from . import arguments, failures, folders, jobs, mistakes
+from .settings import require_settings
+from .shell import script, shorten, this_command
 
 log = logging.getLogger("command")
 
@@ -32,9 +31,9 @@ CHATTY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.r
 
 
 def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Wrap `main` so that a ValueError, even one raised inside `instantiate`, is logged as `error: <message>` and ends
-    in exit code 1. The run folder is removed if this process created it and it holds nothing but the log. In a sweep
-    the other jobs still run, and the job's folder records that it failed. HYDRA_FULL_ERROR=1 shows the traceback."""
+    """Wrap `main` so that every error ends in one or two sentences and exit code 1 (see `failures.report`). After a
+    mistake of the user the run folder is removed if this process created it and it holds nothing but the log. In a
+    sweep the other jobs still run, and the job's folder records that it failed."""
 
     @functools.wraps(main)
     def guarded(config: DictConfig) -> None:
@@ -42,11 +41,11 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
         folder = Path(HydraConfig.get().runtime.output_dir)
         if not jobs.in_sweep():
             with report_mistakes(folder):
-                require_weights(config)
+                require_usable(config)
                 main(config)
             return
         with stop_sweep_on_signal(), jobs.track_job(folder, jobs.own_overrides()), log_mistakes():
-            require_weights(config)
+            require_usable(config)
             main(config)
 
     return guarded
@@ -54,35 +53,29 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
 
 def start(main: Callable[[], None], documentation: str | None) -> None:
     """Run `main`, which `hydra.main` has decorated, as a script. --help prints `documentation`. Prompts and paths need
-    no quotes for Hydra. A setting that does not exist ends in one sentence."""
+    no quotes for Hydra. Errors before `main` end in one or two sentences as well."""
     given = sys.argv[1:]
     if arguments.wants_help(given):
         arguments.show_help(Path(sys.argv[0]).stem, documentation or "")
         return
     sweep = bool({"-m", "--multirun"} & set(given))
     sys.argv[1:] = [arguments.quote_text(argument, sweep) for argument in given]
-    with mistakes.report_hydra_mistakes():
+    with failures.reported(), mistakes.reported_by(failures.reported):
+        failures.require_current_folder()
+        mistakes.require_known_options(sys.argv[1:])
         main()
 
 
 def quiet_libraries() -> None:
-    """Silence Lightning's messages, except for warnings and errors."""
+    """Silence Lightning's messages, except for warnings and errors, and tracebacks of logging on a full disk."""
+    logging.raiseExceptions = False
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def mistake(error: Exception) -> str | None:
-    """Return the message for a mistake of the user, or None if the error is a bug."""
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} has no value: add {error.full_key}=... to the command"
-    cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-    by_user = isinstance(cause, ValueError) or "unexpected keyword argument" in str(cause)
-    return with_commands(str(cause)) if by_user and os.environ.get("HYDRA_FULL_ERROR") != "1" else None
-
-
 @contextmanager
 def report_mistakes(*runs: Path) -> Iterator[None]:
-    """Handle mistakes and Ctrl-C in the block as `command` describes. `runs` are the folders that it may remove."""
+    """Handle errors and Ctrl-C in the block as `command` describes. `runs` are the folders that it may remove."""
     try:
         yield
     except KeyboardInterrupt:
@@ -96,11 +89,8 @@ def report_mistakes(*runs: Path) -> Iterator[None]:
             for run in runs:
                 log.info("to continue: %s", continuation(run, [a for a in sys.argv[1:] if not a.startswith("resume=")]))
             sys.exit(cast(Any, error).exit_code)
-        message = mistake(error)
-        if message is None:
-            raise
-        log.error("error: %s", message)
-        for run in runs:
+        failures.report(error)
+        for run in runs if failures.explain(error) else ():
             folders.remove_own(run)
         sys.exit(1)
 
@@ -129,18 +119,19 @@ def stop_sweep_on_signal() -> Iterator[None]:
 
 @contextmanager
 def log_mistakes() -> Iterator[None]:
-    """Handle errors of one job in a sweep: log the message or the traceback, and raise JobFailed for the launcher."""
+    """Report an error of one job in a sweep, and raise JobFailed for the launcher."""
     try:
         yield
     except Exception as error:
-        message = mistake(error)
         if type(error).__name__ == "Preempted":
             raise
-        if message is None:
-            log.exception("error")
-        else:
-            log.error("error: %s", message)
-        raise jobs.JobFailed(message or str(error)) from None
+        raise jobs.JobFailed(failures.report(error)) from None
+
+
+def require_usable(config: DictConfig) -> None:
+    """Raise UserError for values and missing weights with which nothing can be built."""
+    require_settings(config)
+    require_weights(config)
 
 
 def require_weights(node: Any) -> None:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import failures
 from .shell import with_commands
 
 log = logging.getLogger("embeddings")
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         getattr(word_files, args.run)(args)
-    except ValueError as error:
-        log.error("error: %s", with_commands(str(error)))
+    except Exception as error:
+        failures.report(error, log.error)
         return 1
     return 0

@@ -67,9 +67,9 @@ def remove_own(run: Path) -> None:
     if not new <= logs:
         return
     logging.shutdown()
-    for log in new:
-        log.unlink(missing_ok=True)
-    with suppress(OSError):  # another run's files
+    with suppress(OSError):  # another run's files, or a place that cannot be written any more
+        for log in new:
+            log.unlink(missing_ok=True)
         for folder in (run, *run.parents):
             if folder not in _made:
                 return

@@ -1,43 +1,52 @@
 """Turn Hydra's errors into one or two sentences that say what is wrong and what to write instead."""
 
-import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra._internal.utils
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+
+from ldm.errors import UserError
+
+from .shell import quote, this_command
 
 MOST_NAMED = 20
 
 
 @contextmanager
-def report_hydra_mistakes() -> Iterator[None]:
-    """Print an error of Hydra in the block as `error: <sentence>` and exit with code 1. HYDRA_FULL_ERROR=1 shows the
-    traceback."""
+def reported_by(reported: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """Let `reported` handle the errors of Hydra in the block, while Hydra still knows its configs."""
     utils: Any = hydra._internal.utils
     report = utils.run_and_report
 
-    def run(function: Any) -> Any:
-        try:
+    def run(function: Callable[[], Any]) -> Any:
+        with reported():
             return function()
-        except (HydraException, OmegaConfBaseException) as error:
-            if os.environ.get("HYDRA_FULL_ERROR") == "1":
-                raise
-            sys.stderr.write(f"error: {sentence(error)}\n")
-            sys.exit(1)
 
-    utils.run_and_report = lambda function: report(lambda: run(function))
+    utils.run_and_report = run
     try:
         yield
     finally:
         utils.run_and_report = report
+
+
+def require_known_options(arguments: Sequence[str]) -> None:
+    """Raise UserError for an option such as --sweep that does not exist, or whose value is missing."""
+    parser = hydra._internal.utils.get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}. Settings are given without dashes, as name=value; --help lists the choices.")
+
+    parser.error = refuse
+    parser.parse_args(list(arguments))
 
 
 def sentence(error: Exception) -> str:
@@ -64,12 +73,20 @@ def sentence(error: Exception) -> str:
             parent = cause.full_key.rpartition(".")[0] if cause.full_key else ""
             return f"there is no setting {key}. {_suggest_setting(key, parent, cause.parent_node)}"
         return f"this command has no choice called {key}. --help lists its choices."
-    return " ".join((message.partition("Config search path")[0] + (f" {cause}" if cause else "")).split())
+    about = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) and error.full_key else ""
+    ends = re.compile(r"\n    full_key:|Config search path")
+    return " ".join((about + " ".join(ends.split(str(one))[0] for one in (error, cause) if one)).split())
 
 
 def _quoting_hint(override: str) -> str:
+    """Return a sentence with the command in which the value of `override` is text."""
     key, _, value = override.partition("=")
-    return f"Put text with special characters in quotes within quotes: \"{key}='{value}'\"."
+    is_list = value.startswith("[") and value.endswith("]")
+    texts = [QuotedString(text.strip(), Quote.single).with_quotes() for text in value[1:-1].split(",") or [""]]
+    quoted = f"{key}={f'[{chr(44).join(texts)}]' if is_list else QuotedString(value, Quote.single).with_quotes()}"
+    given = sys.argv[1:]
+    command = this_command(*(quoted if a == override else a for a in given)) if override in given else quote(quoted)
+    return f"If the value is text, write: {command}"
 
 
 def suggest(wrong: str, known: Sequence[str], before: str = "") -> str:

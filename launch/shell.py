@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -10,12 +11,21 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
 def this_command(*arguments: str) -> str:
     """Return the command that runs the current script with these arguments and the same Python."""
-    return shlex.join([python(), shorten(sys.argv[0]), *arguments])
+    return join([python(), shorten(sys.argv[0]), *arguments])
 
 
 def script(name: str, *arguments: str) -> str:
     """Return the command that runs scripts/`name`.py with these arguments and the same Python."""
-    return shlex.join([python(), shorten(SCRIPTS / f"{name}.py"), *arguments])
+    return join([python(), shorten(SCRIPTS / f"{name}.py"), *arguments])
+
+
+def join(arguments: Sequence[str]) -> str:
+    return " ".join(map(quote, arguments))
+
+
+def quote(argument: str) -> str:
+    """Quote an argument for the shell. Single quotes, which Hydra needs, are put in double quotes to stay readable."""
+    return f'"{argument}"' if "'" in argument and not set(argument) & set('"$`!\\') else shlex.quote(argument)
 
 
 def with_commands(message: str) -> str:

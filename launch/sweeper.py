@@ -13,7 +13,7 @@ from hydra.core.utils import JobReturn, filter_overrides
 from hydra.plugins.launcher import Launcher
 from omegaconf import open_dict
 
-from . import jobs
+from . import failures, jobs
 from .command import INTERRUPTED
 from .shell import this_command
 
@@ -57,7 +57,7 @@ class Unfinished:
                     raise
                 code = stop.code
             except Exception as failure:
-                error = f"{type(failure).__name__}: {failure}"
+                error = failures.report(failure)
         self._report(every, error, code)
         return []
 
@@ -79,7 +79,7 @@ class Unfinished:
                 varies = jobs.what_varies(overrides, list(every.values()))
                 lines.append(f"  #{number} {varies}: {job.state}{': ' if job.error else ''}{job.error} ({place})")
         if error:
-            lines.append(f"  the launcher ended with {error}")
+            lines.append(f"  the launcher ended: {error}")
         if lines:
             log.error("%d of %d jobs are not finished:\n%s", len(lines) - bool(error), len(every), "\n".join(lines))
             log.error("to run them: %s", this_command(f"sweep.resume={os.path.relpath(self.folder)}"))

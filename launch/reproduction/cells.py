@@ -34,6 +34,7 @@ from toyland.captions import with_article
 from .. import packs
 from ..command import require_weights
 from ..evaluate import build, gather_inputs, keep, measure
+from ..failures import explain
 from ..mistakes import sentence
 from .hashes import evaluation_hash, train_hash
 
@@ -266,7 +267,7 @@ class CellStore:
             _finish(Path(config.paths.run))
 
     def _fail(self, folder: Path, error: Exception) -> None:
-        log.warning("%s failed: %s", folder, error)
+        log.warning("%s failed: %s", folder, explain(error) or f"{type(error).__name__}: {error}")
         self.failed.add(folder)
         said = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exception(error)}
         write_json(folder / CELL, {"state": "failed", "commit": commit(), **said})

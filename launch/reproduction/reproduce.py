@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ldm.errors import UserError
 from ldm.files import write_json
 
-from .. import concepts
+from .. import concepts, failures
 from .cells import CellFailed, CellStore
 from .hashes import settings_hash
 from .report import Figure, forget_claims, write_claims
@@ -97,11 +97,11 @@ def draw_figure(config: DictConfig, name: str, store: CellStore, folder: Path) -
     forget_claims(folder, name)
     try:
         verdicts = draw.func(store, figure, **(budget | own))
-    except (CellFailed, ValueError) as error:
+    except CellFailed as error:
         log.warning("%s: %s", name, error)
         return False
-    except RuntimeError:  # a GPU with too little memory for one figure may have enough for the others
-        log.exception("%s", name)
+    except Exception as error:  # the others may still be drawn
+        failures.report(error, lambda said: log.warning("%s: %s", name, said))
         return False
     write_claims(folder, name, verdicts)
     for verdict in verdicts:
