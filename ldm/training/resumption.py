@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as L
-import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ..errors import UserError
 from ..files import replacing
+from ..weights.pickled import load_pickled
 
 STATE = "last.ckpt"
 # Pre-emption, Ctrl-C, and a time limit that is close (SIGUSR1 does not exist on Windows).
@@ -25,13 +25,11 @@ def read_state(path: str | Path) -> dict[str, Any]:
     """Return the contents of a training checkpoint, on the CPU. Only tensors and plain values are loaded: nothing that
     the file names is imported or run. Raises UserError for any other file."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle may raise any
+        state = load_pickled(path, whole=True)
+    except UserError as error:
         state = error
-    if not isinstance(state, dict) or "global_step" not in state:
-        why = f" ({type(state).__name__})" if isinstance(state, Exception) else ""
+    if not isinstance(state, dict) or not isinstance(state.get("global_step"), int):
+        why = f" ({str(state).rstrip('.')})" if isinstance(state, Exception) else ""
         raise UserError(
             f"{path} is damaged or not a training checkpoint{why}; no code in it was run. Remove it, or start from the "
             f"beginning with resume=null."

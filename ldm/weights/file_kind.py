@@ -1,11 +1,10 @@
 """Detect the format of a file of weights from its content, never from its name."""
 
-import json
-import zipfile
 from pathlib import Path
 from typing import Literal
 
 from ..errors import UserError
+from .archive import BadArchive, records
 
 Kind = Literal["safetensors", "zip", "pickle"]
 
@@ -40,14 +39,14 @@ def file_kind(path: str | Path) -> Kind:
     for start, sentence in _STRANGERS.items():
         if head.startswith(start):
             raise UserError(f"{path} {sentence}.")
-    raise UserError(f"{path} {_describe_text(path, head)}.")
+    raise UserError(f"{path} {_describe_text(head)}.")
 
 
 def _complete_zip(path: Path) -> Kind:
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is truncated (a torch file without its end): download it again.")
-    with zipfile.ZipFile(path) as archive:
-        names = {Path(name).name for name in archive.namelist()}
+    try:
+        names = {name.rpartition("/")[2] for name in records(path)}
+    except BadArchive as error:
+        raise UserError(f"{path} is damaged or truncated ({error}): download or copy it again.") from error
     if "constants.pkl" in names:
         raise UserError(f"{path} is a TorchScript program, not a checkpoint of weights.")
     if "data.pkl" not in names:
@@ -55,18 +54,14 @@ def _complete_zip(path: Path) -> Kind:
     return "zip"
 
 
-def _describe_text(path: Path, head: bytes) -> str:
+def _describe_text(head: bytes) -> str:
     text = head.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
     if text.startswith("<"):
         return "is a web page (perhaps a login or an error page), not a file of weights: download it again"
     if "\ufffd" in text or "\0" in text:
         return "is neither a safetensors file nor a torch checkpoint"
     if text.startswith(("{", "[")):
-        try:
-            json.loads(path.read_text(encoding="utf-8"))
-            return "is a JSON file, not weights: give the path of the weights"
-        except ValueError:
-            pass
+        return "is a JSON file, not weights: give the path of the weights"
     if ":" in text:
         return "is a text file, probably a YAML config: give the path of the checkpoint"
     return "is a text file, not weights"

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ldm.errors import UserError
 from ldm.weights.file_kind import file_kind
-from ldm.weights.pickled import Skipped, load_pickled
+from ldm.weights.pickled import load_pickled
+from ldm.weights.plain_values import Skipped
 
 Origin = dict[str, Any]
 Vectors = Tensor  # [k, width]

@@ -11,7 +11,8 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from ldm.weights.pickled import Skipped, load_pickled
+from ldm.weights.pickled import load_pickled
+from ldm.weights.plain_values import Skipped
 
 
 class Hostile:
@@ -57,7 +58,7 @@ def test_training_callbacks_are_skipped_and_tensors_are_exact(tmp_path, legacy):
     }
     torch.save(content, tmp_path / "a.ckpt", _use_new_zipfile_serialization=not legacy)
     loaded = load_pickled(tmp_path / "a.ckpt")
-    assert loaded["epoch"] == 3 and list(loaded["callbacks"]) == [Skipped]
+    assert loaded["epoch"] == 3 and [type(key) for key in loaded["callbacks"]] == [Skipped]
     for name, value in weights.items():
         assert loaded["state_dict"][name].dtype == value.dtype and torch.equal(loaded["state_dict"][name], value)
 
