@@ -65,9 +65,8 @@ def inspect(args: argparse.Namespace) -> None:
         log.info("%s", find_file(path))
         for word in words:
             k, width = word.vectors.shape
-            model = word.provenance.get("model") or OF_WIDTH.get(width, "an unknown model")
             norms = ", ".join(f"{norm:.3f}" for norm in word.vectors.norm(dim=1).tolist())
-            log.info("  %s: %d x %d, for %s, norms %s", word.placeholder, k, width, model, norms)
+            log.info("  %s: %d x %d, for %s, norms %s", word.placeholder, k, width, word.learned_for, norms)
             for key, value in word.provenance.items():
                 text = value if isinstance(value, str) else json.dumps(value)
                 log.info("    %s: %s", key, text.rstrip().replace("\n", "\n      "))

@@ -11,6 +11,7 @@ Kind = Literal["safetensors", "zip", "pickle"]
 _STRANGERS = {  # first bytes of files that are often mistaken for weights
     b"version https://git-lfs": "is a Git LFS pointer, not the file itself: run `git lfs pull` in its repository",
     b"GGUF": "is in GGUF format, which is not supported: get the original checkpoint or the safetensors file",
+    b"\x89PNG": "is a picture. If it is a word that the web UI has put into a picture, save it there as a .pt file",
     b"\x1f\x8b": "is a gzip archive: unpack it first",
 }
 

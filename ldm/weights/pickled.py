@@ -95,6 +95,8 @@ class _Reader:
             for name in self._machine().load(file):
                 size = int.from_bytes(file.read(8), "little") * dtypes[name].itemsize
                 places[name] = (file.tell(), size)
+                if file.tell() + size > len(self.stored.bytes):
+                    raise Damaged("a storage is cut off")
                 file.seek(size, io.SEEK_CUR)
             file.seek(start)
             return self._machine(partial(self._old_storage, places)).load(file)
