@@ -19,7 +19,7 @@ from ldm.errors import UserError
 
 from . import arguments, failures, folders, jobs, mistakes
 from .settings import require_settings
-from .shell import script, shorten, this_command
+from .shell import PRINTABLE, script, shorten, this_command
 
 log = logging.getLogger("command")
 
@@ -37,7 +37,7 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
 
     @functools.wraps(main)
     def guarded(config: DictConfig) -> None:
-        quiet_libraries()
+        prepare_logging()
         folder = Path(HydraConfig.get().runtime.output_dir)
         if not jobs.in_sweep():
             with report_mistakes(folder):
@@ -66,11 +66,14 @@ def start(main: Callable[[], None], documentation: str | None) -> None:
         main()
 
 
-def quiet_libraries() -> None:
-    """Silence Lightning's messages, except for warnings and errors, and tracebacks of logging on a full disk."""
+def prepare_logging() -> None:
+    """Silence Lightning's messages, except for warnings and errors, and tracebacks of logging on a full disk.
+    Escape what is not printable in all messages."""
     logging.raiseExceptions = False
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(PRINTABLE)
 
 
 @contextmanager

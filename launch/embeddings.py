@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import failures
-from .shell import with_commands
+from .shell import PRINTABLE, with_commands
 
 log = logging.getLogger("embeddings")
 
@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    logging.getLogger().handlers[0].addFilter(PRINTABLE)
     args = parser().parse_args(arguments)
     from . import word_files  # torch: seconds, which --help does without
 

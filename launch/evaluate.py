@@ -19,6 +19,7 @@ from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, label
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord, load_words
 
+from .recorded import concepts_in
 from .shell import script
 
 log = logging.getLogger("evaluate")
@@ -38,11 +39,9 @@ def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
     neither is known."""
     if config.images is not None:
         return Path(config.images)
-    settings = OmegaConf.create(word.provenance["config"]) if word and "config" in word.provenance else None
-    concepts = settings.module.concepts if isinstance(settings, DictConfig) else []
-    for concept in concepts:
-        if word and concept.placeholder == word.placeholder:
-            return Path(concept.images)
+    concepts = concepts_in(word.provenance.get("config")) if word else {}
+    if word and word.placeholder in concepts:
+        return Path(concepts[word.placeholder])
     raise UserError("which pictures should it be compared with? Give images=<folder>.")
 
 

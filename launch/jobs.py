@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ldm.files import write_json
 
 JOB, SWEEP = "job.json", "sweep.json"
-RESUME = "sweep.resume="
 sweeper: int | None = None  # the process that launches the jobs of a sweep
 SLURM_KILLS_WITHIN = 120.0  # seconds
 
@@ -127,18 +125,3 @@ def resolved_config(config: DictConfig) -> DictConfig:
             choices = HydraConfig.get().runtime.choices
             config.job.name = f"{choices.get('concept') or choices['experiment']} {folder.name}"
     return cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
-
-
-def with_resumed_sweep(arguments: list[str]) -> list[str]:
-    """Replace `sweep.resume=<folder>` by the command line of that sweep, in the same folder. The other arguments are
-    appended to it."""
-    resumed = [argument for argument in arguments if argument.startswith(RESUME)]
-    if not resumed:
-        return arguments
-    folder = Path(resumed[-1].removeprefix(RESUME))
-    try:
-        earlier = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["command"]
-    except FileNotFoundError:
-        sys.exit(f"error: {folder} is not the folder of a sweep: it has no {SWEEP}.")
-    more = [argument for argument in arguments if not argument.startswith(RESUME)]
-    return [a for a in earlier if not a.startswith("hydra.sweep.dir=")] + more + [f"hydra.sweep.dir={folder}"]

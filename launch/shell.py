@@ -1,5 +1,6 @@
 """Build the commands that messages print. Each works when it is pasted into a shell in the current folder."""
 
+import logging
 import re
 import shlex
 import sys
@@ -41,3 +42,19 @@ def shorten(path: str | Path) -> str:
     """Return the path, relative to the current folder if it lies below it."""
     path = Path(path)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+class _Printable(logging.Filter):
+    """Escapes what is not printable in log messages: texts from files could otherwise control the terminal."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        lines = record.getMessage().split("\n")
+        record.msg, record.args = "\n".join(line if line.isprintable() else _escaped(line) for line in lines), None
+        return True
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line)
+
+
+PRINTABLE = _Printable()

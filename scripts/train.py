@@ -11,7 +11,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from launch import gpus, jobs, plugins
+from launch import gpus, jobs, plugins, recorded
 from launch.command import command, require_experiment, start
 
 
@@ -28,5 +28,5 @@ def main(config: DictConfig) -> None:
 
 if __name__ == "__main__":
     plugins.register()
-    sys.argv[1:] = jobs.with_resumed_sweep(sys.argv[1:])
+    sys.argv[1:] = recorded.with_resumed_sweep(sys.argv[1:])
     start(main, __doc__)

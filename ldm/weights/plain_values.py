@@ -51,6 +51,8 @@ def require_tree(value: Any) -> None:
     sizes: dict[int, int] = {}
 
     def size(value: Any, depth: int) -> int:
+        if type(value) is Builder:
+            raise Damaged("it holds a function")
         if type(value) not in (dict, list, tuple, set, frozenset):
             return 1
         if depth > DEPTH:

@@ -47,6 +47,7 @@ class Stored:
         else:
             self.bytes = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
         self.copies_left, self.bytes_left, self.tensors_left = size, _SHARED * size, _TENSORS
+        self.contents: dict[tuple[int, int], torch.UntypedStorage] = {}  # tensors may share a storage
 
     def content(self, start: int, size: int) -> bytes:
         return self.bytes[start : start + size].numpy().tobytes()
@@ -56,13 +57,18 @@ class Stored:
         needed = count * dtype.itemsize
         if count < 0 or start < 0 or needed > size or start + needed > len(self.bytes):
             raise Damaged("a storage is shorter than the file says")
-        content = self.bytes.untyped_storage()[start : start + needed]
-        if (self.bytes.data_ptr() + start) % _ALIGNMENT:
-            self.copies_left -= needed
-            if self.copies_left < 0:
-                raise Damaged("its storages overlap")
-            content = content.clone()
-        return Storage(dtype, count, content)
+        if (start, needed) not in self.contents:
+            self.contents[start, needed] = self._aligned(start, needed)
+        return Storage(dtype, count, self.contents[start, needed])
+
+    def _aligned(self, start: int, size: int) -> torch.UntypedStorage:
+        content = self.bytes.untyped_storage()[start : start + size]
+        if (self.bytes.data_ptr() + start) % _ALIGNMENT == 0:
+            return content
+        self.copies_left -= size
+        if self.copies_left < 0:
+            raise Damaged("its storages overlap")
+        return content.clone()
 
     def tensor(
         self, storage: Storage, offset: int, size: Sequence[int], stride: Sequence[int], *rest: Any

@@ -37,6 +37,7 @@ class Machine:
             **{("collections", name): self._mapping for name in ("OrderedDict", "defaultdict", "Counter")},
             **{(module, "dict"): self._mapping for module in BUILTINS},
             **{(module, name): self._unordered for module in BUILTINS for name in ("set", "frozenset")},
+            **{(module, "bytes"): _no_bytes for module in BUILTINS},
             ("_codecs", "encode"): self._encode,
         }
         self.left = OPERATIONS
@@ -234,6 +235,11 @@ class Machine:
         if self.whole:
             raise NotWeights(f"has a {type(value).__name__} for a key")
         return Skipped(type(value).__name__)
+
+
+def _no_bytes() -> bytes:
+    """Bytes without content, as Python 3 writes them for Python 2."""
+    return b""
 
 
 _INSTRUCTIONS = {

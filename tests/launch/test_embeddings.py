@@ -96,3 +96,13 @@ def test_mistakes_end_in_one_sentence_and_write_nothing(tmp_path, capsys, monkey
     said = capsys.readouterr().out.strip().splitlines()
     assert len(said) == 1 and sentence in said[0]
     assert {file.name for file in tmp_path.iterdir()} == {"a", "two"} and (tmp_path / "a").read_bytes() == before
+
+
+def test_texts_in_a_file_do_not_control_the_terminal(tmp_path, capsys):
+    note = "fine\n\x1b[2J\x1b]0;title\x07\u202e\r\tend"
+    save_words(tmp_path / "a.safetensors", [LearnedWord("S*", torch.ones(1, 4), {"note": note, note: 1})])
+    assert main(["inspect", str(tmp_path / "a.safetensors")]) == 0
+    said = capsys.readouterr().out
+    assert r"\x1b[2J\x1b]0;title\x07\u202e\r" in said and "fine\n" in said and not set("\x1b\x07\r\u202e") & set(said)
+    with pytest.raises(ValueError, match="cannot be the name of a learned word"):
+        LearnedWord("S*\x1b[2J", torch.ones(1, 4))
