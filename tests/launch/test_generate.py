@@ -2,10 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from textual_inversion import generate as generate_images
+from textual_inversion import load_model
 from textual_inversion.words.file import FILE_NAME, LearnedWord, save_words
 
 WIDTH = 16  # width of the tiny model's text encoder
@@ -25,10 +28,11 @@ def word(tmp_path):
 
 @pytest.fixture
 def generate(run_script, tmp_path):
-    """Return a function that runs the script with the tiny model: exit code, output, folder."""
+    """Return a function that runs the script with the tiny model, always the same: exit code, output, folder."""
 
     def run(*arguments):
         folder = tmp_path / "runs" / "generated"
+        torch.manual_seed(0)
         return *run_script("generate", "debug=tiny", "sampler.steps=1", *arguments, f"hydra.run.dir={folder}"), folder
 
     return run
@@ -41,8 +45,11 @@ def test_several_prompts_with_several_words(generate, word):
     pictures = [f"{prompt:02d}-{i:02d}.png" for prompt in range(3) for i in range(2)]
     assert sorted(path.name for path in folder.glob("*.png")) == [*pictures, "sheet.png"]
     assert "6 pictures and sheet.png are in" in said
-    with Image.open(folder / pictures[0]) as image:
-        assert image.size == (16, 16)
+    words = [LearnedWord(placeholder, torch.ones(1, WIDTH)) for placeholder in ("S*", "T*")]
+    prompts = [prompt for prompt in ("a photo of S*", "S* and T* on the moon", "T*") for _ in range(2)]
+    images = generate_images(load_model("tiny", device="cpu"), prompts, words, steps=1, progress=False)
+    for name, image in zip(pictures, images, strict=True):
+        assert (np.asarray(Image.open(folder / name)) == np.asarray(image)).all(), name
 
 
 @pytest.mark.parametrize(
