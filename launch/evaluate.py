@@ -48,6 +48,7 @@ def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
 def build(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
     """Build the model and the evaluation, on the GPU if there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
     ldm = instantiate(config.module.ldm, _convert_="all").freeze(instantiate(config.module.frozen_dtype))
     return ldm.to(device), instantiate(config.protocol, _convert_="all").to(device)
 

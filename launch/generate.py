@@ -42,6 +42,7 @@ def generate(config: DictConfig) -> None:
     paths, prompts = as_list(config.word), as_list(config.prompt)
     if not paths:
         require_words(prompts)
+    torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
     ldm = instantiate(config.module.ldm, _convert_="all")
     ldm = ldm.freeze(instantiate(config.module.frozen_dtype)).to("cuda" if torch.cuda.is_available() else "cpu")
     words = [word for path in paths for word in load_words(Path(path), ldm.text_encoder.width)]

@@ -167,10 +167,7 @@ class Messages(L.Callback):
         for concept in pl_module.concepts:
             near = ", ".join(pl_module.nearest_words(concept.placeholder))
             log.info("%s is learned; the words nearest to it are %s", concept.placeholder, near)
-        prompt = f"a photo of {pl_module.concepts[0].placeholder} on the moon"
-        prompt = shlex.quote(
-            f'prompt="{prompt}"'
-        )  # the inner quotes are for Hydra, which does not accept <cat-toy> without
+        prompt = shlex.quote(f"prompt=a photo of {pl_module.concepts[0].placeholder} on the moon")
         word = shlex.quote(f"word={self.folder}")
         log.info("contact sheet:   %s/contact_sheet.png", self.folder)
         log.info("the word:        %s/%s", self.folder, FILE_NAME)

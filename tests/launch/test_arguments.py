@@ -38,6 +38,7 @@ def read(argument):
         ("concept.placeholder=<cat-toy>", "<cat-toy>"),
         ("concept.placeholder=*", "*"),
         ("concept.images=/a/cat's photos", "/a/cat's photos"),
+        ("against=/a/cat, earlier (1)", "/a/cat, earlier (1)"),
         ("word=[]", []),
         ("word=null", None),
         ("seed=3", 3),

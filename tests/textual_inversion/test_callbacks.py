@@ -69,7 +69,7 @@ def test_a_run_leaves_words_previews_sheets_and_says_where(inversion, concept, t
     command = shlex.split(said[2].split(": ", 1)[1])
     assert command[:3] == ["python", "scripts/generate.py", "debug=tiny"]
     assert Path(command[3].removeprefix("word=")).resolve() == run
-    assert command[4] == 'prompt="a photo of <cat-toy> on the moon"'  # in the quotes that Hydra needs
+    assert command[4] == "prompt=a photo of <cat-toy> on the moon"
 
 
 def test_words_are_saved_at_every_validation(inversion, concept, trainer, tmp_path):
