@@ -52,6 +52,10 @@ def _is_path(override: Override, value: str) -> bool:
     return override.is_sweep_override() and Path(value).exists()
 
 
+def only_prints(arguments: list[str]) -> bool:
+    return any(re.fullmatch("-h|-c|-i|--(help|hydra-help|cfg|info|version)(=.*)?", each) for each in arguments)
+
+
 def wants_help(arguments: list[str]) -> bool:
     return bool({"-h", "--help"} & set(arguments))
 

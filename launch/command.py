@@ -19,7 +19,7 @@ from ldm.errors import UserError
 
 from . import arguments, failures, folders, jobs, mistakes
 from .settings import require_settings
-from .shell import PRINTABLE, script, shorten, this_command
+from .shell import PRINTABLE, end_with_pipe, script, shorten, this_command
 
 log = logging.getLogger("command")
 
@@ -55,6 +55,8 @@ def start(main: Callable[[], None], documentation: str | None) -> None:
     """Run `main`, which `hydra.main` has decorated, as a script. --help prints `documentation`. Prompts and paths need
     no quotes for Hydra. Errors before `main` end in one or two sentences as well."""
     given = sys.argv[1:]
+    if arguments.only_prints(given):
+        end_with_pipe()
     if arguments.wants_help(given):
         arguments.show_help(Path(sys.argv[0]).stem, documentation or "")
         return

@@ -3,6 +3,7 @@
 import logging
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,13 @@ def shorten(path: str | Path) -> str:
     """Return the path, relative to the current folder if it lies below it."""
     path = Path(path)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def end_with_pipe() -> None:
+    """End this process without a message when what reads its output, such as `head`, ends. Only for commands that do
+    nothing but print: the signal ends a process at a closed network connection as well."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 class _Printable(logging.Filter):

@@ -1,5 +1,7 @@
 """What a command line means before Hydra reads it: help, and texts that are taken as they are."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +76,14 @@ def test_help_lists_what_can_be_chosen():
     found = dict(choices("train"))
     assert "cat_toy" in found["experiment"] and "owl_toy" in found["concept"] and "toyland" in found["scale"]
     assert dict(choices("fetch"))["model"] == ["clip_vit_b32", "ldm_1p4b", "stable_diffusion_v1"]
+
+
+@pytest.mark.parametrize("command", ["train --help", "train experiment=cat_toy --cfg job", "embeddings --help"])
+def test_what_only_prints_ends_without_a_word_when_nobody_reads(command, tmp_path):
+    name, *arguments = command.split()
+    read, write = os.pipe()
+    os.close(read)
+    call = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
+    with open(write, "wb") as closed:
+        done = subprocess.run(call, cwd=tmp_path, stdout=closed, stderr=subprocess.PIPE, encoding="utf-8", check=False)
+    assert done.returncode == -signal.SIGPIPE and not done.stderr
