@@ -43,20 +43,33 @@ def fit(inversion, concept, trainer):
     return run
 
 
-@pytest.mark.parametrize(("name", "said"), [("SIGTERM", "SIGTERM"), ("SIGINT", "Ctrl-C"), ("SIGUSR1", "SIGUSR1")])
-@pytest.mark.parametrize("stop", [1, 3, 4, 5])
-def test_the_step_ends_the_state_is_saved_and_the_rest_is_the_same(fit, tmp_path, stop, name, said):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    before = signal.getsignal(getattr(signal, name))
-    whole = fit(tmp_path / "a")
+SIGNALS = {"SIGTERM": "SIGTERM", "SIGINT": "Ctrl-C", "SIGUSR1": "SIGUSR1"}  # each with what is said of it
+UNDISTURBED = []
+
+
+@pytest.fixture
+def undisturbed(fit, tmp_path):
+    """The result without a signal, which is computed once for all tests."""
+    if not UNDISTURBED:
+        (tmp_path / "undisturbed").mkdir()
+        before = [signal.getsignal(getattr(signal, name)) for name in SIGNALS]
+        UNDISTURBED.append(fit(tmp_path / "undisturbed"))
+        assert [signal.getsignal(getattr(signal, name)) for name in SIGNALS] == before
+    return UNDISTURBED[0]
+
+
+@pytest.mark.parametrize(
+    ("stop", "name"), [(1, "SIGTERM"), (3, "SIGTERM"), (4, "SIGTERM"), (5, "SIGTERM"), (3, "SIGINT"), (4, "SIGUSR1")]
+)
+def test_the_step_ends_the_state_is_saved_and_the_rest_is_the_same(fit, undisturbed, tmp_path, stop, name):
+    folder, before = tmp_path / "run", signal.getsignal(getattr(signal, name))
+    folder.mkdir()
+    with pytest.raises(Preempted, match=f"stopped at step {stop}, by {SIGNALS[name]}"):
+        fit(folder, stop, signal_name=name)
     assert signal.getsignal(getattr(signal, name)) == before
-    with pytest.raises(Preempted, match=f"stopped at step {stop}, by {said}"):
-        fit(tmp_path / "b", stop, signal_name=name)
-    assert signal.getsignal(getattr(signal, name)) == before
-    assert torch.load(tmp_path / "b" / "last.ckpt", weights_only=True)["global_step"] == stop
-    vectors, metrics = fit(tmp_path / "b")
-    assert torch.equal(vectors, whole[0]) and metrics == whole[1]
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == stop
+    vectors, metrics = fit(folder)
+    assert torch.equal(vectors, undisturbed[0]) and metrics == undisturbed[1]
 
 
 def saved_steps(fit, folder, monkeypatch, **settings):
