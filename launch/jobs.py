@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ldm.files import write_json
 
+from .settings import require_settings
+
 JOB, SWEEP = "job.json", "sweep.json"
 sweeper: int | None = None  # the process that launches the jobs of a sweep
 SLURM_KILLS_WITHIN = 120.0  # seconds
@@ -113,7 +115,8 @@ def leave_to_slurm(ask_again: bool) -> None:
 
 def resolved_config(config: DictConfig) -> DictConfig:
     """Return the resolved config of the job. Sets its names for loggers: the name of the sweep, and the overrides that
-    vary in it."""
+    vary in it. Raises UserError for a value that its setting cannot have."""
+    require_settings(config)
     folder = Path(HydraConfig.get().runtime.output_dir)
     with open_dict(config):
         if in_sweep():

@@ -23,7 +23,7 @@ from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints
 from .command import require_weights
 from .processes import device_count
 from .tracking import Guarded, Track, loggers_of
-from .training import checkpoint_to_resume, interruptible, lock_folder
+from .training import checkpoint_to_resume, interruptible, lock_folder, require_parts
 
 log = logging.getLogger("packs")
 
@@ -97,6 +97,7 @@ def build(configs: Sequence[DictConfig], ldm: LatentDiffusion | None = None) -> 
     """Build the runs of the jobs around one model."""
     for config in configs:
         require_weights(config)
+        require_parts(config)
     torch.manual_seed(configs[0].seed)  # for models without a file of weights
     ldm = ldm or instantiate(configs[0].module.ldm, _convert_="all")
     runs: list[TextualInversion] = []

@@ -15,7 +15,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from ldm.errors import UserError
+from ldm.errors import UserError, require_whole
 from ldm.training.resumption import SIGNALS, Preempted
 
 log = logging.getLogger("train")
@@ -33,7 +33,8 @@ def device_count(config: DictConfig) -> int:
     devices = config.trainer.get("devices", 1)
     if devices in ("auto", -1):
         return max(1, torch.cuda.device_count())
-    return int(devices)
+    require_whole("trainer.devices", devices, 1)
+    return devices
 
 
 def run_together(config: DictConfig, count: int) -> None:

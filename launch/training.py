@@ -10,6 +10,7 @@ from typing import Any
 import filelock
 import pytorch_lightning as L
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,6 +18,7 @@ from ldm.errors import UserError
 from ldm.training.quiet import ignore_harmless_warnings
 from ldm.training.resumption import STATE, Preempted, StateFiles
 from ldm.weights.checkpoint import load_weights
+from textual_inversion.pictures import load_pictures
 
 from .jobs import leave_to_slurm, rank
 from .processes import device_count, run_together
@@ -60,9 +62,24 @@ def lock_folder(run: Path) -> Iterator[None]:
         lock.release()
 
 
+def require_parts(config: DictConfig) -> None:
+    """Raise UserError for concepts or a trainer that cannot be built. Call this before the model is built, which takes
+    minutes."""
+    for node in (config.module or {}).get("concepts") or ():
+        concept = instantiate(node, _convert_="all")
+        if not Path(concept.images).is_dir():
+            load_pictures(Path(concept.images), 1)  # raises the error
+    try:
+        instantiate(config.trainer, _convert_="all")
+    except InstantiationException as error:
+        refused = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(f"the trainer cannot be built ({refused}): change the settings in trainer.") from error
+
+
 def fit(config: DictConfig) -> None:
     """Train in this process, which may be one of several that were started together."""
     run = Path(config.paths.run)
+    require_parts(config)
     torch.manual_seed(config.seed)  # initial weights; every later draw is keyed by (seed, step)
     data = instantiate(config.data, _convert_="all")
     module = load_weights(instantiate(config.module, _convert_="all"), config.start_from)

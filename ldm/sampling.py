@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from .errors import UserError, require_whole
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t [b, c, h, w], t [b]) -> eps [b, c, h, w]
 Callback = Callable[[int, Tensor, Tensor], None]  # (steps done, z_t, predicted z_0)
@@ -229,6 +229,9 @@ class Sampler:
     steps: int
     solve: Solver = ddim
     spacing: Callable[[int, int], list[int]] = ddim_timesteps
+
+    def __post_init__(self) -> None:
+        require_whole("the number of sampling steps", self.steps, 1)
 
     def timesteps(self, total: int) -> list[int]:
         """Return the timesteps that the solver visits, ascending."""

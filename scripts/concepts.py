@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from launch import CONFIGS
+from launch.failures import reported
 from launch.shell import with_commands
 
 
@@ -27,8 +28,9 @@ def main() -> None:
     count = SHIPPED if arguments.count is None else arguments.count
     if not 1 <= count <= MOST:
         parser.error(f"--count {count}: choose 1 to {MOST}")
-    for name in arguments.names or CONCEPTS:
-        write(name, (arguments.into or FOLDER) / name, count)
+    with reported():
+        for name in arguments.names or CONCEPTS:
+            write(name, (arguments.into or FOLDER) / name, count)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ldm.errors import UserError
+from ldm.errors import UserError, require_number, require_whole
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
 
@@ -49,6 +49,9 @@ def generate_images(
 
     The noise of an image depends only on (seed, its index, step), not on `batch_size`. `indices` defaults to 0, 1,
     ..."""
+    require_whole("batch_size", batch_size, 1)
+    require_whole("seed", seed, 0)
+    require_number("guidance", guidance)
     text = ldm.text_encoder
     indices = range(len(prompts)) if indices is None else indices
     pictures = []

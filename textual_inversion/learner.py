@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ldm.errors import UserError
+from ldm.errors import UserError, require_whole
 from ldm.images import to_tensor
 from ldm.keyed_random import generator
 from ldm.latent_diffusion import LatentDiffusion
@@ -66,8 +66,9 @@ class TextualInversion(L.LightningModule):
         placeholders = [concept.placeholder for concept in self.concepts]
         if len(set(placeholders)) < len(placeholders):
             raise UserError(f"two concepts share a placeholder: {placeholders}")
-        if steps is not None and steps < 1:
-            raise UserError(f"the training has {steps} steps: a word needs at least 1.")
+        require_whole("batch_size", batch_size, 1)
+        if steps is not None:
+            require_whole("steps", steps, 1)
         for concept in self.concepts:
             concept.setup.check(concept.num_vectors, steps)
         self.steps = steps or 0

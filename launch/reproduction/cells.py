@@ -36,6 +36,7 @@ from ..command import require_weights
 from ..evaluate import build, gather_inputs, keep, measure
 from ..failures import explain
 from ..mistakes import sentence
+from ..settings import require_settings
 from .hashes import evaluation_hash, train_hash
 
 log = logging.getLogger("reproduce")
@@ -66,11 +67,14 @@ def quote(path: str | Path) -> str:
 
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose a config. Raises UserError for overrides that Hydra rejects, such as an unknown concept."""
+    """Compose a config. Raises UserError for overrides that Hydra rejects, such as an unknown concept, and
+    for values that no setting has."""
     try:
-        return compose(name, [*overrides])
+        config = compose(name, [*overrides])
     except HydraException as error:
         raise UserError(sentence(error)) from error
+    require_settings(config)
+    return config
 
 
 @cache

@@ -146,7 +146,7 @@ def test_a_model_that_is_not_downloaded_names_the_command():
     ("settings", "said"),
     [
         ({"initializer": "zebra9"}, "'zebra9' is no word of the model's vocabulary"),
-        ({"steps": 0}, "the training has 0 steps: a word needs at least 1"),
+        ({"steps": 0}, "steps is 0: give a whole number, 1 or more"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"templates": ["no slot"]}, "holds {} 0 times"),
     ],
