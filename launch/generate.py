@@ -14,7 +14,7 @@ from ldm.errors import UserError
 from ldm.images import save_png, to_uint8
 from textual_inversion import api
 from textual_inversion.figures.sheets import PictureRow, save_sheet
-from textual_inversion.words.file import load_words
+from textual_inversion.words.file import find_file, load_words
 
 log = logging.getLogger("generate")
 
@@ -42,6 +42,8 @@ def generate(config: DictConfig) -> None:
     paths, prompts = as_list(config.word), as_list(config.prompt)
     if not paths:
         require_words(prompts)
+    for path in paths:
+        find_file(Path(path))  # a file that is missing is found before the model is built
     torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
     ldm = instantiate(config.module.ldm, _convert_="all")
     ldm = ldm.freeze(instantiate(config.module.frozen_dtype)).to("cuda" if torch.cuda.is_available() else "cpu")

@@ -73,6 +73,11 @@ def sentence(error: Exception) -> str:
             parent = cause.full_key.rpartition(".")[0] if cause.full_key else ""
             return f"there is no setting {key}. {_suggest_setting(key, parent, cause.parent_node)}"
         return f"this command has no choice called {key}. --help lists its choices."
+    if found := re.match(r"In '(\S+)/(\S+)': Could not override '(\S+)'", message):
+        return f"{found[1]}={found[2]} changes {found[3]}, which is not there: choose an experiment first."
+    if found := re.match(r"Interpolation key '(.+?)' not found", message):
+        key = getattr(error, "full_key", "") or "a setting"
+        return f"{key} refers to {found[1]}, which does not exist: give it a value."
     about = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) and error.full_key else ""
     ends = re.compile(r"\n    full_key:|Config search path")
     return " ".join((about + " ".join(ends.split(str(one))[0] for one in (error, cause) if one)).split())
