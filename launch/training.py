@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from ldm.errors import UserError
+from ldm.files import write_whole
 from ldm.training.quiet import ignore_harmless_warnings
 from ldm.training.resumption import STATE, Preempted, StateFiles
 from ldm.weights.checkpoint import load_weights
@@ -91,7 +92,7 @@ def fit(config: DictConfig) -> None:
     if rank() > 0:
         _train(config, module, data, callbacks, checkpoint)
         return
-    OmegaConf.save(config, run / "config.yaml", resolve=True)
+    write_whole(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True).encode())
     with loggers_of(config) as loggers:
         _train(config, module, data, [*callbacks, Track(loggers, run)] if loggers else callbacks, checkpoint)
 

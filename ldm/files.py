@@ -1,19 +1,24 @@
 """Atomic file writes: write to a temporary file in the same folder, then rename it."""
 
+import errno
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ALMOST_NONE = 1 << 16  # free bytes of a full disk: a rest that no file can use
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` at the end of the block.
 
-    If the block raises, `path` stays as it was. Missing folders are created. Temporary files that a killed process left
-    behind are removed by the next process that writes the same file on the same machine."""
+    If the block raises, `path` stays as it was; if the disk is full, the error is an OSError. Missing folders are
+    created. Temporary files that a killed process left behind are removed by the next process that writes the same file
+    on the same machine."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     stem = f".{path.name}.{socket.gethostname()}-"
@@ -24,6 +29,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield partial
         put_in_place(partial, path)
+    except Exception as error:
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)
+        elif _disk_is_full(path.parent, error):  # torch and safetensors raise errors of their own
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -53,6 +64,11 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 def write_json(path: str | Path, content: object) -> None:
     write_whole(path, json.dumps(content, indent=2).encode())
+
+
+def _disk_is_full(folder: Path, error: Exception) -> bool:
+    """Whether the disk of `folder` is full, or was when `error` was raised."""
+    return f"os error {errno.ENOSPC}" in str(error) or shutil.disk_usage(folder).free < ALMOST_NONE
 
 
 def _is_alive(pid: str) -> bool:

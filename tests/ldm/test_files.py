@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from ldm.files import replacing, write_json, write_whole
 
@@ -62,3 +64,26 @@ def test_the_content_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypa
     monkeypatch.setattr("pathlib.Path.replace", lambda old, new: (done.append("replace"), replace(old, new)))
     write_whole(tmp_path / "file", b"content")
     assert done == ["sync", "replace", "sync"]
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A disk of 256 KiB of which half is free. Needs the right to mount one."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], check=False).returncode:
+        pytest.skip("only an administrator may mount a disk")
+    (tmp_path / "file").write_bytes(b"old" + bytes(128 << 10))
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("save", [torch.save, lambda tensors, path: save_file(tensors, path), None])
+def test_a_full_disk_is_named_and_leaves_the_old_file_alone(full_disk, save):
+    file = full_disk / "file"
+    with pytest.raises(OSError, match="No space left on device") as caught, replacing(file) as partial:
+        if save is None:
+            partial.write_bytes(bytes(1 << 20))
+        else:
+            save({"a": torch.zeros(1 << 18)}, partial)
+    assert caught.value.filename == str(file)
+    assert file.read_bytes()[:3] == b"old" and [path.name for path in full_disk.iterdir()] == ["file"]
