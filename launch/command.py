@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ldm.errors import UserError
+from ldm.training.quiet import quiet_lightning
 
 from . import arguments, failures, folders, jobs, mistakes
 from .settings import require_settings
@@ -25,9 +26,6 @@ log = logging.getLogger("command")
 
 INTERRUPTED = 130  # the exit code of a process ended by Ctrl-C
 STATE = "last.ckpt"  # as in ldm.training.resumption, which imports torch
-# These loggers of Lightning list devices, advertise other loggers and announce the last step. Importing Lightning
-# resets the level of "pytorch_lightning", but not theirs.
-CHATTY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
 
 
 def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
@@ -69,11 +67,10 @@ def start(main: Callable[[], None], documentation: str | None) -> None:
 
 
 def prepare_logging() -> None:
-    """Silence Lightning's messages, except for warnings and errors, and tracebacks of logging on a full disk.
-    Escape what is not printable in all messages."""
+    """Silence Lightning's messages, and tracebacks of logging on a full disk. Escape what is not printable in all
+    messages."""
     logging.raiseExceptions = False
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quiet_lightning()
     for handler in logging.getLogger().handlers:
         handler.addFilter(PRINTABLE)
 

@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import ProgressBar
 
 from ldm.errors import UserError
 from ldm.latent_diffusion import LatentDiffusion
-from ldm.training.quiet import ignore_harmless_warnings
+from ldm.training.quiet import quiet_lightning
 from ldm.training.resumption import Checkpoint, StateFiles, read_state
 from textual_inversion.learner import TextualInversion
 from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints, saved_bytes, speaking
@@ -149,7 +149,7 @@ def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers
             callbacks.append(OfRun(Track(loggers[i], folders[i]), i))
     callbacks.append(PackCheckpoint(folders, last.every_steps, last.every_minutes))
     trainer = instantiate(configs[0].trainer, callbacks=callbacks, plugins=[StateFiles()], _convert_="all")
-    ignore_harmless_warnings()
+    quiet_lightning()
     try:
         with interruptible():
             trainer.fit(pack, ckpt_path=_join_files(pack, configs))

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ldm.errors import UserError
 from ldm.files import write_whole
-from ldm.training.quiet import ignore_harmless_warnings
+from ldm.training.quiet import quiet_lightning
 from ldm.training.resumption import STATE, Preempted, StateFiles
 from ldm.weights.checkpoint import load_weights
 from textual_inversion.pictures import load_pictures
@@ -88,7 +88,7 @@ def fit(config: DictConfig) -> None:
     checkpoint = checkpoint_to_resume(config.resume, run)
     if checkpoint:
         log.info("resuming from %s", checkpoint)
-    ignore_harmless_warnings()
+    quiet_lightning()
     if rank() > 0:
         _train(config, module, data, callbacks, checkpoint)
         return

@@ -1,4 +1,5 @@
-"""Atomic file writes: write to a temporary file in the same folder, then rename it."""
+"""Atomic file writes: write to a temporary file in the same folder, then rename it. Written by hand, since the
+library for this, atomicwrites, is no longer maintained."""
 
 import errno
 import json

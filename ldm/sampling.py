@@ -1,5 +1,9 @@
 """Samplers as functions of a denoiser eps(z_t, t): DDIM (Song et al. 2021), PLMS (Liu et al. 2022), DPM-Solver++ (Lu
-et al. 2022) and ancestral sampling (Ho et al. 2020). Classifier-free guidance wraps the denoiser."""
+et al. 2022) and ancestral sampling (Ho et al. 2020). Classifier-free guidance wraps the denoiser.
+
+Written by hand, since the schedulers of diffusers keep a run's state in themselves and draw noise for a whole batch
+from one generator. Here an image does not depend on its batch. The tests compare with the published code and with
+diffusers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

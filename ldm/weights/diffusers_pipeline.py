@@ -80,6 +80,7 @@ def bert_config(text: BERTTextEncoder) -> Config:
 def clip_config(text: CLIPTextEncoder) -> Config:
     """Return the config of a CLIPTextModel."""
     layers = cast(Any, text.transformer["text_model"])["encoder"]["layers"]
+    start, end = text.tokenizer.frame([])[:2]
     return {
         "architectures": ["CLIPTextModel"],
         "model_type": "clip_text_model",
@@ -90,8 +91,8 @@ def clip_config(text: CLIPTextEncoder) -> Config:
         "num_hidden_layers": len(layers),
         "num_attention_heads": layers[0].self_attn.heads,
         "hidden_act": "quick_gelu",
-        "bos_token_id": text.tokenizer.start_id,
-        "eos_token_id": text.tokenizer.end_id,
+        "bos_token_id": start,
+        "eos_token_id": end,
         "pad_token_id": text.tokenizer.pad_id,
     }
 

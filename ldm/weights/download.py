@@ -1,5 +1,5 @@
 """Download large files: try several mirrors, resume interrupted transfers, and verify a file before it gets its final
-name."""
+name. Written by hand, since huggingface_hub downloads from its own hub only; the authors' checkpoints are elsewhere."""
 
 import hashlib
 import logging

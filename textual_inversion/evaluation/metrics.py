@@ -36,7 +36,8 @@ def published_text_similarity(samples: Tensor, text: Tensor) -> float:
 
 def frechet_distance(features: Tensor, others: Tensor) -> float:
     """Return the Fréchet distance between normal distributions fitted to two sets of features, [n, d] and [m, d]
-    (Heusel et al. 2017): ||mu - mu'||^2 + tr(C + C' - 2 (C C')^(1/2))."""
+    (Heusel et al. 2017): ||mu - mu'||^2 + tr(C + C' - 2 (C C')^(1/2)). Written by hand, since torchmetrics takes images
+    instead of features, and would compute the features anew for every comparison."""
     (mu, C), (mu_other, C_other) = ((x.double().mean(dim=0), torch.cov(x.double().T)) for x in (features, others))
     # C C' is similar to a symmetric positive semi-definite matrix; rounding can make its eigenvalues slightly negative.
     roots = torch.linalg.eigvals(C @ C_other).real.clamp(min=0.0).sqrt()
