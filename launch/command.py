@@ -25,6 +25,7 @@ from .shell import PRINTABLE, end_with_pipe, script, shorten, this_command
 log = logging.getLogger("command")
 
 INTERRUPTED = 130  # the exit code of a process ended by Ctrl-C
+FROM = ("resume=", "resume.from=")  # a run that is continued goes on from its own state
 STATE = "last.ckpt"  # as in ldm.training.resumption, which imports torch
 
 
@@ -89,7 +90,7 @@ def report_mistakes(*runs: Path) -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ == "Preempted":
             for run in runs:
-                log.info("to continue: %s", continuation(run, [a for a in sys.argv[1:] if not a.startswith("resume=")]))
+                log.info("to continue: %s", continuation(run, sys.argv[1:]))
             sys.exit(cast(Any, error).exit_code)
         failures.report(error)
         for run in runs if failures.explain(error) else ():
@@ -105,7 +106,7 @@ def continuation(run: Path, arguments: Sequence[str]) -> str:
     more = f"hydra.run.dir={place}"
     if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ:
         return f"the same command with {shlex.quote(more)}"
-    return this_command(*(a for a in arguments if not a.startswith("hydra.run.dir=")), more)
+    return this_command(*(a for a in arguments if not a.startswith(("hydra.run.dir=", *FROM))), more)
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import filter_overrides
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -60,7 +61,12 @@ def in_sweep() -> bool:
 
 
 def own_overrides() -> list[str]:
-    return list(HydraConfig.get().overrides.task)
+    return overrides_of(HydraConfig.get())
+
+
+def overrides_of(hydra: Any) -> list[str]:
+    """Return the overrides of a job from its config of Hydra, as they were given: one may not be resolvable."""
+    return filter_overrides(cast(list[str], OmegaConf.to_container(hydra.overrides.task)))
 
 
 @contextmanager
@@ -115,10 +121,13 @@ def leave_to_slurm(ask_again: bool) -> None:
 
 def resolved_config(config: DictConfig) -> DictConfig:
     """Return the resolved config of the job. Sets its names for loggers: the name of the sweep, and the overrides that
-    vary in it. Raises UserError for a value that its setting cannot have."""
+    vary in it; and which settings only repeat other ones. Raises UserError for a value that its setting cannot have."""
+    from .resumption import references  # imports torch, so only import it for training
+
     require_settings(config)
     folder = Path(HydraConfig.get().runtime.output_dir)
     with open_dict(config):
+        config.job.known_as = references(config)
         if in_sweep():
             manifest = json.loads((folder.parent / SWEEP).read_text(encoding="utf-8"))
             every = [job["overrides"] for job in manifest["jobs"]]

@@ -37,6 +37,13 @@ def device_count(config: DictConfig) -> int:
     return devices
 
 
+def process_count(config: DictConfig) -> int:
+    """Return the number of processes that train this job, on all machines."""
+    if started_together():
+        return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", 1)))
+    return device_count(config)
+
+
 def run_together(config: DictConfig, count: int) -> None:
     """Train in `count` processes. If one fails, the others are ended and UserError is raised."""
     if config.trainer.get("num_nodes", 1) > 1:

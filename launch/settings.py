@@ -39,13 +39,13 @@ CHECKS: dict[str, Check] = {
     **_all("flip own_gpu", require_switch),
     **_all(
         "placeholder initializer images folder prompt prompts templates word against weights cells cache models assets "
-        "run resume start_from vocabulary reconstruction other",
+        "run from start_from vocabulary reconstruction other",
         require_text,
     ),
 }
 RATES = "rates"  # every setting in it is a learning rate
 # Settings that may be null
-OPTIONAL = frozenset("first images word other weights resume start_from min_snr_gamma".split())
+OPTIONAL = frozenset("first images word other weights from start_from min_snr_gamma".split())
 
 
 def require_settings(config: DictConfig) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ldm.errors import UserError
 from ldm.files import write_whole
 from ldm.weights.family import OF_WIDTH
-from textual_inversion.words.file import LearnedWord, find_file, load_words, save_words
+from textual_inversion.words.file import LearnedWord, find_file, is_own, load_words, save_words
 from textual_inversion.words.formats import a1111, diffusers, official
 
 log = logging.getLogger("embeddings")
@@ -72,11 +72,20 @@ def inspect(args: argparse.Namespace) -> None:
                 log.info("    %s: %s", key, text.rstrip().replace("\n", "\n      "))
 
 
+def require_another_file(output: Path, *sources: Path) -> None:
+    """Raise UserError if `output` is one of the files that are read."""
+    for source in map(find_file, sources):
+        if output.exists() and output.samefile(source):
+            raise UserError(f"{output} already exists, and is the file that is read: choose another name.")
+
+
 def convert(args: argparse.Namespace) -> None:
+    require_another_file(args.output, args.file)
     write(args.output, load_words(args.file), args.format, args.overwrite)
 
 
 def merge(args: argparse.Namespace) -> None:
+    require_another_file(args.output, *args.files)
     words = [(path, word) for path in args.files for word in load_words(path)]
     widths = {word.vectors.shape[1]: path for path, word in words}
     if len(widths) > 1:
@@ -108,5 +117,9 @@ def rename(args: argparse.Namespace) -> None:
     if args.new in names:
         raise UserError(f"{args.file} already has a word {args.new!r}")
     output = args.output or find_file(args.file)
+    if args.output is None and (args.format != "ours" or not is_own(output)):
+        raise UserError(
+            f"renaming in place would replace {output} by a file in another format: add --output <new file>."
+        )
     words = [with_name(word, args.new if word.placeholder == args.old else word.placeholder) for word in words]
     write(output, words, args.format, overwrite=args.overwrite or args.output is None)

@@ -73,7 +73,8 @@ class LatentDiffusion(L.LightningModule):
             self.register_buffer("scale_factor", scale_factor)
         else:
             self.scale_factor = scale_factor
-        for name, table in schedule_buffers(scaled_linear_betas(timesteps, linear_start, linear_end)).items():
+        self._schedule = (timesteps, linear_start, linear_end)
+        for name, table in self.schedule_tables().items():
             self.register_buffer(name, table)
         self.caption_dropout, self.min_snr_gamma = caption_dropout, min_snr_gamma
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
@@ -96,6 +97,11 @@ class LatentDiffusion(L.LightningModule):
         """A hash of the text encoder's weights before `freeze` rounded them. It identifies the encoder that a learned
         word belongs to."""
         return self._fingerprint or weights_hash(cast(nn.Module, self.cond_stage_model))
+
+    def schedule_tables(self) -> dict[str, Tensor]:
+        """Return the twelve tables of the noise schedule, name -> [timesteps]. They follow from the constructor's
+        arguments, so they are never read from a file, where half precision would round them."""
+        return schedule_buffers(scaled_linear_betas(*self._schedule))
 
     def freeze(self, dtype: torch.dtype = torch.float32) -> Self:
         """Freeze the model in place for inference and inversion; returns self.

@@ -26,12 +26,15 @@ from .embedding_manager import EmbeddingManager, initial_vectors
 from .objective import CompiledLosses, GraphedLosses, Objective, sample_losses
 from .pictures import load_pictures
 
+# Version of what the learning computes. Raise it with every change that moves a learned vector: scripts/reproduce.py
+# then learns its words anew.
+VERSION = 1
 _VALIDATION = 1 << 31  # a step that no training reaches; the key of the fixed draws for validation
 
 
 def concept_identity(concept: Concept) -> dict[str, Any]:
     """Return the fields of a concept in which a checkpoint and the run that resumes from it must agree."""
-    return {name: getattr(concept, name) for name in ("placeholder", "initializer", "num_vectors", "seed")}
+    return {name: getattr(concept, name) for name in ("placeholder", "num_vectors")}
 
 
 class TextualInversion(L.LightningModule):
@@ -72,6 +75,7 @@ class TextualInversion(L.LightningModule):
         for concept in self.concepts:
             concept.setup.check(concept.num_vectors, steps)
         self.steps = steps or 0
+        self.changes: list[dict[str, Any]] = []  # settings that were changed when the training went on, for provenance
         self.initial = {c.placeholder: initial_vectors(text, c.initializer, c.num_vectors) for c in self.concepts}
         self.pictures = [load_pictures(Path(c.images), image_size, c.first) for c in self.concepts]
         self.extra_words = [
@@ -112,10 +116,9 @@ class TextualInversion(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = [concept_identity(concept) for concept in self.concepts]
-        if checkpoint["concepts"] != own:
-            raise UserError(
-                f"the checkpoint is of {checkpoint['concepts']}, not of {own}: use resume=null to start anew."
-            )
+        found = [{name: concept.get(name) for name in own[0]} for concept in checkpoint["concepts"]]
+        if found != own:
+            raise UserError(f"the checkpoint is of {found}, not of {own}: use resume=null to start anew.")
 
     def setup(self, stage: str) -> None:
         """Cast the model before it is moved to the device: in half precision it needs half the memory."""

@@ -252,7 +252,7 @@ class CellStore:
         keep(folder, config, word, result)
         _finish(folder)
 
-    def _learn(self, configs: list[DictConfig], ldm: LatentDiffusion | None) -> None:
+    def _learn(self, configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
         for config in configs:
             Path(config.paths.run).mkdir(parents=True, exist_ok=True)
         try:
@@ -263,9 +263,9 @@ class CellStore:
             if len(configs) == 1:
                 self._fail(Path(configs[0].paths.run), error)
                 return
-            log.warning("a pack of %d failed (%s): learning its words one by one", len(configs), error)
-            for config in configs:
-                self._learn([config], None)
+            log.warning("a pack of %d failed (%s): learning its halves apart", len(configs), error)
+            for half in packs.halves(configs):
+                self._learn(half, None)
             return
         for config in configs:
             _finish(Path(config.paths.run))

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
@@ -43,8 +44,9 @@ def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
 
     `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. Loading is strict: raises UserError
     unless every name and shape agrees and every number is finite. Tensors in `DROPPED` or `POSITION_IDS` may be missing
-    from the file or from the module. Values are cast to the dtypes of the module, which may be on the meta device. None
-    loads nothing, for training from scratch and for parts of a larger file."""
+    from the file or from the module. The tables of a noise schedule are computed; those of the file must be of the same
+    schedule. Values are cast to the dtypes of the module, which may be on the meta device. None loads nothing, for
+    training from scratch and for parts of a larger file."""
     if weights is None:
         return module
     folder = Path(weights)
@@ -55,8 +57,10 @@ def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
         log.info("%s: ignored %s", weights, by_prefix(dropped))
     for name in dropped:
         del loaded[name]
+    tables: dict[str, Tensor] = cast(Any, module).schedule_tables() if hasattr(module, "schedule_tables") else {}
+    optional = (*DROPPED, *tables)
     faults = {
-        "missing": {n for n in own.keys() - loaded.keys() if not (n.startswith(DROPPED) or n.endswith(POSITION_IDS))},
+        "missing": {n for n in own.keys() - loaded.keys() if not (n.startswith(optional) or n.endswith(POSITION_IDS))},
         "unexpected": loaded.keys() - own.keys(),
         "with a different shape": {n for n in own.keys() & loaded.keys() if own[n][0] != loaded[n].shape},
     }
@@ -67,12 +71,25 @@ def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
             if names
         )
         raise UserError(f"{weights} does not fit this model: {said}. {describe_family(loaded)}")
+    if "betas" in loaded and "betas" in tables:
+        _require_schedule(weights, loaded["betas"], tables["betas"])
+    loaded |= tables
     for name in sorted(loaded):
         value = loaded.pop(name).to(own[name][1])
         _put(module, name, value)
         if not _is_finite(value):
             raise UserError(f"{weights}: {name} contains NaN or infinite values.")
     return module
+
+
+def _require_schedule(weights: str | Path, found: Tensor, own: Tensor) -> None:
+    """Raise UserError unless the betas of a file are those of the model, up to rounding in half precision."""
+    if not torch.allclose(found.float(), own, rtol=0.01, atol=0.0):
+        ends = [f"{float(betas[0]):.6g} to {float(betas[-1]):.6g}" for betas in (found, own)]
+        raise UserError(
+            f"{weights} was trained with another noise schedule: its betas go from {ends[0]}, those of this model from "
+            f"{ends[1]}."
+        )
 
 
 def _put(module: nn.Module, name: str, value: Tensor) -> None:
@@ -122,8 +139,12 @@ def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
             size = 0
         shards[-1][name] = value
         size += value.nbytes
-    for i, shard in enumerate(shards, start=1):
-        save_file(shard, partial / f"{i}-of-{len(shards)}.safetensors")
+    try:
+        for i, shard in enumerate(shards, start=1):
+            save_file(shard, partial / f"{i}-of-{len(shards)}.safetensors")
+    except BaseException:
+        _remove_shards(partial)
+        raise
     _remove_shards(folder)
     put_in_place(partial, folder)
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from torch import nn
 
 from ..errors import UserError
-from ..files import put_in_place
+from ..files import replacing
 from ..latent_diffusion import LatentDiffusion
 from ..modules.attention import SpatialTransformer
 from ..modules.autoencoder import AutoencoderKL
@@ -143,10 +143,9 @@ def save_pipeline(folder: Path, ldm: LatentDiffusion) -> None:
         index |= {"text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"]}
         unused = {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
         configs["model_index.json"] = {"_class_name": "StableDiffusionPipeline", **index, **unused}
-    partial = folder.with_name(folder.name + ".partial")
-    write_diffusers(partial, ldm.state_dict())
-    text.tokenizer.save(partial / "tokenizer")
-    for name, config in configs.items():
-        (partial / name).parent.mkdir(parents=True, exist_ok=True)
-        (partial / name).write_text(json.dumps(config, indent=2), encoding="utf-8")
-    put_in_place(partial, folder)
+    with replacing(folder) as partial:
+        write_diffusers(partial, ldm.state_dict())
+        text.tokenizer.save(partial / "tokenizer")
+        for name, config in configs.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_text(json.dumps(config, indent=2), encoding="utf-8")

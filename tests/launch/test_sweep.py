@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from launch.packs import pack_key
 from tests.runs import vectors
 from textual_inversion.words.file import load_words
 
@@ -118,13 +121,34 @@ def test_a_folder_that_is_no_sweep_is_said(tmp_path):
     assert done.returncode == 1 and f"error: {tmp_path} is not the folder of a sweep" in done.stderr
 
 
-@pytest.mark.integration
-def test_a_pack_is_one_process(tmp_path):
-    done = train(
-        "launcher=packed", "optim.lr=0.01,0.02", "trainer=ddp", "trainer.devices=2", f"hydra.sweep.dir={tmp_path}"
-    )
-    assert done.returncode == 1 and "launcher=packed trains in one process" in done.stdout
-    assert states(tmp_path) == {"0": "failed", "1": "failed"}
+BAD = {
+    "word": ["concept.initializer=qwertz,cat,dog", 0, "the initializer 'qwertz' is no word"],
+    "rate": ["optim.lr=0.01,1e30,0.02", 1, "are NaN or infinite"],
+    "checkpoint": ["optim.lr=0.01,0.02,0.03", 0, "last.ckpt is damaged"],
+    "config": ["concept.initializer='${nowhere}',cat,dog", 0, "nowhere"],
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_job_that_cannot_be_trained_takes_no_other_with_it(run_script, tmp_path, what):
+    setting, bad, why = BAD[what]
+    if what == "checkpoint":
+        (tmp_path / "0").mkdir()
+        (tmp_path / "0" / "last.ckpt").write_bytes(b"PK damaged")
+    few = ["~callbacks.sheet", "callbacks.previews.at_steps=[]", "trainer.max_steps=4"]
+    code, said = run_script("train", *TINY, *few, "launcher=packed", setting, f"hydra.sweep.dir={tmp_path}")
+    assert code == 1 and "1 of 3 jobs are not finished" in said, said
+    assert states(tmp_path) == {str(i): "failed" if i == bad else "finished" for i in range(3)}
+    assert why in json.loads((tmp_path / str(bad) / "job.json").read_text())["error"]
+    for i in {0, 1, 2} - {bad}:
+        assert (tmp_path / str(i) / "learned_embeds.safetensors").is_file()
+
+
+def test_a_job_on_several_devices_trains_alone():
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        configs = [compose("train", [*TINY, *more, "paths.run=nowhere"]) for more in ([], ["trainer.devices=2"])]
+    keys = [pack_key(OmegaConf.create(OmegaConf.to_container(config, resolve=True))) for config in configs]
+    assert keys[0] is not None and keys[1] is None
 
 
 @pytest.mark.integration

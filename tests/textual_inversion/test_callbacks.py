@@ -122,7 +122,7 @@ def test_every_word_is_evaluated_at_the_end_as_it_would_be_from_its_file(
 ):
     module, run = inversion(concept("S*", num_vectors=2), concept("T*", "owl", first=2)), tmp_path / "run"
     trainer(3, callbacks=[SaveWords(str(run), "tiny"), Evaluate(str(run), evaluation, **SAMPLING)]).fit(module)
-    assert sorted(path.name for path in run.glob("*.json")) == ["evaluation.json", "evaluation_1.json"]
+    assert sorted(path.name for path in run.glob("eval*")) == ["evaluation.json", "evaluation_1.json"]
     results = [json.loads((run / name).read_text()) for name in ("evaluation.json", "evaluation_1.json")]
     assert results[0]["image_similarity"] != results[1]["image_similarity"]
     require_same_protocol({"S*": results[0], "T*": results[1]})

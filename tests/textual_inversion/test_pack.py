@@ -9,7 +9,8 @@ from pytorch_lightning.callbacks import EarlyStopping
 from ldm.training.callbacks import MetricsTable
 from ldm.weights.fingerprint import weights_hash
 from textual_inversion.callbacks import SaveWords
-from textual_inversion.pack import OfRun, Pack, join_checkpoints, split_checkpoint
+from textual_inversion.pack import OfRun, Pack
+from textual_inversion.pack_files import join_checkpoints, split_checkpoint
 from textual_inversion.words.file import load_words
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")

@@ -7,7 +7,8 @@ import pytorch_lightning as L
 import torch
 
 from ldm.training.callbacks import MetricsTable
-from ldm.training.resumption import Checkpoint, Preempted
+from ldm.training.products import always_end
+from ldm.training.resumption import Checkpoint, Preempted, stopping_at_once
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 
@@ -86,3 +87,37 @@ def test_the_state_is_saved_every_so_many_steps_and_at_the_end(fit, tmp_path, mo
 
 def test_the_state_is_saved_every_so_many_minutes(fit, tmp_path, monkeypatch):
     assert saved_steps(fit, tmp_path, monkeypatch, every_minutes=0.0) == list(range(1, STEPS + 1))
+
+
+def test_after_the_last_step_a_signal_stops_at_once(inversion, concept, trainer, tmp_path):
+    """What is made there can be made later, and a cluster does not wait."""
+
+    class Draw(L.Callback):
+        def on_train_end(self, *_):
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("it should have ended")
+
+    with pytest.raises(Preempted, match="stopped after the last step, by SIGTERM; the state is saved"):
+        trainer(2, callbacks=[Checkpoint(str(tmp_path), 100), Draw()]).fit(inversion(concept()))
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_before_the_first_step_a_signal_stops_at_once():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Preempted, match=r"^stopped by SIGTERM$") as stopped, stopping_at_once():
+        signal.raise_signal(signal.SIGTERM)
+    assert stopped.value.exit_code == 143 and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_run_that_was_stopped_early_does_not_train_on(inversion, concept, trainer, tmp_path):
+    settings = {"limit_val_batches": None, "val_check_interval": 2, "check_val_every_n_epoch": None}
+
+    def run(steps):
+        impatient = L.callbacks.EarlyStopping("val/loss", patience=1, min_delta=10.0)
+        whole = trainer(steps, callbacks=[impatient, Checkpoint(str(tmp_path), 100)], **settings)
+        always_end(whole)
+        path = tmp_path / "last.ckpt"
+        whole.fit(inversion(concept()), ckpt_path=path if path.exists() else None)
+        return whole.global_step
+
+    assert [run(STEPS), run(STEPS), run(2 * STEPS)] == [4, 4, 4]

@@ -146,6 +146,11 @@ def load_words(path: Path, width: int | None = None, fingerprint: str | None = N
     return words
 
 
+def is_own(file: Path) -> bool:
+    """Return whether the file is in this project's own format."""
+    return read_content(file)[1].get("format") == FORMAT
+
+
 def find_file(path: Path) -> Path:
     """Return the file at `path`, or the one in the folder `path`, which is that of a run or of a concept that another
     tool has published. Raises UserError with the files nearby."""
