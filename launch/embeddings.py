@@ -55,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     logging.getLogger().handlers[0].addFilter(PRINTABLE)
+    with failures.reported():
+        failures.require_current_folder()
     args = parser().parse_args(arguments)
     from . import word_files  # torch: seconds, which --help does without
 

@@ -26,7 +26,7 @@ import ldm.errors
 import toyland.errors
 
 from . import mistakes
-from .shell import with_commands
+from .shell import shorten, with_commands
 
 log = logging.getLogger("command")
 
@@ -52,8 +52,8 @@ BY_NAME = {"MisconfigurationException": None, "OutOfMemoryError": MEMORY, "Memor
 def explain(error: BaseException) -> str | None:
     """Return one or two sentences for an error that the user can mend, or None if it is a bug."""
     called = isinstance(error, InstantiationException)
-    while isinstance(error, WRAPPERS) and error.__cause__:
-        error = error.__cause__
+    while isinstance(error, WRAPPERS) and (cause := error.__cause__ or error.__context__):
+        error = cause
     if isinstance(error, USER_ERRORS):
         return with_commands(str(error))
     if isinstance(error, MissingMandatoryValue):
@@ -69,6 +69,8 @@ def explain(error: BaseException) -> str | None:
         return _about_disk(error.__cause__)
     if type(error).__name__ in BY_NAME:
         return BY_NAME[type(error).__name__] or _first_line(error)
+    if isinstance(error, ValueError) and _is_raised_by_hydra(error):  # such as --resolve without --cfg
+        return f"{_first_line(error)}: --help lists the choices."
     found = re.search(r"got an unexpected keyword argument '(\w+)'", str(error))
     return f"there is no setting {found[1]} here: remove it" if called and found else None
 
@@ -79,6 +81,11 @@ def _about_disk(error: OSError) -> str | None:
         remedy = "give another path"
     place = f" at {error.filename}" if error.filename is not None else ""
     return f"{error.strerror}{place}: {remedy}." if remedy else None
+
+
+def _is_raised_by_hydra(error: BaseException) -> bool:
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and frames[-1][0].f_globals.get("__name__", "").startswith("hydra.")
 
 
 def _first_line(error: BaseException) -> str:
@@ -100,7 +107,8 @@ def report(error: Exception, say: Callable[[str], Any] = log.error) -> str:
 
 def keep_traceback(error: BaseException) -> str:
     """Write the traceback to the log files, or to a new temporary file if there are none. Returns the path of one."""
-    files = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
+    handlers = logging.getLogger().handlers
+    files = [h for h in handlers if isinstance(h, logging.FileHandler) and h.baseFilename != os.devnull]
     if not files:
         with tempfile.NamedTemporaryFile("w", prefix="error-", suffix=".log", delete=False, encoding="utf-8") as file:
             file.write("".join(traceback.format_exception(error)))
@@ -109,7 +117,7 @@ def keep_traceback(error: BaseException) -> str:
     record = logging.LogRecord(log.name, logging.ERROR, __file__, 0, "traceback:", None, trace)
     for handler in files:
         handler.handle(record)
-    return os.path.relpath(files[-1].baseFilename)
+    return shorten(files[-1].baseFilename)
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def sentence(error: Exception) -> str:
         options = message.partition("options:")[2].split()
         return f"{group} has no value. {suggest('', options, f'{group}=')}"
     if found := re.match(r"Ambiguous value for argument '(.*)'", message):
-        return f"{found[1]} gives several values. Add --multirun to sweep over them. {_quoting_hint(found[1])}"
+        return f"{found[1]} gives several values: add --multirun to sweep over them. {_quoting_hint(found[1])}"
     if found := re.match(r"Could not override '(\S+)'.\nDid you mean to override (?:one of )?(.*)\?", message):
         return f"{found[1]} is ambiguous here. Choose one of {found[2]}."
     if found := re.match(r"Could not override '(\S+)'", message):
@@ -75,6 +75,8 @@ def sentence(error: Exception) -> str:
         return f"this command has no choice called {key}. --help lists its choices."
     if found := re.match(r"In '(\S+)/(\S+)': Could not override '(\S+)'", message):
         return f"{found[1]}={found[2]} changes {found[3]}, which is not there: choose an experiment first."
+    if found := re.match(r"Could not append to config. An item is already at '(.+?)'", message):
+        return f"there is a setting {found[1]}: leave out the + before it."
     if found := re.match(r"Interpolation key '(.+?)' not found", message):
         key = getattr(error, "full_key", "") or "a setting"
         return f"{key} refers to {found[1]}, which does not exist: give it a value."

@@ -1,6 +1,7 @@
 """Train one job from its resolved config, in one process or in several."""
 
 import logging
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,14 +59,16 @@ def lock_folder(run: Path) -> Iterator[None]:
 def require_parts(config: DictConfig) -> None:
     """Raise UserError for concepts or a trainer that cannot be built. Call this before the model is built, which takes
     minutes."""
-    for node in (config.module or {}).get("concepts") or ():
+    if config.module is None:
+        raise UserError("module has no value: there is nothing to train.")
+    for node in config.module.get("concepts") or ():
         concept = instantiate(node, _convert_="all")
         if not Path(concept.images).is_dir():
             load_pictures(Path(concept.images), 1)  # raises the error
     try:
         instantiate(config.trainer, _convert_="all")
     except InstantiationException as error:
-        refused = str(error.__cause__ or error).strip().splitlines()[0]
+        refused = re.split(r"\.\s|\n", str(error.__cause__ or error).strip())[0]
         raise UserError(f"the trainer cannot be built ({refused}): change the settings in trainer.") from error
 
 

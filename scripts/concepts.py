@@ -8,11 +8,13 @@ import argparse
 from pathlib import Path
 
 from launch import CONFIGS
-from launch.failures import reported
+from launch.failures import reported, require_current_folder
 from launch.shell import with_commands
 
 
 def main() -> None:
+    with reported():
+        require_current_folder()
     known = sorted(path.stem for path in CONFIGS.glob("concept/*.yaml"))
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=with_commands(__doc__ or ""), formatter_class=style)

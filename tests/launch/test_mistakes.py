@@ -20,7 +20,7 @@ CAT = "experiment=cat_toy"
         ("train", [CAT, "optim.lr=[0.1"], "'optim.lr=[0.1' cannot be parsed", "optim.lr='[0.1'"),
         ("train", [CAT, "sampler=plms"], "sampler is ambiguous", "Choose one of sampler@callbacks.previews.sampler"),
         ("train", ["cat_toy"], "'cat_toy' is not a setting", "name=value"),
-        ("train", [CAT, "seed=1,2"], "seed=1,2 gives several values", "Add --multirun"),
+        ("train", [CAT, "seed=1,2"], "seed=1,2 gives several values", "add --multirun"),
         ("generate", ["promt=a cat"], "no setting promt", "Did you mean prompt"),
         ("generate", ["concept=cat_toy"], "no choice called concept", "--help"),
         ("benchmark", [], "case has no value", "Choose case=growth, inversion"),
