@@ -16,15 +16,16 @@ from ldm.errors import UserError
 from ldm.images import save_png, to_uint8
 from textual_inversion.blended import edit as blend
 from textual_inversion.captions import SLOT
-from textual_inversion.embedding_manager import EmbeddingManager
 from textual_inversion.evaluation.subjects import Pipeline, without_word
 from textual_inversion.figures.sheets import PictureRow, save_sheet
-from textual_inversion.generation import manager_of, require_placeholders
+from textual_inversion.generation import manager_of
 from textual_inversion.masks import box_mask, read_mask
 from textual_inversion.picture_file import read_square
+from textual_inversion.prompts import check_prompts
+from textual_inversion.weighting import parse, plain
 from textual_inversion.words.file import load_words
 
-from .generate import as_list, require_words
+from .generate import as_list
 
 log = logging.getLogger("edit")
 
@@ -33,7 +34,7 @@ def order_by_similarity(config: DictConfig, images: Tensor, prompt: str, placeho
     """Return the numbers of the images [n, 3, H, W] in falling order of CLIP's similarity with the prompt, without the
     learned words, which CLIP does not know."""
     template = reduce(lambda text, placeholder: text.replace(placeholder, SLOT), placeholders, prompt)
-    text = without_word(template)
+    text = plain(parse(without_word(template)))
     evaluator = instantiate(config.domain.evaluator, _convert_="all").eval().requires_grad_(False)
     similarity = evaluator.embed_images(images) @ evaluator.embed_texts([text])[0]
     return similarity.argsort(descending=True).tolist()
@@ -51,15 +52,12 @@ def edit(config: DictConfig) -> None:
     else:
         mask = read_mask(Path(config.mask), Path(config.image), config.image_size)
     paths = as_list(config.word)
-    if not paths:
-        require_words([prompt])
     torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
     ldm = instantiate(config.module.ldm, _convert_="all").freeze(instantiate(config.module.frozen_dtype))
     ldm = ldm.to("cuda" if torch.cuda.is_available() else "cpu")
     words = [word for path in paths for word in load_words(Path(path), ldm.text_encoder.width, ldm.fingerprint)]
-    embeddings = manager_of(ldm, words) if words else EmbeddingManager(ldm.text_encoder.tokenizer, {})
-    if words:
-        require_placeholders([prompt], embeddings)
+    embeddings = manager_of(ldm, words)
+    check_prompts([prompt], embeddings)
     pipeline = Pipeline(ldm, instantiate(config.sampler), config.guidance, config.seed)
     edits = blend(pipeline, [prompt] * count, embeddings, image, mask)
     order = (

@@ -2,15 +2,12 @@
 
 import logging
 import os
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
-from ldm.errors import UserError
 from ldm.images import save_png, to_uint8
 from textual_inversion import api
 from textual_inversion.figures.sheets import PictureRow, save_sheet
@@ -19,29 +16,14 @@ from textual_inversion.words.file import find_file, load_words
 log = logging.getLogger("generate")
 
 
-PLACEHOLDER = re.compile(r"\bS\*|<[^<>\s]+>")  # what learned words are usually called
-
-
 def as_list(value: str | ListConfig | None) -> list[str]:
     """Return one value, several or none, as given on the command line, as a list."""
     return [value] if isinstance(value, str) else list(value or [])
 
 
-def require_words(prompts: Sequence[str]) -> None:
-    """Raises UserError for a prompt with a placeholder, when no learned word is given: the model would spell it."""
-    for prompt in prompts:
-        if found := PLACEHOLDER.search(prompt):
-            raise UserError(
-                f"the prompt {prompt!r} mentions {found[0]}, but no learned word is given: add word=<run folder or "
-                f"file>, or leave {found[0]} out."
-            )
-
-
 def generate(config: DictConfig) -> None:
     """Generate images of every prompt in the config; write them and a sheet to the run folder."""
     paths, prompts = as_list(config.word), as_list(config.prompt)
-    if not paths:
-        require_words(prompts)
     for path in paths:
         find_file(Path(path))  # a file that is missing is found before the model is built
     torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
@@ -49,7 +31,12 @@ def generate(config: DictConfig) -> None:
     ldm = ldm.freeze(instantiate(config.module.frozen_dtype)).to("cuda" if torch.cuda.is_available() else "cpu")
     words = [word for path in paths for word in load_words(Path(path), ldm.text_encoder.width)]
     repeated = [prompt for prompt in prompts for _ in range(config.count)]
-    settings = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
+    settings = {
+        "sampler": instantiate(config.sampler),
+        "guidance": config.guidance,
+        "seed": config.seed,
+        "strict": config.strict,
+    }
     images = to_uint8(api.generate(ldm, repeated, words, **settings, as_tensor=True))
     folder = Path(config.paths.run)
     rows = []

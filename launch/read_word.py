@@ -22,6 +22,7 @@ from textual_inversion.embedding_manager import EmbeddingManager, initial_vector
 from textual_inversion.figures.sheets import PictureRow, save_figure
 from textual_inversion.figures.words import attention_plot, vocabulary_plot
 from textual_inversion.generation import generate_images, manager_of
+from textual_inversion.weighting import parse, plain
 from textual_inversion.words.file import LearnedWord
 from textual_inversion.words.probing import Vocabulary, between, watch_attention, without_vector
 
@@ -50,7 +51,7 @@ def tokens_of(prompt: str, embeddings: EmbeddingManager) -> dict[str, list[int]]
     """Return the places of the word and of the prompt's other long words among the prompt's tokens."""
     tokenizer = embeddings.tokenizer
     places: dict[str, list[int]] = {}
-    for place, token in enumerate(embeddings.tokenize([prompt])[0].tolist()):
+    for place, token in enumerate(embeddings.tokenize([plain(parse(prompt, embeddings))])[0].tolist()):
         own = token >= tokenizer.vocab_size
         name = embeddings.placeholders[0] if own else tokenizer.word(token)
         if own or (name.isalpha() and len(name) > SHORT):

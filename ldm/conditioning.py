@@ -53,6 +53,10 @@ class Tokenizer(Protocol):
         """Return the token ids of `text`, without start and end tokens."""
         ...
 
+    def unknown(self, text: str) -> list[str]:
+        """Return the words of `text` that the vocabulary does not hold, not even in pieces longer than a symbol."""
+        ...
+
     def frame(self, pieces: Sequence[int]) -> list[int]:
         """Add start and end tokens to `pieces`, truncated or padded to `max_length`."""
         ...

@@ -20,8 +20,9 @@ from ldm.training.quiet import quiet
 from ldm.weights.checkpoint import load_weights
 
 from .concept import Concept
-from .generation import generate_images, manager_of, require_placeholders
+from .generation import generate_images, manager_of
 from .learner import TextualInversion
+from .prompts import check_prompts
 from .scales import find_scale, scale_of
 from .setups import PAPER, Setup
 from .templates import TOYLAND
@@ -144,6 +145,7 @@ def generate(
     batch_size: int = 8,
     progress: bool = True,
     as_tensor: Literal[False] = False,
+    strict: bool = False,
 ) -> list[Image.Image]: ...
 
 
@@ -160,6 +162,7 @@ def generate(
     batch_size: int = 8,
     progress: bool = True,
     as_tensor: Literal[True],
+    strict: bool = False,
 ) -> Tensor: ...
 
 
@@ -175,30 +178,24 @@ def generate(
     batch_size: int = 8,
     progress: bool = True,
     as_tensor: bool = False,
+    strict: bool = False,
 ) -> list[Image.Image] | Tensor:
     """Generate one image per prompt: a list of PIL images, or [n, 3, H, W] in [-1, 1] on the CPU if `as_tensor` is
     True.
 
     Image i depends only on its prompt, (`seed`, i) and the settings, not on `batch_size`. `guidance` and `sampler`
     default to the scale's; `steps` overrides the number of steps of the sampler. Without `words`, the model is used as
-    it is. Raises UserError if there is no prompt, if a prompt mentions none of the words, or if a word was learned for
-    a model of another width."""
+    it is. In a prompt, "(text:1.3)" gives a part another weight (see `weighting`). What the model does not know is
+    logged, or refused if `strict` is True (see `check_prompts`). Raises UserError if there is no prompt, if a prompt
+    mentions none of the words, or if a word was learned for a model of another width."""
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not prompts:
         raise UserError("there is no prompt: pass at least one.")
-    if len({word.placeholder for word in words}) < len(words):
-        raise UserError(
-            f"two words share a placeholder: {[word.placeholder for word in words]}. `python scripts/embeddings.py "
-            "rename` gives one of them another name."
-        )
     sampler = sampler or scale_of(ldm).sampler
-    embeddings = None
-    if words:
-        fingerprint = ldm.fingerprint
-        for word in words:
-            word.require_fit(ldm.text_encoder.width, fingerprint, source="generate")
-        embeddings = manager_of(ldm, words)
-        require_placeholders(prompts, embeddings)
+    for word in words:
+        word.require_fit(ldm.text_encoder.width, ldm.fingerprint, source="generate")
+    embeddings = manager_of(ldm, words)
+    check_prompts(prompts, embeddings, strict)
     pictures = generate_images(
         ldm,
         prompts,

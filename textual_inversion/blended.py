@@ -15,6 +15,7 @@ from ldm.schedule import q_sample
 
 from .embedding_manager import EmbeddingManager
 from .evaluation.subjects import Pipeline
+from .prompts import encode_prompts
 
 
 @torch.no_grad()
@@ -43,7 +44,7 @@ def edit(
     if pipeline.sampler.solve is not ddim:
         raise UserError(f"blended edits need DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
     x = to_tensor(image[None]).to(ldm.device)
-    c = embeddings.encode(ldm.text_encoder, prompts)
+    c = encode_prompts(ldm.text_encoder, prompts, embeddings)
     eps = guided(ldm.denoiser(), c, ldm.text_encoder([ldm.text_encoder.unconditional]), pipeline.guidance)
     z_init = ldm.encode_first_stage(x).mean.expand(len(prompts), -1, -1, -1)
     under = torch.from_numpy(mask)[None, None].float().to(ldm.device)

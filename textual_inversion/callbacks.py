@@ -25,6 +25,7 @@ from .figures.sheets import PictureRow, save_sheet
 from .generation import generate_images
 from .learner import TextualInversion
 from .pictures import load_pictures
+from .prompts import check_templates
 from .words.file import FILE_NAME, LearnedWord, provenance, save_words
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,9 @@ class Previews(L.Callback):
         self.folder, self.at_steps, self.prompt = Path(folder), frozenset(at_steps), prompt
         self.options = {"sampler": sampler, "guidance": guidance, "progress": False}
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        _check([self.prompt], pl_module)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         self._generate(trainer, pl_module)
 
@@ -108,6 +112,9 @@ class ContactSheet(L.Callback):
         self.folder, self.previews, self.prompts, self.columns = Path(folder), Path(previews), list(prompts), columns
         self.options = {"sampler": sampler, "guidance": guidance}
         self.products = Products(folder)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        _check(self.prompts, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if not trainer.is_global_zero:
@@ -150,6 +157,9 @@ class Evaluate(L.Callback):
         self.folder, self.evaluation, self.sampler, self.guidance = Path(folder), evaluation, sampler, guidance
         self.products = Products(folder)
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        _check([*(prompt.text for prompt in self.evaluation.prompts), self.evaluation.reconstruction], pl_module)
+
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if not trainer.is_global_zero:
             return
@@ -164,6 +174,12 @@ class Evaluate(L.Callback):
                 inputs = SubjectInputs(pipeline, word, folder, images)
                 write_json(self.folder / name, evaluation(Word(inputs), pipeline, images, labels_in(folder)))
                 self.products.add(name, of)
+
+
+def _check(templates: Sequence[str], pl_module: TextualInversion) -> None:
+    """Check prompts before the first step, not when their images are due."""
+    for concept in pl_module.concepts:
+        check_templates(templates, concept.placeholder, pl_module.embeddings)
 
 
 class Messages(L.Callback):

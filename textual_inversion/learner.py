@@ -20,11 +20,11 @@ from ldm.keyed_random import generator
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.training.data import BatchStream, FixedBatches
 
-from .captions import fill
 from .concept import Concept
 from .embedding_manager import EmbeddingManager, initial_vectors
 from .objective import CompiledLosses, GraphedLosses, Objective, sample_losses
 from .pictures import load_pictures
+from .prompts import check_captions
 
 # Version of what the learning computes. Raise it with every change that moves a learned vector: scripts/reproduce.py
 # then learns its words anew.
@@ -89,8 +89,7 @@ class TextualInversion(L.LightningModule):
             text.tokenizer, {name: v for words in everything for name, v in words.items()}
         )
         for concept in self.concepts:
-            for template in concept.templates:
-                self.embeddings.tokenize([fill(template, concept.placeholder)])
+            check_captions((*concept.templates, *concept.setup.templates), concept.placeholder, self.embeddings)
 
     def vectors(self, concept: Concept) -> torch.nn.Parameter:
         """Return v* of the concept, [k, width]."""

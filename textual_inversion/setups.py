@@ -16,7 +16,9 @@ class Setup:
     """The method of the paper. A setup is a subclass that overrides some of the methods.
 
     The learner and the pack call these methods for each concept. `vectors` is the parameter v* [k, d] of the concept,
-    and `start` its initial value [k, d]."""
+    and `start` its initial value [k, d]. `templates` are templates of captions beside those of the concept."""
+
+    templates: tuple[str, ...] = ()
 
     def check(self, num_vectors: int, steps: int | None) -> None:
         """Raise UserError if the setup cannot learn `num_vectors` vectors in `steps` steps (None: unknown)."""

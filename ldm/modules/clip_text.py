@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from ..errors import UserError
-from .text import TokenEncoder
+from .text import TokenEncoder, unknown_words
 
 
 class BytePairs:
@@ -43,6 +43,10 @@ class BytePairs:
     def pieces(self, text: str) -> list[int]:
         """Return the token ids of `text`, without start and end."""
         return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the words of `text` that are spelled symbol by symbol."""
+        return unknown_words(self._tokenizer, text)
 
     def word(self, index: int) -> str:
         """Return the piece with id `index`, without the end-of-word mark "</w>"."""

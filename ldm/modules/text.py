@@ -8,7 +8,7 @@ from pathlib import Path
 import pytorch_lightning as L
 import torch
 from torch import Tensor, nn
-from transformers import BertTokenizer
+from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from ..conditioning import Tokenizer
 from ..errors import UserError
@@ -49,6 +49,10 @@ class WordPiece:
         """Return the token ids of `text`, without [CLS] and [SEP]."""
         return self._tokenizer.encode(text, add_special_tokens=False)
 
+    def unknown(self, text: str) -> list[str]:
+        """Return the words of `text` that become [UNK] or are spelled symbol by symbol."""
+        return unknown_words(self._tokenizer, text)
+
     def word(self, index: int) -> str:
         """Return the word piece with id `index`."""
         return self.words[index]
@@ -61,6 +65,21 @@ class WordPiece:
     def __call__(self, texts: Iterable[str]) -> Tensor:
         """Tokenize n texts to ids [n, max_length]. The empty text is the unconditional prompt."""
         return torch.tensor([self.frame(self.pieces(text)) for text in texts])
+
+
+def unknown_words(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
+    """Return the words of `text` for which a tokenizer has no piece that is longer than one symbol, although they are:
+    they become [UNK], or are spelled. A single symbol with a piece of its own is known."""
+    encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+    words: dict[int, list[int]] = {}
+    for place, word in enumerate(encoding.word_ids):
+        words.setdefault(-1 - place if word is None else word, []).append(place)
+    unknown = []
+    for places in words.values():
+        pieces = [encoding.tokens[place].removeprefix("##").removesuffix("</w>") for place in places]
+        if UNKNOWN in pieces or (len(pieces) > 1 and all(len(piece) == 1 for piece in pieces)):
+            unknown.append(text[encoding.offsets[places[0]][0] : encoding.offsets[places[-1]][1]])
+    return list(dict.fromkeys(unknown))
 
 
 def whole_words(texts: Iterable[str]) -> list[str]:

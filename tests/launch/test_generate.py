@@ -56,14 +56,14 @@ def test_several_prompts_with_several_words(generate, word):
     ("arguments", "what", "remedy"),
     [
         (["prompt=a photo of a cat"], "'a photo of a cat' does not mention 'S*'", "write it into the prompt"),
-        (["prompt=[a photo of S*,'']"], "the prompt '' does not mention 'S*'", "write it into the prompt"),
+        (["prompt=[a photo of S*,'']"], "prompt is ''", "give a text"),
         ([], "prompt has no value", "add prompt=... to the command"),
         (["prompt=" + "cat " * 40 + "S*"], "the placeholder is cut off", "the model reads 34"),
         (["prompt=S*", "word={missing}"], "there are no learned words at {missing}", "Near it are"),
         (["prompt=S*", "word={other}"], "has 1280 numbers per vector, the model's words have 16", "Use that model"),
         (["prompt=S*", "word=[{same},{same}]"], "two words share a placeholder", "embeddings.py rename"),
         (["prompt=S*", "word={text}"], "is a text file", "not weights"),
-        (["prompt=S*", "sampler.steps=0"], "0 sampling steps", "choose 1 to 1000"),
+        (["prompt=S*", "sampler.steps=0"], "sampler.steps is 0", "give a whole number, 1 or more"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(generate, word, tmp_path, arguments, what, remedy):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ldm.sampling import Sampler, ancestral, ddim, every_timestep
-from textual_inversion.generation import generate_images, manager_of, require_placeholders
+from textual_inversion.generation import generate_images, manager_of
+from textual_inversion.prompts import check_prompts
 from textual_inversion.words.file import LearnedWord, load_words, save_words
 
 PROMPTS = ["a photo of S*", "a photo of S* on the moon", "T* and S*", "a photo of T*", "S*"]
@@ -67,6 +68,6 @@ def test_a_file_of_words_encodes_as_the_learner_that_wrote_it(tiny_ldm, inversio
 
 def test_a_prompt_that_mentions_no_learned_word_is_an_error(tiny_ldm, words):
     embeddings = manager_of(tiny_ldm, words)
-    require_placeholders(PROMPTS, embeddings)
+    check_prompts(PROMPTS, embeddings)
     with pytest.raises(ValueError, match=r"the prompt 'a photo of a cat' does not mention 'S\*' or 'T\*'"):
-        require_placeholders(["a photo of S*", "a photo of a cat"], embeddings)
+        check_prompts(["a photo of S*", "a photo of a cat"], embeddings)

@@ -15,6 +15,7 @@ from ldm.images import to_tensor
 from ldm.weights.fingerprint import weights_hash
 
 from ..captions import SLOT
+from ..weighting import parse, plain
 from .classifier import AttributeClassifier
 from .evaluator import Evaluator
 from .metrics import image_similarity, published_text_similarity, similarity_among, text_similarity
@@ -121,7 +122,7 @@ class Evaluation:
 
     def _measure(self, prompt: Prompt, images: Tensor, truth: Mapping[str, str]) -> dict[str, Any]:
         samples = self.embed(images)
-        (text,) = self.evaluator.embed_texts([without_word(prompt.text)]).cpu()
+        (text,) = self.evaluator.embed_texts([plain(parse(without_word(prompt.text)))]).cpu()
         return {
             "text": prompt.text,
             "kind": prompt.kind,

@@ -19,6 +19,8 @@ from ldm.sampling import Sampler, conditioned, ddim, ddim_invert
 from ..captions import SLOT, fill
 from ..embedding_manager import EmbeddingManager
 from ..generation import generate_images, manager_of
+from ..prompts import encode_prompts, require_unsaid
+from ..weighting import escape
 from ..words.file import LearnedWord
 
 
@@ -100,6 +102,7 @@ class Word:
         self.embeddings = manager_of(self.pipeline.ldm, [word])
 
     def generate(self, templates: Sequence[str], samples: range) -> Tensor:
+        require_unsaid(templates, self.placeholder)
         return self.pipeline([fill(template, self.placeholder) for template in templates], samples, self.embeddings)
 
 
@@ -116,7 +119,7 @@ class Captions:
 
     def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         captions = [self.captions[i % len(self.captions)] for i in samples]
-        prompts = [fill(template, caption) for template in templates for caption in captions]
+        prompts = [fill(template, escape(caption)) for template in templates for caption in captions]
         return self.pipeline.each(prompts, [*samples] * len(templates))
 
 
@@ -150,7 +153,7 @@ class Bipartite:
             raise UserError(f"bipartite inversion needs DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
         self.pipeline, self.placeholder, ldm = pipeline, word.placeholder, pipeline.ldm
         self.embeddings = manager_of(ldm, [word])
-        c = self.embeddings.encode(ldm.text_encoder, [fill(source, word.placeholder)])
+        c = encode_prompts(ldm.text_encoder, [fill(source, word.placeholder)], self.embeddings)
         x = to_tensor(inputs.images).to(ldm.device)
         eps = conditioned(ldm.denoiser(), c.expand(len(x), -1, -1))
         timesteps = pipeline.sampler.timesteps(len(ldm.alpha_bar))
@@ -164,6 +167,6 @@ class Bipartite:
         generated = []
         for start in range(0, len(prompts), pipeline.batch_size):
             some = slice(start, start + pipeline.batch_size)
-            c = self.embeddings.encode(ldm.text_encoder, prompts[some])
+            c = encode_prompts(ldm.text_encoder, prompts[some], self.embeddings)
             generated.append(ldm.sample(c, z_T[some], pipeline.sampler, pipeline.guidance).clamp(-1.0, 1.0).cpu())
         return torch.cat(generated)

@@ -19,6 +19,7 @@ from ldm.modules.attention import Attention
 from ldm.sampling import Sampler, guided
 
 from ..embedding_manager import EmbeddingManager
+from ..prompts import encode_prompts
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def watch_attention(
 ) -> list[Attended]:
     """Generate one image of `prompt`, and return what it attends to in `shown` steps, evenly spaced from the first to
     the last. Raises UserError if the model has no cross-attention."""
-    c = embeddings.encode(ldm.text_encoder, [prompt])
+    c = encode_prompts(ldm.text_encoder, [prompt], embeddings)
     uncond = ldm.cond_stage_model([ldm.cond_stage_model.unconditional])
     times = sorted(sampler.timesteps(len(ldm.alpha_bar)), reverse=True)
     chosen = {times[round(i)] for i in torch.linspace(0, len(times) - 1, min(shown, len(times))).tolist()}
