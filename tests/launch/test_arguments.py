@@ -1,5 +1,6 @@
 """What a command line means before Hydra reads it: help, and texts that are taken as they are."""
 
+import json
 import os
 import signal
 import subprocess
@@ -60,16 +61,38 @@ def test_values_of_a_sweep_stay_apart_but_not_the_name_of_a_folder(tmp_path):
     assert read(quote_text(f"concept.images={tmp_path / 'cat, mine'}")) == str(tmp_path / "cat, mine")
 
 
+HELP = """
+import contextlib, io, json, pathlib, runpy, sys
+said = {}
+for script in sys.argv[1:]:
+    sys.argv = [script, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as stop:
+            assert not stop.code, script
+    assert "torch" not in sys.modules, script
+    said[pathlib.Path(script).stem] = out.getvalue()
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def helps(tmp_path_factory):
+    """The help of every command, from one process and an empty folder."""
+    folder = tmp_path_factory.mktemp("empty")
+    call = [sys.executable, "-c", HELP, *(str(ROOT / "scripts" / f"{name}.py") for name in COMMANDS)]
+    done = subprocess.run(call, cwd=folder, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0 and not done.stderr and not list(folder.iterdir()), done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_says_what_a_command_does_with_two_examples_and_without_torch(name, tmp_path):
-    code = "import runpy, sys; sys.argv[:] = sys.argv[1:]\ntry: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    code += "except SystemExit as stop: assert not stop.code\nassert 'torch' not in sys.modules"
-    call = [sys.executable, "-c", code, str(ROOT / "scripts" / f"{name}.py"), "--help"]
-    done = subprocess.run(call, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
-    assert done.returncode == 0 and not done.stderr, done.stderr
-    examples = [line for line in done.stdout.splitlines() if f"scripts/{name}.py" in line]
-    assert len(examples) >= 2 and all(line.strip().startswith(sys.executable) for line in examples), done.stdout
-    assert len(done.stdout.splitlines()[0]) > 20 and not list(tmp_path.iterdir())
+def test_help_says_what_a_command_does_with_two_examples_and_without_torch(helps, name):
+    lines = helps[name].splitlines()
+    examples = [line for line in lines if f"scripts/{name}.py" in line]
+    assert len(examples) >= 2 and all(line.strip().startswith(sys.executable) for line in examples), helps[name]
+    assert len(lines[0]) > 20
 
 
 def test_help_lists_what_can_be_chosen():
