@@ -30,7 +30,7 @@ CHECKS: dict[str, Check] = {
     **_all(
         "steps max_steps every_steps every batch_size samples_a_step num_vectors first count columns samples "
         "prompt_samples image_size val_size num_nodes patience pack candidates ddim_steps pictures_each frechet "
-        "validation_draws rounds sampling_steps between shown",
+        "validation_draws rounds sampling_steps between shown best",
         partial(require_whole, least=1),
     ),
     **_all("guidance eta", require_number),
@@ -38,14 +38,14 @@ CHECKS: dict[str, Check] = {
     **_all("weight weight_decay min_delta", require_not_negative),
     **_all("flip own_gpu", require_switch),
     **_all(
-        "placeholder initializer images folder prompt prompts templates word against weights cells cache models assets "
-        "run from start_from vocabulary reconstruction other",
+        "placeholder initializer image images folder prompt prompts templates word against weights cells cache models "
+        "assets run from start_from vocabulary reconstruction other",
         require_text,
     ),
 }
 RATES = "rates"  # every setting in it is a learning rate
 # Settings that may be null
-OPTIONAL = frozenset("first images word other weights from start_from min_snr_gamma".split())
+OPTIONAL = frozenset("first best images word other weights from start_from min_snr_gamma".split())
 
 
 def require_settings(config: DictConfig) -> None:
