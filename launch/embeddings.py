@@ -32,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
         for argument, options in arguments:
             command.add_argument(argument, **options)
         if writes:
-            command.add_argument("--format", choices=FORMATS, default="ours", help="format of the written file")
+            command.add_argument(
+                "--format", choices=FORMATS, help="format of the written file; without it, that of its suffix"
+            )
             command.add_argument("--overwrite", action="store_true", help="replace a file that already exists")
         command.set_defaults(run=name)
 

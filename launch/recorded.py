@@ -3,6 +3,7 @@ project's configs and set values, but not name code, other config files, or plac
 word's file holds, nothing is resolved or built."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -73,7 +74,7 @@ def is_harmless(argument: str) -> bool:
         return False
     if name.startswith(("hydra.", "hydra/")):
         return name in _OF_HYDRA
-    if (CONFIGS / name).is_dir():
+    if os.path.isdir(CONFIGS / name):  # also of a name that is too long for a file
         return all(_OPTIONS.fullmatch(option) for option in re.split(r"[\[\],\s]+", value) if option)
     # Nodes with the leaf `path` look up a function by its name, and the others are places to write to.
     *_, leaf = parts = name.split(".")

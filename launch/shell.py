@@ -57,7 +57,8 @@ class _Printable(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         lines = record.getMessage().split("\n")
-        record.msg, record.args = "\n".join(line if line.isprintable() else _escaped(line) for line in lines), None
+        if not all(line.isprintable() for line in lines):
+            record.msg, record.args = "\n".join(map(_escaped, lines)), None
         return True
 
 

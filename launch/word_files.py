@@ -11,14 +11,29 @@ from ldm.errors import UserError
 from ldm.files import write_whole
 from ldm.weights.family import OF_WIDTH
 from textual_inversion.words.file import LearnedWord, find_file, is_own, load_words, save_words
-from textual_inversion.words.formats import a1111, diffusers, official
+from textual_inversion.words.formats import a1111, diffusers, diffusers_bin, official
 
 log = logging.getLogger("embeddings")
 
+LDM_WIDTH = 1280
 
-def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) -> None:
-    """Write `words` in one of `embeddings.FORMATS`. Raises UserError if the file exists, or if the format
-    can hold only one word."""
+
+# The suffixes by which other tools tell how to read a file.
+SUFFIXES = {
+    "ours": (".safetensors", ""),
+    "diffusers": (".safetensors", ".bin"),
+    "official": (".pt",),
+    "a1111": (".pt",),
+}
+
+
+def write(path: Path, words: Sequence[LearnedWord], form: str | None, overwrite: bool) -> None:
+    """Write `words` in one of `embeddings.FORMATS`; None chooses it by the suffix. Raises UserError if the file exists,
+    if its suffix is that of another format, or if the format can hold only one word."""
+    form = form or format_of(path, words)
+    if path.suffix.lower() not in SUFFIXES[form]:
+        name = path.with_suffix(SUFFIXES[form][0]).name
+        raise UserError(f"a file in the format {form} is called {name}, not {path.name}: no tool would read it")
     if path.exists() and not overwrite:
         raise UserError(f"{path} already exists: choose another name, or add --overwrite")
     if form == "ours":
@@ -29,11 +44,28 @@ def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) 
         if len(words) > 1:
             names = ", ".join(word.placeholder for word in words)
             raise UserError(f"a file of {form} holds one word, not {len(words)} ({names}): split them first")
-        (word,) = words
-        name, vectors = word.placeholder, word.vectors
-        content = a1111(name, vectors, word.provenance) if form == "a1111" else diffusers(name, vectors)
-        write_whole(path, content)
+        write_whole(path, _content(form, path, words[0]))
     log.info("%s: %s", path, ", ".join(word.placeholder for word in words))
+
+
+def _content(form: str, path: Path, word: LearnedWord) -> bytes:
+    if form == "a1111":
+        return a1111(word.placeholder, word.vectors, word.provenance)
+    write_diffusers = diffusers_bin if path.suffix.lower() == ".bin" else diffusers
+    return write_diffusers(word.placeholder, word.vectors)
+
+
+def format_of(path: Path, words: Sequence[LearnedWord]) -> str:
+    """Return the format of a file that is to be written, by its suffix. A .pt file with the LDM's words is one of the
+    official code, any other is one of the web UI. Raises UserError for a suffix that no format has."""
+    match path.suffix.lower():
+        case ".safetensors" | "":
+            return "ours"
+        case ".bin":
+            return "diffusers"
+        case ".pt":
+            return "official" if words[0].vectors.shape[1] == LDM_WIDTH else "a1111"
+    raise UserError(f"{path.name} has no suffix of a file of words: use .safetensors, .bin or .pt")
 
 
 def with_name(word: LearnedWord, placeholder: str) -> LearnedWord:
@@ -101,10 +133,10 @@ def merge(args: argparse.Namespace) -> None:
 
 
 def split(args: argparse.Namespace) -> None:
-    suffix = "pt" if args.format in ("official", "a1111") else "safetensors"
+    suffix = SUFFIXES[args.format or "ours"][0]
     words = load_words(args.file)
     stems = [re.sub(r"[^\w-]+", "_", word.placeholder).strip("_") or f"word{i}" for i, word in enumerate(words)]
-    paths = [args.folder / f"{stem}{f'-{i}' if stems.count(stem) > 1 else ''}.{suffix}" for i, stem in enumerate(stems)]
+    paths = [args.folder / f"{stem}{f'-{i}' if stems.count(stem) > 1 else ''}{suffix}" for i, stem in enumerate(stems)]
     for path, word in zip(paths, words, strict=True):
         write(path, [word], args.format, args.overwrite)
 
@@ -117,7 +149,7 @@ def rename(args: argparse.Namespace) -> None:
     if args.new in names:
         raise UserError(f"{args.file} already has a word {args.new!r}")
     output = args.output or find_file(args.file)
-    if args.output is None and (args.format != "ours" or not is_own(output)):
+    if args.output is None and (args.format not in (None, "ours") or not is_own(output)):
         raise UserError(
             f"renaming in place would replace {output} by a file in another format: add --output <new file>."
         )

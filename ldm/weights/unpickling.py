@@ -3,6 +3,7 @@ what a name stands for is decided by the reader that owns the machine. Its memor
 
 import pickletools
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import IO, Any
 
 from .plain_values import OPERATIONS, Builder, Damaged, NotWeights, Skipped, literal, require_tree, shown
@@ -31,15 +32,7 @@ class Machine:
         find_stored: Callable[[Any], Any] | None = None,
         whole: bool = False,
     ) -> None:
-        self.find_other, self.find_stored, self.whole = find_other, find_stored, whole
-        self.builders = {
-            **builders,
-            **{("collections", name): self._mapping for name in ("OrderedDict", "defaultdict", "Counter")},
-            **{(module, "dict"): self._mapping for module in BUILTINS},
-            **{(module, name): self._unordered for module in BUILTINS for name in ("set", "frozenset")},
-            **{(module, "bytes"): _no_bytes for module in BUILTINS},
-            ("_codecs", "encode"): self._encode,
-        }
+        self.builders, self.find_other, self.find_stored, self.whole = builders, find_other, find_stored, whole
         self.left = OPERATIONS
 
     def load(self, file: IO[bytes]) -> Any:
@@ -48,13 +41,16 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        for opcode, argument, _ in pickletools.genops(file):
-            self._charge(1)
-            if opcode.name == "STOP":
-                (value,) = self.stack
-                require_tree(value)
-                return value
-            self._step(opcode.name, argument)
+        try:
+            for opcode, argument, _ in pickletools.genops(file):
+                self._charge(1)
+                if opcode.name == "STOP":
+                    (value,) = self.stack
+                    require_tree(value)
+                    return value
+                self._step(opcode.name, argument)
+        finally:
+            del self.stack, self.memo  # a builder in them knows the machine, and the machine knows the file
         raise Damaged("its pickle has no end")
 
     def _charge(self, operations: int) -> None:
@@ -202,6 +198,8 @@ class Machine:
         self.stack.append(self.find_stored(self._pop(1)[0]))
 
     def _find(self, module: str, name: str) -> Any:
+        if (module, name) in _CONTAINERS:
+            return Builder(partial(_CONTAINERS[module, name], self))
         build = self.builders.get((module, name))
         found = self.find_other(module, name) if build is None else Builder(build)
         if self.whole and type(found) is Skipped:
@@ -220,6 +218,10 @@ class Machine:
         self._charge(len(values))
         return set(map(self._key, values))
 
+    def _no_bytes(self) -> bytes:
+        """Bytes without content, as Python 3 writes them for Python 2."""
+        return b""
+
     def _encode(self, text: str, encoding: str) -> bytes:
         """Bytes, as Python 3 writes them for Python 2."""
         if encoding != "latin1":
@@ -237,11 +239,13 @@ class Machine:
         return Skipped(type(value).__name__)
 
 
-def _no_bytes() -> bytes:
-    """Bytes without content, as Python 3 writes them for Python 2."""
-    return b""
-
-
+_CONTAINERS: dict[Name, Callable[..., Any]] = {
+    **{("collections", name): Machine._mapping for name in ("OrderedDict", "defaultdict", "Counter")},
+    **{(module, "dict"): Machine._mapping for module in BUILTINS},
+    **{(module, name): Machine._unordered for module in BUILTINS for name in ("set", "frozenset")},
+    **{(module, "bytes"): Machine._no_bytes for module in BUILTINS},
+    ("_codecs", "encode"): Machine._encode,
+}
 _INSTRUCTIONS = {
     "TUPLE": Machine._tuple, "LIST": Machine._list, "DICT": Machine._dict, "FROZENSET": Machine._frozenset,
     "POP": Machine._pop_one, "POP_MARK": Machine._pop_mark, "APPEND": Machine._append, "APPENDS": Machine._appends,

@@ -17,12 +17,16 @@ def names(path):
     return [word.placeholder for word in load_words(path)]
 
 
-@pytest.mark.parametrize("form", ["ours", "official", "a1111", "diffusers"])
-def test_convert_there_and_back(tmp_path, form):
+@pytest.mark.parametrize(
+    ("form", "suffix"),
+    [("ours", ".safetensors"), ("official", ".pt"), ("a1111", ".pt"), ("diffusers", ".bin")],
+)
+def test_convert_there_and_back(tmp_path, form, suffix):
     (vectors,) = save(tmp_path / "a.safetensors", "*", k=3)
-    assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b"), "--format", form]) == 0
-    assert main(["convert", str(tmp_path / "b"), str(tmp_path / "c")]) == 0
-    (word,) = load_words(tmp_path / "c")
+    b = str(tmp_path / f"b{suffix}")
+    assert main(["convert", str(tmp_path / "a.safetensors"), b, "--format", form]) == 0
+    assert main(["convert", b, str(tmp_path / "c.safetensors")]) == 0
+    (word,) = load_words(tmp_path / "c.safetensors")
     assert word.placeholder == "*" and torch.equal(word.vectors, vectors)
 
 
@@ -62,7 +66,7 @@ def test_split_makes_a_file_a_word(tmp_path, form):
 @pytest.mark.parametrize("form", ["a1111", "diffusers", "official"])
 def test_a_file_of_another_tool_is_never_replaced_by_one_of_ours(tmp_path, capsys, form):
     save(tmp_path / "own", "*")
-    theirs = tmp_path / "theirs"
+    theirs = tmp_path / ("theirs.safetensors" if form == "diffusers" else "theirs.pt")
     assert main(["convert", str(tmp_path / "own"), str(theirs), "--format", form]) == 0
     before = theirs.read_bytes()
     placeholder = load_words(theirs)[0].placeholder
@@ -98,8 +102,13 @@ def test_inspect_says_what_a_word_is(tmp_path, capsys):
     [
         (["convert", "a", "a"], "already exists"),
         (["convert", "nowhere", "b"], "there are no learned words at"),
-        (["convert", "two", "b", "--format", "a1111"], "holds one word"),
-        (["convert", "two", "b", "--format", "official"], "rename the word to '*'"),
+        (["convert", "two", "b.pt", "--format", "a1111"], "holds one word"),
+        (["convert", "a", "b.bin", "--format", "ours"], "a file in the format ours is called b.safetensors, not b.bin"),
+        (["convert", "a", "b.safetensors", "--format", "a1111"], "the format a1111 is called b.pt, not b.safetensors"),
+        (["convert", "a", "b.pt", "--format", "diffusers"], "the format diffusers is called b.safetensors, not b.pt"),
+        (["convert", "a", "b", "--format", "official"], "the format official is called b.pt, not b"),
+        (["convert", "a", "b.words"], "b.words has no suffix of a file of words: use .safetensors, .bin or .pt"),
+        (["convert", "two", "b.pt", "--format", "official"], "rename the word to '*'"),
         (["rename", "a", "X", "Y"], "has no word 'X', only S*"),
         (["rename", "two", "S*", "T*"], "already has a word 'T*'"),
         (["merge", "a", "two", "b", "--names", "x"], "1 names for 3 words"),
@@ -125,3 +134,14 @@ def test_texts_in_a_file_do_not_control_the_terminal(tmp_path, capsys):
     assert r"\x1b[2J\x1b]0;title\x07\u202e\r" in said and "fine\n" in said and not set("\x1b\x07\r\u202e") & set(said)
     with pytest.raises(ValueError, match="cannot be the name of a learned word"):
         LearnedWord("S*\x1b[2J", torch.ones(1, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "form"),
+    [("b.bin", 768, "diffusers"), ("b.pt", 768, "A1111"), ("b.pt", 1280, "official"), ("b.PT", 768, "A1111")],
+)
+def test_the_format_follows_the_suffix(tmp_path, name, width, form):
+    (vectors,) = save(tmp_path / "a.safetensors", "*", width=width)
+    assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / name)]) == 0
+    (word,) = load_words(tmp_path / name)
+    assert word.provenance["format"] == form and torch.equal(word.vectors, vectors)

@@ -21,7 +21,7 @@ def record(folder, content) -> str:
         "concept.placeholder='<cat toy>'",
         "concept.initializer=cat", "concept.images='/home/me/my photos'", "start_from=../runs/x/weights", "resume=null",
         "~callbacks.sheet", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=runs/x", "slurm.partition=gpu", "trainer=ddp",
-        "templates@concept=relation", "trainer.max_steps=range(2,6)", "setup=progressive",
+        "templates@concept=relation", "long" * 100 + "=1", "trainer.max_steps=range(2,6)", "setup=progressive",
     ],
 )  # fmt: skip
 def test_ordinary_settings_are_harmless(argument):
@@ -37,7 +37,7 @@ def test_ordinary_settings_are_harmless(argument):
         "hydra.job_logging.handlers.x.class=os.system", "hydra.callbacks.x._target_=os.system", "seed=${oc.env:HOME}",
         "experiment=../../tmp/evil", "experiment=/tmp/evil", "concept=cat_toy,../evil", "paths.run=/home/me/.ssh",
         "callbacks.checkpoint.folder=/home/me", "callbacks.metrics.path=/etc/passwd", "hydra.run.dir=/etc",
-        "slurm.partition='a\nrm -r x'", "a.b._args_=[1]", "= =", "",
+        "slurm.partition='a\nrm -r x'", "a.b._args_=[1]", "= =", "", "+" + "long" * 100 + "=1",
     ],
 )  # fmt: skip
 def test_what_could_run_code_or_write_elsewhere_is_not(tmp_path, argument):

@@ -173,7 +173,7 @@ def _read(path: Path) -> tuple[LearnedWord, ...]:
         else:
             read = words_of_other_tools(path, content)
         return tuple(LearnedWord(name, vectors, origin) for name, (vectors, origin) in read.items())
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{path} is unusable: {error}") from error
 
 

@@ -5,6 +5,7 @@ word."""
 import io
 import math
 import re
+import zipfile
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -144,11 +145,23 @@ def a1111(name: str, vectors: Vectors, origin: Origin) -> bytes:
 
 
 def diffusers(name: str, vectors: Vectors) -> bytes:
-    """Return a file with one word for load_textual_inversion of diffusers."""
+    """Return a safetensors file with one word for load_textual_inversion of diffusers."""
     return save({name: vectors.contiguous()})
 
 
+def diffusers_bin(name: str, vectors: Vectors) -> bytes:
+    """Return the learned_embeds.bin of the public library of concepts, with one word."""
+    return _saved({name: vectors.squeeze(0).clone()})
+
+
+# What torch.save must write. It adds other records to its archive, and the web UI refuses a file that has any.
+_RECORD = re.compile(r"[^/]+/(data\.pkl|data/\d+|version)")
+
+
 def _saved(content: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
+    saved, written = io.BytesIO(), io.BytesIO()
+    torch.save(content, saved)
+    with zipfile.ZipFile(saved) as every, zipfile.ZipFile(written, "w") as needed:
+        for record in filter(_RECORD.fullmatch, every.namelist()):
+            needed.writestr(zipfile.ZipInfo(record), every.read(record))
+    return written.getvalue()

@@ -1,5 +1,6 @@
 """Tensors of torch's files come back exactly, and none is larger than its file."""
 
+import gc
 import io
 import pickle
 import zipfile
@@ -11,6 +12,7 @@ from torch import nn
 
 from ldm.errors import UserError
 from ldm.weights.pickled import load_pickled
+from ldm.weights.stored import Stored
 
 LEGACY = pytest.mark.parametrize("legacy", [False, True])
 WHOLE = pytest.mark.parametrize("whole", [False, True])
@@ -202,3 +204,15 @@ def test_an_old_file_cannot_name_more_bytes_than_it_has(tmp_path):
     with pytest.raises(UserError, match="a storage is cut off"):
         load_pickled(path)
     assert io.BytesIO(content[-12:]).read() == torch.ones(3).numpy().tobytes()
+
+
+@LEGACY
+def test_a_file_is_let_go_with_its_tensors(tmp_path, legacy):
+    path = save({"w": torch.ones(3), "o": OrderedDict(a=1)}, tmp_path / "a.pt", legacy)
+    gc.collect()
+    gc.disable()
+    try:
+        load_pickled(path, whole=True)
+        assert not [kept for kept in gc.get_objects() if type(kept) is Stored]
+    finally:
+        gc.enable()
