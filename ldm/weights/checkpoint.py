@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import put_in_place
-from .diffusers_layout import is_diffusers_folder, read_diffusers
+from .diffusers_layout import BESIDE_TEXT, CLIP_TEXT, is_diffusers_folder, read_diffusers
 from .family import describe_family
 from .reading import read_file
 
@@ -23,20 +23,43 @@ SHARD_BYTES = 15_000_000  # small enough for any host of git repositories
 _SHARD = re.compile(r"\d+-of-\d+\.safetensors")
 
 # Tensors in published files that are not part of the model: the moving average and the loss (discriminator, perceptual
-# network) from training, and the learned words of the official textual inversion (which load_words reads).
-DROPPED = ("model_ema.", "loss.", "first_stage_model.loss.", "embedding_manager.", "logvar", "lvlb_weights")
+# network) from training, the learned words of the official textual inversion (which load_words reads), and the parts of
+# a complete CLIP that a text encoder lacks.
+CLIP = "cond_stage_model.transformer."
+DROPPED = (
+    "model_ema.",
+    "loss.",
+    "first_stage_model.loss.",
+    "embedding_manager.",
+    "logvar",
+    "lvlb_weights",
+    "cond_stage_model.logit_scale",
+    *(CLIP + name for name in BESIDE_TEXT),
+)
 POSITION_IDS = "position_ids"  # a buffer of CLIP, 0, 1, 2, ..., that newer files omit
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a file in safetensors or torch format (of its "state_dict", if it has one), or of all
+    """Return the tensors of a file in safetensors or torch format, or of its table "state_dict" or "model", or of all
     safetensors files in a folder. They are memory-mapped where the format allows. Raises UserError with the reason if
     the file cannot be read."""
     path = Path(path)
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise UserError(f"no weights at {path}: expected a file of weights, or a folder of safetensors files.")
-    return {name: value for file in files for name, value in read_file(file).items()}
+    return _as_published({name: value for file in files for name, value in read_file(file).items()})
+
+
+def _as_published(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the prefix that DataParallel puts before all names, and add the one that transformers 5 leaves out of
+    CLIP's."""
+    if all(name.startswith("module.") for name in weights):
+        weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    new = tuple(CLIP + name for name in CLIP_TEXT)
+    return {
+        f"{CLIP}text_model.{name.removeprefix(CLIP)}" if name.startswith(new) else name: value
+        for name, value in weights.items()
+    }
 
 
 def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:

@@ -1,6 +1,8 @@
 """Convert weights between the published names and the folders of diffusers (`LDMTextToImagePipeline`,
 `StableDiffusionPipeline`). Each part has one function that maps published names to names in diffusers."""
 
+import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -10,6 +12,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from .reading import read_file
+
+log = logging.getLogger(__name__)
 
 Renaming = dict[str, str]  # published name -> name in diffusers
 
@@ -129,6 +133,11 @@ PARTS: dict[str, dict[str, Callable[[Iterable[str]], Renaming]]] = {
     "cond_stage_model.": _TEXT,
 }
 _FILES = ("diffusion_pytorch_model", "model", "pytorch_model")
+_VARIANTS = ("", ".fp16", ".bf16", ".fp32", ".non_ema")  # in the order in which they are preferred
+_SHARDS = 1000
+# The text encoder of CLIP, and what a complete CLIP has beside it.
+CLIP_TEXT = ("embeddings.", "encoder.layers.", "final_layer_norm.")
+BESIDE_TEXT = ("vision_model.", "visual_projection.", "text_projection.", "logit_scale")
 
 
 def is_diffusers_folder(path: Path) -> bool:
@@ -149,25 +158,49 @@ def read_diffusers(folder: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]
         names = [name.removeprefix(prefix) for name in own if name.startswith(prefix)]
         ours = {theirs: prefix + name for name, theirs in places[found](names).items()}
         for theirs, value in _as_written(read_part(folder / found)).items():
+            if found == "text_encoder" and theirs.startswith(BESIDE_TEXT):
+                continue
             name = ours.get(theirs, f"{found}/{theirs}")
             weights[name] = value.reshape(own[name].shape) if _same_but_for_ones(value, own.get(name)) else value
     return weights
 
 
 def read_part(folder: Path) -> dict[str, Tensor]:
-    """Return the weights of one part of a pipeline, such as its "unet" folder, under the names of diffusers."""
-    for stem in _FILES:
-        for suffix in (".safetensors", ".bin"):
-            if (folder / (stem + suffix)).is_file():
-                return read_file(folder / (stem + suffix))
-    raise UserError(f"{folder} has no {' or '.join(_FILES)} (.safetensors, .bin): the download is incomplete.")
+    """Return the weights of one part of a pipeline, such as its "unet" folder, under the names of diffusers: from one
+    file or from shards with an index, in full or in half precision."""
+    for variant in _VARIANTS:
+        for stem in _FILES:
+            for suffix in (".safetensors", ".bin"):
+                file, index = folder / f"{stem}{variant}{suffix}", folder / f"{stem}{suffix}.index{variant}.json"
+                if file.is_file() or index.is_file():
+                    if variant:
+                        log.info("reading the variant %s of %s", variant.removeprefix("."), folder)
+                    return read_file(file) if file.is_file() else _read_shards(index)
+    found = sorted(path.name for path in folder.iterdir() if path.suffix not in (".json", ".txt"))[:5]
+    held = f"only {', '.join(found)}" if found else "the download is incomplete"
+    raise UserError(f"{folder} has no weights called {' or '.join(_FILES)} (.safetensors, .bin): {held}.")
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    """Return the weights of all files that an index names. They lie beside it."""
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+        files = sorted(set(content["weight_map"].values()))
+        known = all(Path(name).name == name and name.isprintable() for name in files) and 0 < len(files) <= _SHARDS
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        known = False
+    if not known:
+        raise UserError(f"{index} is damaged or no index of weights: download it again.")
+    if missing := [name for name in files if not (index.parent / name).is_file()]:
+        raise UserError(f"{index.parent} has no {missing[0]}, which {index.name} names: the download is incomplete.")
+    return {name: value for file in files for name, value in read_file(index.parent / file).items()}
 
 
 def _as_written(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename tensors written by other versions of diffusers and transformers to their current names."""
     renamed = {}
     for name, value in weights.items():
-        if name.startswith(("embeddings.", "encoder.layers.", "final_layer_norm.")):
+        if name.startswith(CLIP_TEXT):
             name = f"text_model.{name}"  # transformers 5 omits the prefix
         parts = name.split(".")
         if "attentions" in parts and parts[-2] in _OLD_VAE_ATTENTION:

@@ -21,13 +21,14 @@ _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of files from before torch 1
 # What published files name beside tensors: hyperparameters, callbacks, settings. Nothing here is imported or called.
 _SKIPPED_PACKAGES = frozenset(
     "pytorch_lightning lightning lightning_fabric lightning_utilities torchmetrics omegaconf numpy transformers "
-    "diffusers accelerate yacs easydict addict pathlib argparse datetime decimal uuid enum typing".split()
+    "diffusers accelerate yacs easydict addict pathlib argparse datetime decimal uuid enum typing functools".split()
 )
+_VALUES = ("int", "long", "float", "str", "unicode", "bool", "list", "tuple", "object", "complex", "slice")
 _SKIPPED = {
     ("torch", "device"), ("torch", "Generator"), ("torch.nn.modules.container", "ParameterDict"),
     ("torch.nn.parameter", "Parameter"), ("types", "SimpleNamespace"), ("collections", "deque"),
     ("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"),
-    *((module, name) for module in BUILTINS for name in "int float str bool list tuple object complex slice".split()),
+    *((module, name) for module in BUILTINS for name in _VALUES),
 }  # fmt: skip
 
 
