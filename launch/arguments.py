@@ -19,7 +19,7 @@ SENTENCES = {"prompt", "negative_prompt", "placeholder"}
 # Settings whose value is text that a sweep may vary. A comma separates two values, unless the whole value names a file.
 FILES = {
     "images", "word", "folder", "weights", "models", "cells", "start_from", "resume", "dir", "against", "assets",
-    "cache", "run", "vocabulary", "image", "mask",
+    "cache", "run", "vocabulary", "image", "mask", "start",
 }  # fmt: skip
 NAMES = FILES | {"initializer", "project", "group"}
 FOOTER = """\

@@ -38,14 +38,14 @@ CHECKS: dict[str, Check] = {
     **_all("weight weight_decay min_delta", require_not_negative),
     **_all("flip own_gpu", require_switch),
     **_all(
-        "placeholder initializer image images folder prompt prompts templates word against weights cells cache models "
-        "assets run from start_from vocabulary reconstruction other",
+        "placeholder initializer image images start folder prompt prompts templates word against weights cells cache "
+        "models assets run from start_from vocabulary reconstruction other",
         require_text,
     ),
 }
 RATES = "rates"  # every setting in it is a learning rate
 # Settings that may be null
-OPTIONAL = frozenset("first best images word other weights from start_from min_snr_gamma".split())
+OPTIONAL = frozenset("first best images start word other weights from start_from min_snr_gamma".split())
 
 
 def require_settings(config: DictConfig) -> None:

@@ -62,6 +62,7 @@ def learn(
     first: int | None = None,
     flip: bool = True,
     seed: int = 0,
+    start: str | Path | None = None,
     on_step: OnStep | None = None,
     progress: bool = True,
 ) -> LearnedWord:
@@ -70,10 +71,9 @@ def learn(
     `initializer` is a word of the model's vocabulary that describes the concept coarsely ("cat"); `placeholder` is the
     new word. `steps`, `batch_size` and `learning_rate` (the rate of the optimiser) default to the scale's. `templates`
     default to the commands' neutral sentences about an object; `textual_inversion.templates` has the paper's sentences,
-    and others for styles.
-    `num_vectors`, `setup`, `first`, `flip` and `seed` are as in `Concept`. `on_step` is called after every step;
-    `progress` shows a progress bar. The result is a function of the settings and the seed, bit for bit. Raises
-    UserError for invalid settings: a folder without images, an unknown initializer, no steps."""
+    and others for styles. `num_vectors`, `setup`, `first`, `flip`, `seed` and `start` are as in `Concept`. `on_step` is
+    called after every step; `progress` shows a progress bar. The result is a function of the settings and the seed, bit
+    for bit. Raises UserError for invalid settings: a folder without images, an unknown initializer, no steps."""
     scale = scale_of(ldm)
     steps = scale.steps if steps is None else steps
     concept = Concept(
@@ -87,6 +87,7 @@ def learn(
         seed=seed,
         first=first,
         setup=setup,
+        start=None if start is None else str(start),
     )
     device = ldm.device
     inversion = TextualInversion(

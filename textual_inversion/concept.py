@@ -13,10 +13,11 @@ class Concept:
     """A pseudo-word, and the images and settings to learn it with.
 
     `placeholder` is the pseudo-word, any string such as "S*". `initializer` is a coarse descriptor of one word ("cat");
-    its embedding initialises the vectors. `images` is a folder of images; `first` limits their number (None: all), and
-    `flip` mirrors each with probability 0.5. `templates` are captions with one slot {} for the placeholder; a template
-    that is listed twice is drawn twice as often. `learning_rate` is the rate of the optimiser. `setup` defines how the
-    word is learned. Raises UserError for invalid values."""
+    its embedding initialises the vectors. If `start` names a file of a learned word, or its run folder, they start as
+    the `num_vectors` vectors of that word instead. `images` is a folder of images; `first` limits their number (None:
+    all), and `flip` mirrors each with probability 0.5. `templates` are captions with one slot {} for the placeholder; a
+    template that is listed twice is drawn twice as often. `learning_rate` is the rate of the optimiser. `setup` defines
+    how the word is learned. Raises UserError for invalid values."""
 
     placeholder: str
     initializer: str
@@ -28,6 +29,7 @@ class Concept:
     seed: int = 0
     first: int | None = None
     setup: Setup = PAPER
+    start: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("placeholder", "initializer", "images"):

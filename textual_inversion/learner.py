@@ -21,10 +21,11 @@ from ldm.latent_diffusion import LatentDiffusion
 from ldm.training.data import BatchStream, FixedBatches
 
 from .concept import Concept
-from .embedding_manager import EmbeddingManager, initial_vectors
+from .embedding_manager import EmbeddingManager
 from .objective import CompiledLosses, GraphedLosses, Objective, sample_losses
 from .pictures import load_pictures
 from .prompts import check_captions
+from .start import start_of
 
 # Version of what the learning computes. Raise it with every change that moves a learned vector: scripts/reproduce.py
 # then learns its words anew.
@@ -76,7 +77,7 @@ class TextualInversion(L.LightningModule):
             concept.setup.check(concept.num_vectors, steps)
         self.steps = steps or 0
         self.changes: list[dict[str, Any]] = []  # settings that were changed when the training went on, for provenance
-        self.initial = {c.placeholder: initial_vectors(text, c.initializer, c.num_vectors) for c in self.concepts}
+        self.initial = {concept.placeholder: start_of(concept, ldm) for concept in self.concepts}
         self.pictures = [load_pictures(Path(c.images), image_size, c.first) for c in self.concepts]
         self.extra_words = [
             c.setup.extra_words(c.placeholder, len(pictures.images), text.width, c.seed)

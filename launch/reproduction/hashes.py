@@ -17,7 +17,7 @@ _OF_EVALUATIONS = ("images", "first", "subject", "protocol", "sampler", "image_s
 DIGITS = 16
 _NAMES = ("_target_", "path")  # keys of Python objects: only the last part of the name is hashed, not the module
 _FORMER = {"load_weights": "pretrained", "load_clip": "pretrained_clip"}  # what was renamed keeps its name in hashes
-_PATHS = ("weights", "images", "folder", "vocabulary")  # keys of files and folders: their contents are hashed
+_PATHS = ("weights", "images", "folder", "vocabulary", "start")  # keys of files and folders: their contents are hashed
 
 
 @cache
@@ -37,7 +37,8 @@ def by_content(node: Any, beside: bool) -> Any:
         return [by_content(value, beside) for value in node]
     if not isinstance(node, dict):
         return node
-    return {key: _value(key, value, beside) for key, value in node.items()}
+    items = {key: value for key, value in node.items() if key != "start" or value is not None}  # no start, as before
+    return {key: _value(key, value, beside) for key, value in items.items()}
 
 
 def _value(key: str, value: Any, beside: bool) -> Any:

@@ -110,6 +110,7 @@ def provenance(concept: Concept, *, steps: int, model: str, fingerprint: str) ->
     model; `fingerprint` identifies its weights."""
     return {
         "initializer": concept.initializer,
+        **({"start": concept.start} if concept.start is not None else {}),
         "num_vectors": concept.num_vectors,
         "learning_rate": concept.learning_rate,
         "seed": concept.seed,
