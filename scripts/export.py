@@ -19,11 +19,15 @@ log = logging.getLogger("export")
 @hydra.main(version_base="1.3", config_path="../configs", config_name="export")
 @command
 def main(config: DictConfig) -> None:
-    from ldm.weights.diffusers_pipeline import save_pipeline  # here, so that --help does not wait for torch
+    from ldm.weights.diffusers_pipeline import PIPELINE, save_pipeline  # here, so that --help does not wait for torch
 
     folder = Path(config.folder)
     save_pipeline(folder, instantiate(config.module.ldm, _convert_="all").eval())
     log.info("diffusers can load %s", folder)
+    if (folder / PIPELINE).is_file():
+        log.info(
+            "its texts are shorter than those of diffusers' pipeline: load it as the first lines of %s say", PIPELINE
+        )
 
 
 if __name__ == "__main__":

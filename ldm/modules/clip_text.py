@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from ..errors import UserError
-from .text import TokenEncoder, unknown_words
+from .text import TokenEncoder, set_max_length, unknown_words
+
+FILES = ("vocab.json", "merges.txt")  # of the tokenizer
 
 
 class BytePairs:
@@ -24,11 +26,11 @@ class BytePairs:
 
     def __init__(self, folder: str | Path, max_length: int) -> None:
         folder = Path(folder)
-        for name in ("vocab.json", "merges.txt"):
+        for name in FILES:
             if not (folder / name).is_file():
                 raise UserError(f"no {name} in {folder}: CLIP's tokenizer needs both vocab.json and merges.txt.")
         self._tokenizer = CLIPTokenizer.from_pretrained(str(folder), model_max_length=max_length)
-        self.max_length, self.vocab_size = max_length, len(self._tokenizer)
+        self.folder, self.max_length, self.vocab_size = folder, max_length, len(self._tokenizer)
         self.start_id: int = self._tokenizer.bos_token_id
         self.end_id: int = self._tokenizer.eos_token_id
         self.pad_id = self.end_id
@@ -37,8 +39,11 @@ class BytePairs:
         self.initializers = [word for word in whole if len(word) > 2 and word.isalpha()]
 
     def save(self, folder: Path) -> None:
-        """Write the files from which transformers loads this tokenizer."""
+        """Write the files from which transformers 4 and 5 load this tokenizer. Version 5 writes none for version 4."""
         self._tokenizer.save_pretrained(str(folder))
+        for name in FILES:
+            (folder / name).write_bytes((self.folder / name).read_bytes())
+        set_max_length(folder, self.max_length)
 
     def pieces(self, text: str) -> list[int]:
         """Return the token ids of `text`, without start and end."""

@@ -1,6 +1,7 @@
 """The text encoder in three public steps, tokenize -> embed -> encode, so that learned embeddings can be inserted
 before the third. The encoder is the BERT-style transformer that was trained together with the 1.4B model."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -42,8 +43,10 @@ class WordPiece:
         )
 
     def save(self, folder: Path) -> None:
-        """Write the files from which transformers loads this tokenizer."""
+        """Write the files from which transformers 4 and 5 load this tokenizer. Version 5 writes none for version 4."""
         self._tokenizer.save_pretrained(str(folder))
+        (folder / "vocab.txt").write_text("\n".join(self.words) + "\n", encoding="utf-8")
+        set_max_length(folder, self.max_length)
 
     def pieces(self, text: str) -> list[int]:
         """Return the token ids of `text`, without [CLS] and [SEP]."""
@@ -80,6 +83,14 @@ def unknown_words(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
         if UNKNOWN in pieces or (len(pieces) > 1 and all(len(piece) == 1 for piece in pieces)):
             unknown.append(text[encoding.offsets[places[0]][0] : encoding.offsets[places[-1]][1]])
     return list(dict.fromkeys(unknown))
+
+
+def set_max_length(folder: Path, max_length: int) -> None:
+    """Write the longest text of a saved tokenizer into its settings."""
+    settings = folder / "tokenizer_config.json"
+    content = json.loads(settings.read_text(encoding="utf-8")) | {"model_max_length": max_length}
+    content.pop("backend", None)  # of transformers 5 only
+    settings.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def whole_words(texts: Iterable[str]) -> list[str]:

@@ -17,7 +17,26 @@ from ..modules.unet import UNet
 from .diffusers_layout import blocks_per_level, write_diffusers
 
 Config = dict[str, Any]
-_TOKENS = 77  # the only text length that LDMTextToImagePipeline supports
+PIPELINE = "pipeline.py"
+_TOKENS = 77  # the only text length that the pipelines of diffusers know
+# Added to the folder of a model with another text length. It is not imported here.
+_SHORT_TEXTS = '''"""A text-to-image pipeline whose texts have as many tokens as its text encoder reads. To load it:
+
+DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
+"""
+
+from diffusers import LDMTextToImagePipeline
+
+
+class ShortTextToImagePipeline(LDMTextToImagePipeline):
+    def __call__(self, *arguments, **settings):
+        tokenizer, length = self.tokenizer, self.bert.config.max_position_embeddings
+        self.tokenizer = lambda texts, **given: tokenizer(texts, **{**given, "max_length": length})
+        try:
+            return super().__call__(*arguments, **settings)
+        finally:
+            self.tokenizer = tokenizer
+'''
 
 
 def unet_config(unet: UNet) -> Config:
@@ -113,13 +132,14 @@ def scheduler_config(ldm: LatentDiffusion) -> Config:
 
 
 def save_pipeline(folder: Path, ldm: LatentDiffusion) -> None:
-    """Write a folder that LDMTextToImagePipeline or StableDiffusionPipeline loads with from_pretrained. Raises
-    UserError if the folder exists, or if these pipelines cannot run the model."""
+    """Write a folder that LDMTextToImagePipeline or StableDiffusionPipeline loads with from_pretrained. A model whose
+    texts do not have 77 tokens comes with a pipeline of its own, in pipeline.py, which runs in the place of the first.
+    Raises UserError if the folder exists, or if these pipelines cannot run the model."""
     text, first_stage = ldm.cond_stage_model, ldm.first_stage_model
     if folder.exists():
         raise UserError(f"{folder} already exists: choose another folder.")
-    if not isinstance(text, BERTTextEncoder | CLIPTextEncoder) or text.max_length != _TOKENS:
-        raise UserError(f"diffusers cannot run this model: its pipelines need a text encoder for {_TOKENS} tokens.")
+    if not isinstance(text, BERTTextEncoder | CLIPTextEncoder):
+        raise UserError("diffusers cannot run this model: its pipelines need a text encoder.")
     if not isinstance(first_stage, AutoencoderKL):
         raise UserError("diffusers cannot run this model: its pipelines need a first stage without a codebook.")
     bert = isinstance(text, BERTTextEncoder)
@@ -146,6 +166,8 @@ def save_pipeline(folder: Path, ldm: LatentDiffusion) -> None:
     with replacing(folder) as partial:
         write_diffusers(partial, ldm.state_dict())
         text.tokenizer.save(partial / "tokenizer")
+        if bert and text.max_length != _TOKENS:
+            (partial / PIPELINE).write_text(_SHORT_TEXTS, encoding="utf-8")
         for name, config in configs.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_text(json.dumps(config, indent=2), encoding="utf-8")

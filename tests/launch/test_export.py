@@ -16,9 +16,13 @@ def test_a_model_becomes_a_folder_once(run_script, tmp_path):
     assert code == 1 and "already exists" in said
 
 
-def test_a_model_that_no_pipeline_can_run_is_refused(run_script, tmp_path):
-    code, said = run_script("export", *TINY, f"folder={tmp_path / 'new'}", f"hydra.run.dir={tmp_path / 'run'}")
-    assert code == 1 and "77 tokens" in said and not (tmp_path / "new").exists()
+def test_the_shipped_model_is_exported_with_its_pipeline(run_script, tmp_path):
+    code, said = run_script(
+        "export", "scale=toyland", f"folder={tmp_path / 'new'}", f"hydra.run.dir={tmp_path / 'run'}"
+    )
+    assert code == 0 and "load it as the first lines of pipeline.py say" in said, said
+    config = json.loads((tmp_path / "new" / "bert" / "config.json").read_text())
+    assert config["max_position_embeddings"] == 36 and (tmp_path / "new" / "tokenizer" / "vocab.txt").is_file()
 
 
 def test_missing_weights_are_named_before_the_model_is_built(run_script, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from ldm.errors import UserError
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.modules.autoencoder import AutoencoderKL
 from ldm.modules.clip_text import CLIPTextEncoder
@@ -21,7 +22,13 @@ from ldm.weights.diffusers_pipeline import save_pipeline
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # diffusers warns about its own code
     from diffusers import AutoencoderKL as TheirAutoencoder
-    from diffusers import DDIMScheduler, LDMTextToImagePipeline, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import (
+        DDIMScheduler,
+        DiffusionPipeline,
+        LDMTextToImagePipeline,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
     from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:diffusers", "ignore::DeprecationWarning:diffusers")
@@ -217,9 +224,48 @@ def test_a_pipeline_saved_here_generates_the_same_picture_in_diffusers(tmp_path,
 
 
 def test_a_model_that_no_pipeline_can_run_is_refused(tmp_path, build_ldm):
-    with pytest.raises(ValueError, match="77 tokens"):
-        save_pipeline(tmp_path / "ours", build_ldm())
+    ours = build_ldm()
+    ours.cond_stage_model = torch.nn.Identity()
+    with pytest.raises(UserError, match="its pipelines need a text encoder"):
+        save_pipeline(tmp_path / "ours", ours)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_the_tokenizer_of_an_export_is_read_by_every_transformers(tmp_path, vocabulary, clip_vocabulary, clip):
+    """Version 4 reads vocab.txt, or vocab.json and merges.txt; version 5 reads tokenizer.json or these."""
+    kind = CLIPTokenizer if clip else BertTokenizer
+    size = len(CLIPTokenizer.from_pretrained(str(clip_vocabulary))) if clip else 0
+    ours = our_model(clip_vocabulary if clip else vocabulary, clip=size)
+    save_pipeline(tmp_path / "ours", ours)
+    folder = tmp_path / "ours" / "tokenizer"
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert settings["model_max_length"] == TOKENS and settings["tokenizer_class"] == kind.__name__
+    prompt = ["A photo of the cat on the moon", ""]
+    for lost in (set(), {"tokenizer.json"}):
+        for name in lost:
+            (folder / name).unlink()
+        ids = kind.from_pretrained(str(folder))(prompt, padding="max_length", max_length=TOKENS).input_ids
+        assert ids == ours.cond_stage_model.tokenize(prompt).tolist()
+
+
+@pytest.mark.filterwarnings("ignore")  # diffusers warns about its own code
+@torch.no_grad()
+def test_a_model_with_shorter_texts_comes_with_its_pipeline(tmp_path, vocabulary):
+    ours = our_model(vocabulary)
+    ours.cond_stage_model = BERTTextEncoder(vocabulary, len(SPECIAL + WORDS), WIDTH, 2, 12, 4, 16).eval()
+    folder = tmp_path / "ours"
+    save_pipeline(folder, ours)
+    pipeline = DiffusionPipeline.from_pretrained(folder, custom_pipeline=str(folder), trust_remote_code=True)
+    pipeline.set_progress_bar_config(disable=True)
+    z_T, prompt = torch.randn(1, 4, 8, 8), "a photo of the cat on the moon"
+    settings = {"num_inference_steps": 5, "guidance_scale": 5.0, "latents": z_T, "output_type": "np"}
+    theirs = pipeline([prompt], **settings).images
+    c, empty = ours.cond_stage_model([prompt]), ours.cond_stage_model([""])
+    assert c.shape[1] == 12
+    z_0 = ddim(guided(ours.unet, c, empty, 5.0), z_T, ours.alpha_bar, published_timesteps(5, 1000))
+    x = (ours.decode_first_stage(z_0) / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+    torch.testing.assert_close(x, torch.from_numpy(theirs), atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -234,5 +280,5 @@ def test_an_incomplete_download_is_named(tmp_path, vocabulary, lost, sentence):
     with pytest.raises(ValueError, match=sentence):
         load_weights(our_model(vocabulary), folder)
     (folder / lost).mkdir()
-    with pytest.raises(ValueError, match=f"{lost} has no diffusion_pytorch_model or model or pytorch_model"):
+    with pytest.raises(ValueError, match=f"{lost} has no weights called diffusion_pytorch_model or"):
         load_weights(our_model(vocabulary), folder)
