@@ -56,8 +56,11 @@ def _prepare(case: DictConfig, folder: Path) -> None:
 
 
 def _diffusers(folder: Path) -> dict[str, float]:
+    from ldm.weights.pickled import load_pickled
+
     model = diffusers_example.saved_parts(folder, _device())
-    inputs = torch.load(folder / INPUTS, map_location=_device(), weights_only=True)
+    saved = load_pickled(folder / INPUTS, whole=True)
+    inputs = {name: value.to(_device()) if isinstance(value, torch.Tensor) else value for name, value in saved.items()}
     loaded = peak_memory()
     step = diffusers_example.inversion_step(model, **inputs)
     for _ in range(STEPS + 3):  # as many as `train`
