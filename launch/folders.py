@@ -14,10 +14,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ldm.errors import UserError
+from ldm.files import write_whole
 
 _fresh: dict[str, str] = {}  # Hydra resolves the run folder more than once
 _made: set[Path] = set()  # the folders that this process has created
 _found: set[Path] = set()  # the files that were in the run folder before
+_records: set[Path] = set()  # files that this process has written and that are worth nothing without a result
 _BATCH_STEP = 1 << 31  # step ids from here on are SLURM's own, not those of srun
 
 
@@ -58,18 +60,24 @@ class OwnFolders(Callback):
             make(folder)
 
 
+def write_record(path: Path, content: str) -> None:
+    """Write a file that `remove_own` may remove with the run folder, if it was not there before."""
+    write_whole(path, content.encode())
+    _records.add(path)
+
+
 def remove_own(run: Path) -> None:
-    """Remove the log file that this process has created in the run folder, then the folders that it has created, unless
-    they hold anything else."""
+    """Remove the log file and the records that this process has created in the run folder, then the folders that it has
+    created, unless they hold anything else."""
     root = logging.getLogger()
     logs = {Path(handler.baseFilename) for handler in root.handlers if isinstance(handler, logging.FileHandler)}
     new = {path for path in run.iterdir() if path not in _found} if run.is_dir() else set()
-    if not new <= logs:
+    if not new <= logs | _records:
         return
     logging.shutdown()
     with suppress(OSError):  # another run's files, or a place that cannot be written any more
-        for log in new:
-            log.unlink(missing_ok=True)
+        for file in new:
+            file.unlink(missing_ok=True)
         for folder in (run, *run.parents):
             if folder not in _made:
                 return

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import EarlyStopping
 
 from ldm.errors import UserError
-from ldm.files import remove_leftovers, write_whole
+from ldm.files import remove_leftovers
 from ldm.training.products import always_end
 from ldm.training.quiet import quiet_lightning
 from ldm.training.resumption import Checkpoint, Preempted, StateFiles, stopping_at_once
@@ -25,6 +25,7 @@ from ldm.weights.checkpoint import load_weights
 from textual_inversion.learner import TextualInversion
 from textual_inversion.pictures import load_pictures
 
+from .folders import write_record
 from .jobs import leave_to_slurm, rank
 from .processes import device_count, run_together
 from .resumption import resumption
@@ -94,7 +95,7 @@ def fit(config: DictConfig) -> None:
     if rank() > 0:
         _train(config, module, data, callbacks, begin.checkpoint)
         return
-    write_whole(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True).encode())
+    write_record(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     with loggers_of(config) as loggers:
         _train(config, module, data, [*callbacks, Track(loggers, run)] if loggers else callbacks, begin.checkpoint)
 

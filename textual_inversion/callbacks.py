@@ -84,7 +84,7 @@ class Previews(L.Callback):
         self.options = {"sampler": sampler, "guidance": guidance, "progress": False}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
-        _check([self.prompt], pl_module)
+        _check([self.prompt], self.options["sampler"], pl_module)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         self._generate(trainer, pl_module)
@@ -114,7 +114,7 @@ class ContactSheet(L.Callback):
         self.products = Products(folder)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
-        _check(self.prompts, pl_module)
+        _check(self.prompts, self.options["sampler"], pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if not trainer.is_global_zero:
@@ -158,7 +158,8 @@ class Evaluate(L.Callback):
         self.products = Products(folder)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
-        _check([*(prompt.text for prompt in self.evaluation.prompts), self.evaluation.reconstruction], pl_module)
+        prompts = [*(prompt.text for prompt in self.evaluation.prompts), self.evaluation.reconstruction]
+        _check(prompts, self.sampler, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if not trainer.is_global_zero:
@@ -176,8 +177,9 @@ class Evaluate(L.Callback):
                 self.products.add(name, of)
 
 
-def _check(templates: Sequence[str], pl_module: TextualInversion) -> None:
-    """Check prompts before the first step, not when their images are due."""
+def _check(templates: Sequence[str], sampler: Sampler, pl_module: TextualInversion) -> None:
+    """Check prompts and the sampler before the first step, not when their images are due."""
+    sampler.timesteps(len(pl_module.ldm.alpha_bar))
     for concept in pl_module.concepts:
         check_templates(templates, concept.placeholder, pl_module.embeddings)
 
