@@ -13,6 +13,8 @@ from ldm.weights.family import OF_WIDTH
 from textual_inversion.words.file import LearnedWord, find_file, is_own, load_words, save_words
 from textual_inversion.words.formats import a1111, diffusers, diffusers_bin, official
 
+from .shell import script
+
 log = logging.getLogger("embeddings")
 
 LDM_WIDTH = 1280
@@ -45,7 +47,35 @@ def write(path: Path, words: Sequence[LearnedWord], form: str | None, overwrite:
             names = ", ".join(word.placeholder for word in words)
             raise UserError(f"a file of {form} holds one word, not {len(words)} ({names}): split them first")
         write_whole(path, _content(form, path, words[0]))
+        if form == "diffusers":
+            _warn_of_capitals(path, words[0])
     log.info("%s: %s", path, ", ".join(word.placeholder for word in words))
+
+
+def _warn_of_capitals(path: Path, word: LearnedWord) -> None:
+    """Warn if diffusers does not find all vectors: its tokenizer lower-cases the names that it adds, but then looks for
+    vectors after the first under the name as it was."""
+    name, count = word.placeholder, len(word.vectors)
+    if count > 1 and name != name.lower():
+        lower = f"<{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'word'}>"
+        log.warning(
+            "diffusers uses only the first of the %d vectors of %r, because of its capitals. A name in lower case "
+            "keeps all: %s",
+            count,
+            name,
+            script(
+                "embeddings",
+                "rename",
+                str(path),
+                name,
+                lower,
+                "--format",
+                "diffusers",
+                "--output",
+                str(path),
+                "--overwrite",
+            ),
+        )
 
 
 def _content(form: str, path: Path, word: LearnedWord) -> bytes:

@@ -1,5 +1,7 @@
 """`scripts/embeddings.py`: converting and editing files of words, without a model."""
 
+import shlex
+
 import pytest
 import torch
 
@@ -145,3 +147,19 @@ def test_the_format_follows_the_suffix(tmp_path, name, width, form):
     assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / name)]) == 0
     (word,) = load_words(tmp_path / name)
     assert word.provenance["format"] == form and torch.equal(word.vectors, vectors)
+
+
+def test_capitals_that_cost_diffusers_vectors_are_named_with_the_command_that_helps(tmp_path, capsys):
+    save(tmp_path / "two", "S*", k=2)
+    save(tmp_path / "one", "S*", k=1)
+    for source, file in (("one", "one.bin"), ("two", "two.bin"), ("two", "two.safetensors")):
+        arguments = ["convert", str(tmp_path / source), str(tmp_path / file), "--format", "diffusers"]
+        assert main(arguments) == 0
+        said = capsys.readouterr().out
+        if source == "one":
+            assert "diffusers uses" not in said
+            continue
+        assert "diffusers uses only the first of the 2 vectors of 'S*', because of its capitals" in said
+        command = shlex.split(said.partition("keeps all: ")[2].splitlines()[0])
+        assert main(command[2:]) == 0
+        assert names(tmp_path / file) == ["<s>"] and "diffusers uses" not in capsys.readouterr().out
