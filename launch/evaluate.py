@@ -90,7 +90,7 @@ def others(paths: list[str]) -> dict[str, dict[str, Any]]:
             found[str(path)] = json.loads(file.read_text(encoding="utf-8"))
             summary(found[str(path)])
             found[str(path)]["protocol"]
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{file} is not a result of evaluate.py ({error}).") from error
     return found
 

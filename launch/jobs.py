@@ -1,14 +1,13 @@
 """The jobs of a sweep and their states. Every job stores its state in its own folder; the folder of the sweep holds the
 list of all jobs."""
 
-import json
 import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ from hydra.core.utils import filter_overrides
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ldm.files import write_json
+from ldm.files import read_json, write_json
 
 from .settings import require_settings
 
@@ -49,11 +48,37 @@ class Job:
 
 
 def job_in(folder: Path) -> Job | None:
-    """Read the job in `folder` as it was last written; None if it has not started."""
-    try:
-        return Job(**json.loads((folder / JOB).read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    """Read the job in `folder` as it was last written; None if it has not started, or if its record is broken."""
+    record = read_json(folder / JOB)
+    if not isinstance(record, dict) or record.keys() != {f.name for f in fields(Job)}:
         return None
+    job = Job(**record)
+    texts = (job.state, job.error, *(job.overrides if isinstance(job.overrides, list) else [None]))
+    return job if isinstance(job.number, int) and all(isinstance(text, str) for text in texts) else None
+
+
+def sweep_in(folder: Path) -> tuple[str, dict[int, list[str]]]:
+    """Read the record of the sweep in `folder`: its id, and number -> overrides of its jobs. Both are empty without a
+    record, or if it is broken."""
+    record = read_json(folder / SWEEP)
+    try:
+        every = {int(job["number"]): [str(override) for override in job["overrides"]] for job in record["jobs"]}
+        return str(record.get("id", "")), every
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return "", {}
+
+
+# Settings that say how a job runs, not what it computes; and those that a job may go on with.
+HOW = ("launcher", "logger", "slurm", "own_gpu", "resume")
+LENGTH = ("trainer.max_steps",)
+
+
+def essence(overrides: Sequence[str], without: Sequence[str]) -> dict[str, str]:
+    """Return setting -> value of a job's overrides, without the settings in `without` and what is below them. The last
+    of several values counts."""
+    pairs = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
+    return {name: value for name, value in pairs.items() if not name.startswith(tuple(f"{w}." for w in without))
+            and name not in without}  # fmt: skip
 
 
 def in_sweep() -> bool:
@@ -129,10 +154,9 @@ def resolved_config(config: DictConfig) -> DictConfig:
     with open_dict(config):
         config.job.known_as = references(config)
         if in_sweep():
-            manifest = json.loads((folder.parent / SWEEP).read_text(encoding="utf-8"))
-            every = [job["overrides"] for job in manifest["jobs"]]
-            config.job.name = what_varies(own_overrides(), every)
-            config.job.sweep = folder.parent.name
+            own, (sweep_id, every) = own_overrides(), sweep_in(folder.parent)
+            config.job.name = what_varies(own, [*every.values(), own])
+            config.job.sweep = f"{folder.parent.name}-{sweep_id}" if sweep_id else folder.parent.name
         else:
             choices = HydraConfig.get().runtime.choices
             config.job.name = f"{choices.get('concept') or choices['experiment']} {folder.name}"

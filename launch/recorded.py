@@ -43,7 +43,9 @@ def with_resumed_sweep(arguments: list[str]) -> list[str]:
                 f"own, repeat it: {again}"
             )
     more = [argument for argument in typed if argument not in earlier]
-    return [a for a in earlier if not a.startswith("hydra.sweep.dir=")] + more + [f"hydra.sweep.dir={folder}"]
+    # A new value takes the place of the old one. Two lists of values would be multiplied.
+    replaced = {"hydra.sweep.dir", *(argument.partition("=")[0] for argument in more if "=" in argument)}
+    return [a for a in earlier if a.partition("=")[0] not in replaced] + more + [f"hydra.sweep.dir={folder}"]
 
 
 def _command(folder: Path) -> list[str]:

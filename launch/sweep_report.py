@@ -1,14 +1,15 @@
 """Summarises the evaluations of a sweep in one table and one plot. Seeds and concepts count as repetitions."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
 
 from ldm.errors import UserError
+from ldm.files import read_json
 from textual_inversion.evaluation.claims import Interval, interval
 from textual_inversion.evaluation.evaluation import RESULT, require_same_protocol, summary
 from textual_inversion.figures import plots
@@ -29,8 +30,8 @@ def report(folder: Path, every: Mapping[int, Sequence[str]]) -> None:
     results = {}
     for number in every:
         file = folder / str(number) / RESULT
-        if file.is_file():
-            results[number] = json.loads(file.read_text(encoding="utf-8"))
+        if file.is_file() and (result := _result(file)) is not None:
+            results[number] = result
     if not results:
         return
     try:
@@ -44,6 +45,18 @@ def report(folder: Path, every: Mapping[int, Sequence[str]]) -> None:
     keys = dict.fromkeys(key for overrides in varied.values() for key in overrides if key not in REPETITIONS)
     draw(folder / NAME, table, list(keys))
     log.info("%s.csv and .png: %s over %d words", folder / NAME, " and ".join((LIKENESS, OBEDIENCE)), len(table))
+
+
+def _result(file: Path) -> dict[str, Any] | None:
+    """Read an evaluation; None if it is broken."""
+    result = read_json(file)
+    try:
+        summary(result)
+        result["protocol"].keys()
+    except (AttributeError, KeyError, TypeError):
+        log.warning("%s is broken and left out: remove it and resume the sweep to evaluate again", file)
+        return None
+    return result
 
 
 def draw(path: Path, table: pd.DataFrame, keys: list[str]) -> None:

@@ -1,13 +1,16 @@
 """The sweeper of all sweeps. It extends Hydra's basic sweeper: it writes the list of jobs, skips finished ones, and
 reports failures at the end."""
 
+import itertools
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, filter_overrides
 from hydra.plugins.launcher import Launcher
@@ -35,6 +38,12 @@ class ManifestSweeper(BasicSweeper):
         self.launcher = cast(Launcher, Unfinished(launcher, Path(config.hydra.sweep.dir)))
 
 
+def blocks(numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Split ascending numbers where one is left out: Hydra's launchers count on from the first number."""
+    for _, block in itertools.groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        yield [number for _, number in block]
+
+
 class Unfinished:
     """Launches the jobs of a sweep that are not yet finished in `folder`."""
 
@@ -42,34 +51,54 @@ class Unfinished:
         self.launcher, self.folder = launcher, folder
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        every = {initial_job_idx + i: list(filter_overrides(o)) for i, o in enumerate(job_overrides)}
-        manifest = {"command": sys.argv[1:], "jobs": [{"number": n, "overrides": o} for n, o in every.items()]}
-        jobs.write_json(self.folder / jobs.SWEEP, manifest)
-        left = [number for number in every if not self._finished(number, every[number])]
+        sweep_id, earlier = jobs.sweep_in(self.folder)
+        every = self._numbered([list(filter_overrides(o)) for o in job_overrides], earlier, initial_job_idx)
+        known = [{"number": number, "overrides": overrides} for number, overrides in every.items()]
+        identity = sweep_id or uuid.uuid4().hex[:8]
+        jobs.write_json(self.folder / jobs.SWEEP, {"id": identity, "command": sys.argv[1:], "jobs": known})
+        given = dict(zip(every, job_overrides, strict=True))
+        left = [number for number in sorted(every) if not self._finished(number, every[number])]
         if len(left) < len(every):
             log.info("%d of %d jobs are already finished", len(every) - len(left), len(every))
         error, code = "", 1
         jobs.sweeper = os.getpid()
-        if left:
-            named = [[*job_overrides[n - initial_job_idx], f"hydra.sweep.subdir={n}"] for n in left]
-            try:
-                self.launcher.launch(named, initial_job_idx=initial_job_idx)
-            except KeyboardInterrupt:
-                code = INTERRUPTED
-            except SystemExit as stop:
-                if not isinstance(stop.code, int):
-                    raise
-                code = stop.code
-            except Exception as failure:
-                error = failures.report(failure)
+        try:
+            for block in blocks(left) if isinstance(self.launcher, BasicLauncher) else filter(None, [left]):
+                named = [[*given[number], f"hydra.sweep.subdir={number}"] for number in block]
+                self.launcher.launch(named, initial_job_idx=block[0])
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except SystemExit as stop:
+            if not isinstance(stop.code, int):
+                raise
+            code = stop.code
+        except Exception as failure:
+            error = failures.report(failure)
         self._report(every, error, code)
         return []
 
+    def _numbered(
+        self, jobs_overrides: Sequence[list[str]], earlier: Mapping[int, list[str]], first: int
+    ) -> dict[int, list[str]]:
+        """Return number -> overrides. A job keeps the number that it had `earlier`; a new one gets the next free."""
+        without = (*jobs.HOW, *jobs.LENGTH)
+        numbers = {number: jobs.essence(overrides, without) for number, overrides in earlier.items()}
+        taken = [int(path.name) for path in self.folder.glob("*") if path.name.isdecimal()] if earlier else []
+        free = itertools.count(max([*earlier, *taken], default=first - 1) + 1)
+        every: dict[int, list[str]] = {}
+        for overrides in jobs_overrides:
+            essence = jobs.essence(overrides, without)
+            same = next((n for n, other in numbers.items() if other == essence and n not in every), None)
+            every[next(free) if same is None else same] = overrides
+        return every
+
     def _finished(self, number: int, overrides: list[str]) -> bool:
-        job = jobs.job_in(self.folder / str(number))
-        made = read_json(self.folder / str(number) / PRODUCTS) or {}
-        whole = all((self.folder / str(number) / name).is_file() for name in made)
-        return job is not None and job.state == "finished" and job.overrides == overrides and whole
+        job, made = jobs.job_in(self.folder / str(number)), read_json(self.folder / str(number) / PRODUCTS)
+        whole = all(
+            (self.folder / str(number) / str(name)).is_file() for name in (made if isinstance(made, dict) else ())
+        )
+        same = job is not None and jobs.essence(job.overrides, jobs.HOW) == jobs.essence(overrides, jobs.HOW)
+        return job is not None and job.state == "finished" and same and whole
 
     def _report(self, every: dict[int, list[str]], error: str, code: int) -> None:
         """Log the outcome of the sweep. Exits with `code` if a job is not finished."""

@@ -1,6 +1,5 @@
 """Loggers of a run: W&B, TensorBoard, or both. An error in a logger causes one warning and never stops the run."""
 
-import json
 import logging
 import os
 import time
@@ -16,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from ldm.files import read_json
 from ldm.training.callbacks import learning_rates
 from textual_inversion.evaluation.evaluation import RESULT, summary
 from textual_inversion.learner import TextualInversion
@@ -133,8 +133,7 @@ class Track(L.Callback):
             result: dict[str, Any] = {
                 f"nearest_words/{word}": ", ".join(pl_module.nearest_words(word)) for word in learned
             }
-            if (self.folder / RESULT).is_file():
-                found = json.loads((self.folder / RESULT).read_text(encoding="utf-8"))
+            if found := read_json(self.folder / RESULT):
                 result |= {f"evaluation/{name}": value for name, value in summary(found).items()}
             for guarded in self.loggers:
                 guarded.attempt(guarded.result, result)

@@ -168,14 +168,15 @@ class RenderedScenes:
         folder holds other pictures: they may have cost someone hours."""
         try:
             record = json.loads(self._record.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+            done = {int(start) for start in record["done"]}
+        except (FileNotFoundError, KeyError, TypeError, ValueError):  # no record, or a broken one
             return set()
         for key in ("of", "seed", "count", "held_out"):
             if record.get(key) != identity.get(key):
                 raise UserError(f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}")
         same = all(record.get(key) == value for key, value in identity.items())
         there = self._final.exists() or self._partial.exists()
-        return set(record["done"]) if same and there else set()
+        return done if same and there else set()
 
     def _write_record(self, identity: dict, done: set[int]) -> None:
         temporary = self._record.with_suffix(".json.tmp")

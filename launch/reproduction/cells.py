@@ -4,11 +4,10 @@ run."""
 
 import json
 import logging
-import subprocess
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ldm.errors import UserError
-from ldm.files import write_json
+from ldm.files import read_json, write_json
 from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.training.resumption import Preempted
@@ -38,10 +37,10 @@ from ..failures import explain
 from ..mistakes import sentence
 from ..settings import require_settings
 from .hashes import evaluation_hash, train_hash
+from .records import CELL, commit, finish, is_done, record_of
 
 log = logging.getLogger("reproduce")
 
-CELL = "cell.json"
 SHOWN = 5  # default number of images that a word is learned from and compared with
 _QUIET = ("callbacks.progress=null", "callbacks.previews=null", "callbacks.sheet=null", "callbacks.messages=null")
 
@@ -75,18 +74,6 @@ def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
         raise UserError(sentence(error)) from error
     require_settings(config)
     return config
-
-
-@cache
-def commit() -> str:
-    """Return the commit of the running code, with a suffix if files have changed since; "unknown" without git."""
-    try:
-        asked = {"capture_output": True, "text": True, "check": True, "cwd": Path(__file__).parent}
-        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], **asked).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **asked).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head + ("+changes" if changed else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +160,7 @@ class CellStore:
             ldm, evaluation = self.parts(config)
             inputs = gather_inputs(config, ldm, load_words(folder)[0])
             of = evaluation_hash(config, folder.name)
-            found[cell.concept] = LearnedConcept(inputs, evaluation, of, _record(folder)["commit"])
+            found[cell.concept] = LearnedConcept(inputs, evaluation, of, record_of(folder)["commit"])
         if not found:
             raise CellFailed("none of its words could be learned; cell.json in their folders holds the errors.")
         return found
@@ -197,7 +184,7 @@ class CellStore:
                 self._learn([todo[i] for i in numbers], ldm)
                 bar.update(len(numbers))
         found = {cell: Path(config.paths.run) for cell, config in configs.items()}
-        return {cell: folder for cell, folder in found.items() if _is_done(folder, FILE_NAME)}
+        return {cell: folder for cell, folder in found.items() if is_done(folder, FILE_NAME)}
 
     def results(self, cells: Sequence[Cell]) -> dict[Cell, dict[str, Any]]:
         """Run the cells; return the evaluation of each. "config" is the hash of its config, "commit" the commit of the
@@ -213,11 +200,11 @@ class CellStore:
         for folder, cell in tqdm(todo.items(), desc="evaluating", unit="cell", disable=not todo):
             self._evaluate(self.evaluation_config(cell), folder, words.get(cell))
         for cell, folder in folders.items():
-            if _is_done(folder, RESULT):
-                result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-                origin = {"config": folder.name, "commit": _record(folder)["commit"]}
+            if is_done(folder, RESULT):
+                result = read_json(folder / RESULT)
+                origin = {"config": folder.name, "commit": record_of(folder)["commit"]}
                 word = words.get(cell)
-                found[cell] = result | origin | ({"word_commit": _record(word)["commit"]} if word else {})
+                found[cell] = result | origin | ({"word_commit": record_of(word)["commit"]} if word else {})
         return found
 
     def parts(self, config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
@@ -239,7 +226,7 @@ class CellStore:
 
     def _is_open(self, folder: Path, file: str) -> bool:
         """Return whether the cell still has to run. Cells that failed in an earlier command run again."""
-        return folder not in self.failed and not _is_done(folder, file)
+        return folder not in self.failed and not is_done(folder, file)
 
     def _evaluate(self, config: DictConfig, folder: Path, word: Path | None) -> None:
         try:
@@ -250,11 +237,12 @@ class CellStore:
             self._fail(folder, error)
             return
         keep(folder, config, word, result)
-        _finish(folder)
+        finish(folder)
 
     def _learn(self, configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
         for config in configs:
             Path(config.paths.run).mkdir(parents=True, exist_ok=True)
+            (Path(config.paths.run) / FILE_NAME).unlink(missing_ok=True)  # not finished, or broken
         try:
             packs.fit(configs, ldm)
         except Preempted:
@@ -268,26 +256,10 @@ class CellStore:
                 self._learn(half, None)
             return
         for config in configs:
-            _finish(Path(config.paths.run))
+            finish(Path(config.paths.run))
 
     def _fail(self, folder: Path, error: Exception) -> None:
         log.warning("%s failed: %s", folder, explain(error) or f"{type(error).__name__}: {error}")
         self.failed.add(folder)
         said = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exception(error)}
         write_json(folder / CELL, {"state": "failed", "commit": commit(), **said})
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    """Read the record of a cell; empty if it was never run."""
-    try:
-        return json.loads((folder / CELL).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _is_done(folder: Path, file: str) -> bool:
-    return _record(folder).get("state") == "finished" and (folder / file).is_file()
-
-
-def _finish(folder: Path) -> None:
-    write_json(folder / CELL, {"state": "finished", "commit": commit()})

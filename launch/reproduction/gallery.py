@@ -21,8 +21,9 @@ from textual_inversion.generation import manager_of
 from textual_inversion.words.file import LearnedWord
 from toyland.captions import with_article
 
-from .cells import CellStore, LearnedConcept, commit
+from .cells import CellStore, LearnedConcept
 from .hashes import combine
+from .records import commit
 from .report import Figure, table_of, write_table
 
 Table = list[dict[str, Any]]

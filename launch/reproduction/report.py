@@ -1,6 +1,6 @@
 """The output of a figure: PNG and PDF, its table as CSV, and a verdict on each claim."""
 
-import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ldm.files import replacing, write_json, write_whole
+from ldm.files import read_json, replacing, write_json, write_whole
 from textual_inversion.evaluation.claims import Interval, Verdict, decide, greater
+
+log = logging.getLogger("reproduce")
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,23 @@ def write_claims(folder: Path, name: str, verdicts: Sequence[Verdict]) -> None:
     _write_overview(folder)
 
 
+def _verdicts(file: Path) -> list[Verdict]:
+    """Read the verdicts of a figure; none if the file is broken."""
+    try:
+        return [
+            Verdict(**{**found, "interval": Interval(**found["interval"]) if found["interval"] else None})
+            for found in read_json(file)
+        ]
+    except (KeyError, TypeError):
+        log.warning("%s is broken: draw the figure again", file)
+        return []
+
+
 def _write_overview(folder: Path) -> None:
     lines = ["| figure | what the paper finds | measured here, 95% | over | verdict |", "|---|---|---|---|---|"]
     for file in sorted(folder.glob("*.claims.json")):
-        for found in json.loads(file.read_text(encoding="utf-8")):
-            verdict = Verdict(**{**found, "interval": Interval(**found["interval"]) if found["interval"] else None})
-            figure = file.name.removesuffix(".claims.json")
+        figure = file.name.removesuffix(".claims.json")
+        for verdict in _verdicts(file):
             measured = f"{verdict.statistic}: {verdict.measured()}"
             lines.append(f"| {figure} | {verdict.claim} | {measured} | {verdict.units} | **{verdict.verdict}** |")
     write_whole(folder / "claims.md", ("\n".join(lines) + "\n").encode())

@@ -1,7 +1,6 @@
 """scripts/reproduce.py: draw the figures of the paper, with numbers, intervals and verdicts."""
 
 import inspect
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from tqdm import tqdm
 
 from ldm.errors import UserError
-from ldm.files import write_json
+from ldm.files import read_json, write_json
 
 from .. import concepts, failures
 from .cells import CellFailed, CellStore
@@ -61,7 +60,7 @@ def require_same_settings(config: DictConfig, folder: Path) -> None:
     every = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     settings = {name: every[name] for name in names}
     file = folder / SETTINGS
-    if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != settings:
+    if read_json(file) not in (None, settings):  # None: no record, or a broken one
         raise UserError(
             f"{folder} holds figures with other settings (see {file.name}): choose another folder (hydra.run.dir)."
         )

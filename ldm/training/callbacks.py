@@ -1,13 +1,15 @@
 """Callbacks that write images, metrics and the averaged weights during training."""
 
 import csv
+import io
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as L
 
-from ..files import replacing
+from ..files import write_whole
 from ..images import save_png, tile, to_uint8
 from ..latent_diffusion import LatentDiffusion
 from ..modules.autoencoder import AutoencoderKL
@@ -74,19 +76,24 @@ def learning_rates(trainer: L.Trainer) -> dict[str, float]:
 
 class MetricsTable(L.Callback):
     """Writes logged metrics and learning rates as rows of the CSV file `path`, every `every` steps and at each
-    validation. A resumed run appends to the file and first drops rows past the step it resumes from, so each step
-    appears once. Written by hand, since Lightning's CSVLogger deletes the rows from before the interruption."""
+    validation. A row is appended; the file is written anew only when a metric appears for the first time. A resumed run
+    goes on with the file and first drops rows past the step it resumes from, and what a killed process has left of a
+    row, so each step appears once. Written by hand, since Lightning's CSVLogger deletes the rows from before the
+    interruption."""
 
     def __init__(self, path: str, every: int = 50) -> None:
         self.path, self.every = Path(path), every
-        self.rows: list[dict[str, float]] = []
+        self.columns: list[str] = []
+        self.last: dict[str, str] = {}  # the row of the last step
+        self.start_of_last = 0  # bytes
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Read the rows of the interrupted run. In on_fit_start, Lightning has not restored the step yet."""
-        if trainer.global_step and self.path.exists():
-            with self.path.open(newline="") as file:
-                rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-            self.rows = [row for row in rows if row["step"] <= trainer.global_step]
+        """Keep the rows of the interrupted run. In on_fit_start, Lightning has not restored the step yet."""
+        if trainer.is_global_zero:
+            rows = [row for row in read_rows(self.path) if float(row["step"]) <= trainer.global_step]
+            self.columns, self.last = [], {}
+            if trainer.global_step and rows:
+                self._write(rows)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step % self.every == 0:
@@ -97,16 +104,50 @@ class MetricsTable(L.Callback):
             self._add(trainer, "val/", {})
 
     def _add(self, trainer: L.Trainer, prefix: str, more: dict[str, float]) -> None:
+        if not trainer.is_global_zero:
+            return
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(prefix)} | more
-        if not self.rows or self.rows[-1]["step"] != trainer.global_step:
-            self.rows.append({"step": trainer.global_step})
-        self.rows[-1].update(metrics)
-        if trainer.is_global_zero:
-            self._write()
+        step = str(trainer.global_step)
+        again = self.last.get("step") == step
+        row = (self.last if again else {"step": step}) | {name: f"{value:.6g}" for name, value in metrics.items()}
+        if not row.keys() <= set(self.columns) or not self.path.is_file():
+            before = read_rows(self.path) if self.columns else []
+            self._write([*(before[:-1] if again else before), row])
+            return
+        with self.path.open("r+b") as file:
+            self.start_of_last = file.seek(self.start_of_last) if again else file.seek(0, os.SEEK_END)
+            file.truncate()
+            file.write(self._line(row))
+            file.flush()
+            os.fsync(file.fileno())
+        self.last = row
 
-    def _write(self) -> None:
-        columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with replacing(self.path) as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in self.rows)
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        self.columns = list(dict.fromkeys(name for row in rows for name in row))
+        lines = [self._line(dict(zip(self.columns, self.columns, strict=True))), *map(self._line, rows)]
+        write_whole(self.path, b"".join(lines))
+        self.last, self.start_of_last = rows[-1], sum(map(len, lines[:-1]))
+
+    def _line(self, row: dict[str, str]) -> bytes:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerow([row.get(name, "") for name in self.columns])
+        return text.getvalue().encode()
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of metrics without their empty fields. Rows that are broken, or not written to their
+    end, are left out; so are all if the file cannot be read."""
+    try:
+        lines = path.read_bytes().decode(errors="replace").splitlines(keepends=True)
+        rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
+    except (OSError, csv.Error):
+        return []
+    return [{name: value for name, value in row.items() if value} for row in rows if _is_whole(row)]
+
+
+def _is_whole(row: dict[Any, Any]) -> bool:
+    """Whether every field of a row is a number or empty, and its step is a number."""
+    try:
+        return None not in row and bool([float(value) for value in row.values() if value]) and float(row["step"]) >= 0
+    except (KeyError, TypeError, ValueError):
+        return False

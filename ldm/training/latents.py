@@ -1,7 +1,6 @@
 """Training data of the diffusion model: the posterior moments of every image, which the frozen first stage computes
 once."""
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ..files import replacing, write_json
+from ..files import read_json, replacing, write_json
 from ..images import to_tensor
 from ..modules.autoencoder import AutoencoderKL
 from ..weights.fingerprint import weights_hash
@@ -73,7 +72,7 @@ class LatentData(CaptionedData):
         """Return the moments of the first `count` images, float16 [count, 2, c, h, w], memory-mapped."""
         identity = {"count": count, "first_stage": weights_hash(self.first_stage), "pictures": source.identity}
         path, record = self.folder / f"{name}.npy", self.folder / f"{name}.json"
-        if not record.exists() or json.loads(record.read_text()) != identity:
+        if read_json(record) != identity or not path.exists():
             shape = (count, *moments(self.first_stage, source.images[:1]).shape[1:])
             with replacing(path) as partial:  # a process that reads the old table keeps its copy
                 table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)

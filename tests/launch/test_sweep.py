@@ -144,6 +144,25 @@ def test_a_job_that_cannot_be_trained_takes_no_other_with_it(run_script, tmp_pat
         assert (tmp_path / str(i) / "learned_embeds.safetensors").is_file()
 
 
+def test_a_resumed_sweep_launches_what_is_missing_under_its_own_number(run_script, tmp_path):
+    few = ["~callbacks.sheet", "callbacks.previews.at_steps=[]", "trainer.max_steps=2"]
+    command = ["optim.lr=0.01,0.02,0.03", "launcher=packed", f"hydra.sweep.dir={tmp_path}"]
+    assert run_script("train", *TINY, *few, *command)[0] == 0
+    before = json.loads((tmp_path / "sweep.json").read_text())
+    (tmp_path / "1" / "learned_embeds.safetensors").unlink()
+    logs = [(tmp_path / job / "train.log").read_text() for job in "02"]
+    code, said = run_script("train", f"sweep.resume={tmp_path}", "launcher=local")
+    assert code == 0 and "2 of 3 jobs are already finished" in said, said
+    assert "#1 : " in said and "#0 : " not in said and "#2 : " not in said
+    assert (tmp_path / "1" / "learned_embeds.safetensors").is_file() and logs == [
+        (tmp_path / job / "train.log").read_text() for job in "02"
+    ]
+    code, said = run_script("train", f"sweep.resume={tmp_path}", "optim.lr=0.04,0.02")  # one more, one known
+    assert code == 0 and "1 of 2 jobs are already finished" in said and sorted(states(tmp_path)) == list("0123"), said
+    after = json.loads((tmp_path / "sweep.json").read_text())
+    assert after["id"] == before["id"] and [job["number"] for job in after["jobs"]] == [3, 1]
+
+
 def test_a_job_on_several_devices_trains_alone():
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         configs = [compose("train", [*TINY, *more, "paths.run=nowhere"]) for more in ([], ["trainer.devices=2"])]

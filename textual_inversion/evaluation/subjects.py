@@ -1,7 +1,6 @@
 """Subjects of an evaluation: a learned word, or a baseline that takes its place in a prompt (Gal et al. 2022, section
 5.1). Each class is built from the same `SubjectInputs`; a config names the class."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ldm.errors import UserError
+from ldm.files import read_json
 from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler, conditioned, ddim, ddim_invert
@@ -83,9 +83,18 @@ class SubjectInputs:
 
 
 def labels_in(folder: Path) -> dict[str, str]:
-    """Read the labels that all images in the folder share from its concept.json; empty without such a file."""
+    """Read the labels that all images in the folder share from its concept.json; empty without such a file. Raises
+    UserError for a file without labels, label -> value."""
     file = folder / "concept.json"
-    return json.loads(file.read_text(encoding="utf-8")).get("labels", {}) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    record = read_json(file)
+    labels = record.get("labels", {}) if isinstance(record, dict) else None
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        raise UserError(
+            f'{file} is broken: it must hold JSON such as {{"labels": {{"class": "cat"}}}}. Mend or remove it.'
+        )
+    return labels
 
 
 def without_word(template: str) -> str:
@@ -113,7 +122,11 @@ class Captions:
         self.pipeline, path = inputs.pipeline, inputs.folder / file
         if not path.is_file():
             raise UserError(f"there are no captions at {path}: write phrases that replace S*, one per line.")
-        self.captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is no text in UTF-8 ({error}): save it as UTF-8.") from error
+        self.captions = [line.strip() for line in lines if line.strip()]
         if not self.captions:
             raise UserError(f"{path} is empty: write phrases that replace S*, one per line.")
 
