@@ -1,7 +1,6 @@
 """scripts/edit.py: generate a part of an image anew from a prompt, with learned words or without."""
 
 import logging
-import os
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -13,6 +12,7 @@ from omegaconf import DictConfig, ListConfig
 from torch import Tensor
 
 from ldm.errors import UserError
+from ldm.files import relative
 from ldm.images import save_png, to_uint8
 from textual_inversion.blended import edit as blend
 from textual_inversion.captions import SLOT
@@ -71,4 +71,4 @@ def edit(config: DictConfig) -> None:
     save_png(folder / "image.png", image)
     marked = np.where(mask[..., None], image // 2 + 127, image).astype(np.uint8)
     save_sheet(folder / "sheet.png", [PictureRow(f'"{prompt}"', np.stack([image, marked, *pictures]))])
-    log.info("%d edits, image.png and sheet.png are in %s", len(pictures), os.path.relpath(folder))
+    log.info("%d edits, image.png and sheet.png are in %s", len(pictures), relative(folder))

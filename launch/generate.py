@@ -1,13 +1,13 @@
 """scripts/generate.py: generate images of prompts, with learned words or without."""
 
 import logging
-import os
 from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
+from ldm.files import relative
 from ldm.images import save_png, to_uint8
 from textual_inversion import api
 from textual_inversion.figures.sheets import PictureRow, save_sheet
@@ -46,4 +46,4 @@ def generate(config: DictConfig) -> None:
             save_png(folder / f"{i:02d}-{j:02d}.png", picture)
         rows.append(PictureRow(f'"{prompt}"', pictures))
     save_sheet(folder / "sheet.png", rows)
-    log.info("%d pictures and sheet.png are in %s", len(images), os.path.relpath(folder))
+    log.info("%d pictures and sheet.png are in %s", len(images), relative(folder))

@@ -68,6 +68,12 @@ def sweep_in(folder: Path) -> tuple[str, dict[int, list[str]]]:
         return "", {}
 
 
+def group_of(folder: Path) -> str:
+    """Return the name of a sweep for loggers. Sweeps of one second, or of one name, differ in it."""
+    identity, _ = sweep_in(folder)
+    return f"{folder.name}-{identity}" if identity else folder.name
+
+
 # Settings that say how a job runs, not what it computes; and those that a job may go on with.
 HOW = ("launcher", "logger", "slurm", "own_gpu", "resume")
 LENGTH = ("trainer.max_steps",)
@@ -154,9 +160,9 @@ def resolved_config(config: DictConfig) -> DictConfig:
     with open_dict(config):
         config.job.known_as = references(config)
         if in_sweep():
-            own, (sweep_id, every) = own_overrides(), sweep_in(folder.parent)
-            config.job.name = what_varies(own, [*every.values(), own])
-            config.job.sweep = f"{folder.parent.name}-{sweep_id}" if sweep_id else folder.parent.name
+            own = own_overrides()
+            config.job.name = what_varies(own, [*sweep_in(folder.parent)[1].values(), own])
+            config.job.sweep = group_of(folder.parent)
         else:
             choices = HydraConfig.get().runtime.choices
             config.job.name = f"{choices.get('concept') or choices['experiment']} {folder.name}"

@@ -26,7 +26,7 @@ from textual_inversion.pack_files import PackCheckpoint, PackFiles
 from .command import require_weights
 from .processes import device_count
 from .resumption import Resumption, checkpoint_to_resume, resumption
-from .tracking import Guarded, Track, loggers_of
+from .tracking import Guarded, Track, begin_anew, loggers_of
 from .training import interruptible, lock_folder, require_parts
 
 log = logging.getLogger("packs")
@@ -152,7 +152,9 @@ def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
             stack.enter_context(lock_folder(folder))
         pack = build(configs, ldm)
         begins = [resumption(config, run) for config, run in zip(configs, pack.runs, strict=True)]
-        for config, folder in zip(configs, folders, strict=True):
+        for config, folder, begin in zip(configs, folders, begins, strict=True):
+            if begin.checkpoint is None:
+                begin_anew(folder)
             write_whole(folder / "config.yaml", OmegaConf.to_yaml(config).encode())
         loggers = [stack.enter_context(loggers_of(config)) for config in configs]
         _fit(pack, configs, begins, loggers)

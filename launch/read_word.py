@@ -1,7 +1,6 @@
 """scripts/read_word.py: what is in a learned word. Numbers, plots and sheets of images."""
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from ldm.conditioning import TextEncoder
 from ldm.errors import UserError
-from ldm.files import write_json
+from ldm.files import relative, write_json
 from ldm.images import to_uint8
 from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion.captions import fill
@@ -134,4 +133,4 @@ def read_word(config: DictConfig) -> None:
         folder / "word.json",
         {"word": word.placeholder, "start": start_name, "vectors": numbers, "prompt": prompt, "attention": attention},
     )
-    log.info("plots, images and word.json are in %s", os.path.relpath(folder))
+    log.info("plots, images and word.json are in %s", relative(folder))

@@ -24,27 +24,28 @@ LIKENESS, OBEDIENCE = "image_similarity", "text_similarity"
 REPETITIONS = ("seed", "concept")  # overrides that repeat a row
 
 
-def report(folder: Path, every: Mapping[int, Sequence[str]]) -> None:
-    """Write `folder`/results.csv, .png and .pdf from the jobs (number -> overrides) that have an evaluation. Logs a
-    warning instead if the evaluations cannot be compared."""
+def report(folder: Path, every: Mapping[int, Sequence[str]]) -> bool:
+    """Write `folder`/results.csv, .png and .pdf from the jobs (number -> overrides) that have an evaluation. Returns
+    False if there are none, or if they cannot be compared, which is logged."""
     results = {}
     for number in every:
         file = folder / str(number) / RESULT
         if file.is_file() and (result := _result(file)) is not None:
             results[number] = result
     if not results:
-        return
+        return False
     try:
         require_same_protocol({f"job {number}": result for number, result in results.items()})
     except UserError as error:
         log.warning("no table of results: %s", error)
-        return
+        return False
     varied = {n: dict(o.split("=", 1) for o in jobs.varying(every[n], list(every.values()))) for n in results}
     table = table_of({"job": number, **varied[number], **summary(results[number])} for number in results)
     write_table(folder / f"{NAME}.csv", table)
     keys = dict.fromkeys(key for overrides in varied.values() for key in overrides if key not in REPETITIONS)
     draw(folder / NAME, table, list(keys))
     log.info("%s.csv and .png: %s over %d words", folder / NAME, " and ".join((LIKENESS, OBEDIENCE)), len(table))
+    return True
 
 
 def _result(file: Path) -> dict[str, Any] | None:

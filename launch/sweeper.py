@@ -14,9 +14,9 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, filter_overrides
 from hydra.plugins.launcher import Launcher
-from omegaconf import open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ldm.files import read_json
+from ldm.files import read_json, relative
 
 from . import failures, jobs
 from .command import INTERRUPTED
@@ -35,7 +35,9 @@ class ManifestSweeper(BasicSweeper):
             config.hydra.sweep.dir = str(config.hydra.sweep.dir)  # resolve the time once for all jobs
         super().setup(config=config, **context)
         launcher = cast(Launcher, self.launcher)
-        self.launcher = cast(Launcher, Unfinished(launcher, Path(config.hydra.sweep.dir)))
+        logger = OmegaConf.select(config, "logger.wandb")
+        trackers = dict(cast(Any, OmegaConf.to_container(logger))) if isinstance(logger, DictConfig) else None
+        self.launcher = cast(Launcher, Unfinished(launcher, Path(config.hydra.sweep.dir), trackers))
 
 
 def blocks(numbers: Sequence[int]) -> Iterator[list[int]]:
@@ -45,10 +47,11 @@ def blocks(numbers: Sequence[int]) -> Iterator[list[int]]:
 
 
 class Unfinished:
-    """Launches the jobs of a sweep that are not yet finished in `folder`."""
+    """Launches the jobs of a sweep that are not yet finished in `folder`. `wandb` are the settings of the jobs' logger
+    of that name; None without one."""
 
-    def __init__(self, launcher: Launcher, folder: Path) -> None:
-        self.launcher, self.folder = launcher, folder
+    def __init__(self, launcher: Launcher, folder: Path, wandb: Mapping[str, Any] | None) -> None:
+        self.launcher, self.folder, self.wandb = launcher, folder, wandb
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         sweep_id, earlier = jobs.sweep_in(self.folder)
@@ -105,18 +108,22 @@ class Unfinished:
         if any((self.folder / str(number) / RESULT).is_file() for number in every):
             from . import sweep_report  # imports matplotlib and torch, so only import it for a plot
 
-            sweep_report.report(self.folder, every)
+            if sweep_report.report(self.folder, every) and self.wandb is not None:
+                from .tracking import track_sweep
+
+                table, plot = (self.folder / f"{sweep_report.NAME}.{suffix}" for suffix in ("csv", "png"))
+                track_sweep(self.wandb, self.folder, jobs.group_of(self.folder), table, plot)
         lines = []
         for number, overrides in every.items():
             job = jobs.job_in(self.folder / str(number)) or jobs.Job(number, overrides)
             if job.state != "finished":
-                place = os.path.relpath(self.folder / str(number) / "train.log")
+                place = relative(self.folder / str(number) / "train.log")
                 varies = jobs.what_varies(overrides, list(every.values()))
                 lines.append(f"  #{number} {varies}: {job.state}{': ' if job.error else ''}{job.error} ({place})")
         if error:
             lines.append(f"  the launcher ended: {error}")
         if lines:
             log.error("%d of %d jobs are not finished:\n%s", len(lines) - bool(error), len(every), "\n".join(lines))
-            log.error("to run them: %s", this_command(f"sweep.resume={os.path.relpath(self.folder)}"))
+            log.error("to run them: %s", this_command(f"sweep.resume={relative(self.folder)}"))
             sys.exit(code)
-        log.info("all %d jobs are finished: %s", len(every), os.path.relpath(self.folder))
+        log.info("all %d jobs are finished: %s", len(every), relative(self.folder))

@@ -2,26 +2,31 @@
 
 import logging
 import os
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytorch_lightning as L
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from ldm.files import read_json
+from ldm.files import read_json, write_whole
 from ldm.training.callbacks import learning_rates
 from textual_inversion.evaluation.evaluation import RESULT, summary
 from textual_inversion.learner import TextualInversion
 from textual_inversion.words.file import FILE_NAME
 
 log = logging.getLogger("train")
+
+WANDB_ID = "wandb_id.txt"
 
 
 class Guarded:
@@ -50,9 +55,12 @@ class Guarded:
         if isinstance(self.logger, WandbLogger):
             import wandb
 
-            artifact = wandb.Artifact(name, kind)
+            run = self.logger.experiment
+            # W&B accepts few characters and 128 of them. The id tells apart what has the same name, such as jobs 0.
+            known_as = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)[-80:].strip("-")
+            artifact = wandb.Artifact(f"{known_as}-{run.id}", kind)
             artifact.add_file(str(path))
-            self.logger.experiment.log_artifact(artifact)
+            run.log_artifact(artifact)
 
     def result(self, values: dict[str, Any]) -> None:
         """Add values to the summary of the run, if the logger has one."""
@@ -65,19 +73,55 @@ class Guarded:
             self.logger.experiment.finish(exit_code=exit_code)
 
 
-def wandb_logger(folder: str, project: str, group: str | None, name: str | None) -> WandbLogger:
-    """Start a new run, even if others are open in this process. Without an API key, the run is offline, in
-    `folder`/wandb; W&B never prompts for a key."""
+def wandb_logger(
+    folder: str,
+    project: str,
+    group: str | None,
+    name: str | None,
+    entity: str | None = None,
+    tags: Sequence[str] = (),
+    notes: str | None = None,
+) -> WandbLogger:
+    """Start a run of W&B, even if others are open in this process; or go on with that of `folder`, whose id is kept
+    there. Without an API key, the run is offline, in `folder`/wandb; W&B never prompts for a key."""
     import wandb
+
+    known = Path(folder) / WANDB_ID
+    text = known.read_text(encoding="utf-8", errors="replace").strip() if known.is_file() else ""
+    identity = text if re.fullmatch(r"\w{1,64}", text, flags=re.ASCII) else uuid.uuid4().hex[:8]
+    write_whole(known, identity.encode())
 
     asked = os.environ.get("WANDB_MODE")
     has_key = bool(os.environ.get("WANDB_API_KEY")) or wandb.api.api_key is not None
     mode: Any = asked or ("online" if has_key else "offline")
     settings = wandb.Settings(silent=True, console="off", init_timeout=30.0)
+    offline = mode != "online"  # then W&B joins the parts of a run by its id when they are uploaded
     run = wandb.init(
-        project=project, group=group, name=name, dir=folder, mode=mode, reinit="create_new", settings=settings
-    )
+        project=project, group=group, name=name, entity=entity, tags=[*tags], notes=notes, dir=folder, mode=mode,
+        id=identity, resume=None if offline else "allow", reinit="create_new", settings=settings,
+    )  # fmt: skip
     return WandbLogger(experiment=run)
+
+
+def begin_anew(folder: Path) -> None:
+    """Forget the run of W&B of an earlier training in the folder."""
+    (folder / WANDB_ID).unlink(missing_ok=True)
+
+
+def track_sweep(settings: Mapping[str, Any], folder: Path, group: str, table: Path, plot: Path) -> None:
+    """Log a sweep's table and plot as a run of W&B, in the group of the sweep's jobs. `settings` are those of the
+    jobs' logger. An error causes a warning."""
+    import wandb
+
+    given = {name: settings.get(name) for name in ("project", "entity", "tags", "notes") if settings.get(name)}
+    try:
+        run = wandb_logger(
+            str(folder), group=group, name="results", **{"project": "textual-inversion", **given}
+        ).experiment
+        run.log({"results": wandb.Table(dataframe=pd.read_csv(table)), "plot": wandb.Image(str(plot))})
+        run.finish()
+    except Exception as error:
+        log.warning("the table of the sweep is not logged to W&B: %s", error)
 
 
 @contextmanager
@@ -103,7 +147,7 @@ def loggers_of(config: DictConfig) -> Iterator[list[Guarded]]:
 
 class Track(L.Callback):
     """Forwards the output of the run in `folder` to `loggers`: metrics, learning rates and samples per second every
-    `every` steps, images as they appear, and at the end the learned word."""
+    `every` steps and at the first, images as they appear, and at the end the learned word."""
 
     def __init__(self, loggers: Sequence[Guarded], folder: Path, every: int = 10) -> None:
         self.loggers, self.folder, self.every = list(loggers), folder, every
@@ -115,7 +159,7 @@ class Track(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step
-        if step % self.every == 0:
+        if step % self.every == 0 or step == 1:
             before, start = self.since
             self.since = step, time.perf_counter()
             batch = getattr(trainer.datamodule or pl_module, "batch_size", 1)  # pyright: ignore
@@ -135,9 +179,11 @@ class Track(L.Callback):
             }
             if found := read_json(self.folder / RESULT):
                 result |= {f"evaluation/{name}": value for name, value in summary(found).items()}
+            name = f"{self.folder.parent.name}-{self.folder.name}"
             for guarded in self.loggers:
                 guarded.attempt(guarded.result, result)
-                guarded.attempt(guarded.file, self.folder.name, "embedding", self.folder / FILE_NAME)
+                if (self.folder / FILE_NAME).is_file():
+                    guarded.attempt(guarded.file, name, "embedding", self.folder / FILE_NAME)
 
     def _metrics(self, trainer: L.Trainer, prefix: str, more: dict[str, float]) -> None:
         metrics = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith(prefix)}

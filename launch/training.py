@@ -29,7 +29,7 @@ from .folders import write_record
 from .jobs import leave_to_slurm, rank
 from .processes import device_count, run_together
 from .resumption import resumption
-from .tracking import Track, loggers_of
+from .tracking import Track, begin_anew, loggers_of
 
 log = logging.getLogger("train")
 
@@ -95,6 +95,8 @@ def fit(config: DictConfig) -> None:
     if rank() > 0:
         _train(config, module, data, callbacks, begin.checkpoint)
         return
+    if begin.checkpoint is None:
+        begin_anew(run)
     write_record(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     with loggers_of(config) as loggers:
         _train(config, module, data, [*callbacks, Track(loggers, run)] if loggers else callbacks, begin.checkpoint)

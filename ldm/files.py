@@ -81,6 +81,14 @@ def write_whole(path: str | Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def relative(path: str | Path) -> str:
+    """Return the path as seen from the current folder; whole if it lies on another drive of Windows."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return os.path.abspath(path)
+
+
 def read_json(path: str | Path) -> Any:
     """Return the content of a JSON file; None if there is no such file, or if it is broken."""
     try:

@@ -2,7 +2,6 @@
 evaluation, and messages."""
 
 import logging
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytorch_lightning as L
 import torch
 from PIL import Image
 
-from ldm.files import write_json
+from ldm.files import relative, write_json
 from ldm.images import save_png, to_uint8
 from ldm.sampling import Sampler
 from ldm.training.products import Products, made_of
@@ -169,7 +168,7 @@ class Evaluate(L.Callback):
         for i, (concept, pictures) in enumerate(zip(pl_module.concepts, pl_module.pictures, strict=True)):
             word = LearnedWord(concept.placeholder, pl_module.learned(concept, trainer.global_step))
             folder = Path(concept.images)
-            images = load_pictures(folder, pictures.images.shape[1]).images
+            images = load_pictures(folder, pictures.images.shape[1], tell=False).images
             name, of = numbered(RESULT, i), made_of(word.vectors, evaluation.protocol(pipeline, images))
             if not self.products.has(name, of):
                 inputs = SubjectInputs(pipeline, word, folder, images)
@@ -189,10 +188,10 @@ class Messages(L.Callback):
     the command that generates images with the words of a run."""
 
     def __init__(self, folder: str, command: str) -> None:
-        self.folder, self.command = Path(os.path.relpath(folder)), command
+        self.folder, self.command = Path(relative(folder)), command
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
-        samples = trainer.max_steps * pl_module.batch_size
+        samples = pl_module.batch_size * trainer.world_size  # of one step
         for concept, pictures in zip(pl_module.concepts, pl_module.pictures, strict=True):
             log.info(
                 "learning %s from %d pictures in %s, starting from %r: %d steps of %d samples (each picture about %d "
@@ -202,8 +201,8 @@ class Messages(L.Callback):
                 concept.images,
                 concept.initializer,
                 trainer.max_steps,
-                pl_module.batch_size,
-                samples // len(pictures.images),
+                samples,
+                samples * trainer.max_steps // len(pictures.images),
                 concept.learning_rate,
             )
 

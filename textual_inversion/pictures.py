@@ -40,9 +40,10 @@ class Pictures:
     skipped: tuple[tuple[str, str], ...]
 
 
-def load_pictures(folder: Path, size: int, first: int | None = None) -> Pictures:
+def load_pictures(folder: Path, size: int, first: int | None = None, tell: bool = True) -> Pictures:
     """Load the images in `folder`, sorted by name, all or only the `first` ones: the centre square of each, resized to
-    `size`. Other files are skipped and logged. Raises UserError if there are too few images, or if one is broken."""
+    `size`. Other files are skipped and, with `tell`, logged. Raises UserError if there are too few images, or if one is
+    broken."""
     folder = Path(folder)
     images, names, skipped = [], [], []
     files = _files(folder)
@@ -52,7 +53,7 @@ def load_pictures(folder: Path, size: int, first: int | None = None) -> Pictures
         reason = _reason_to_skip(path, files)
         if reason:
             skipped.append((path.name, reason))
-            quiet = reason == "hidden" or path.name in BESIDE
+            quiet = reason == "hidden" or path.name in BESIDE or not tell
             log.log(logging.DEBUG if quiet else logging.WARNING, "skipped %s: %s", path, reason)
             continue
         images.append(np.asarray(read_square(path, size)))

@@ -2,12 +2,13 @@
 
 import json
 import logging
-import os
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import call
 from omegaconf import DictConfig, OmegaConf
+
+from ldm.files import relative
 
 from .timing import hardware
 
@@ -27,4 +28,4 @@ def measure(config: DictConfig) -> None:
             name,
             ", ".join(f"{key} {value:,.3g}" for key, value in values.items() if isinstance(value, float)),
         )
-    log.info("%s", os.path.relpath(folder / "results.json"))
+    log.info("%s", relative(folder / "results.json"))

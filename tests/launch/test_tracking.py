@@ -12,6 +12,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from launch.tracking import Guarded, begin_anew, wandb_logger
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["experiment=cat_toy", "debug=tiny", "trainer.max_steps=20", "trainer.val_check_interval=10"]
 
@@ -49,9 +51,11 @@ def sweep(tmp_path_factory):
 def test_every_job_of_a_sweep_is_a_run_named_by_what_varies(sweep):
     for job, rate in (("0", "0.01"), ("1", "0.02")):
         (run,) = records(sweep / job, "run")
+        group = f"rates-{json.loads((sweep / 'sweep.json').read_text())['id']}"
         assert (run["project"], run["run_group"], run["display_name"]) == (
-            "textual-inversion", "rates", f"optim.lr={rate}",
+            "textual-inversion", group, f"optim.lr={rate}",
         )  # fmt: skip
+        assert run["run_id"] == (sweep / job / "wandb_id.txt").read_text()
         config = records(sweep / job, "config")[0]["update"]
         assert str(config["optim"]["lr"]) == rate and config["concept"]["placeholder"] == "S*"
         assert [end["exit_code"] for end in records(sweep / job, "exit")] == [0]
@@ -63,10 +67,11 @@ def test_a_run_has_metrics_pictures_and_the_learned_word(sweep):
     named = set(itertools.chain(*items))
     assert {"train/loss", "val/loss", "val/norm/S*", "lr", "samples_a_second"} <= named
     assert {name.split(".")[0] for name in named if name.endswith(".count")} == {"previews", "sheet"}
-    assert [item["lr"] for item in items if "lr" in item] == [0.01, 0.01]
+    assert [item["lr"] for item in items if "lr" in item] == [0.01] * 3  # the first step, 10 and 20
     own = [item["val/loss"] for item in items if "val/loss" in item]
     assert own == pytest.approx(pd.read_csv(sweep / "0" / "metrics.csv")["val/loss"].dropna().tolist(), rel=1e-5)
     (artifact,) = records(sweep / "0", "artifact")
+    assert artifact["name"] == f"rates-0-{(sweep / '0' / 'wandb_id.txt').read_text()}"
     assert [content["path"] for content in artifact["manifest"]["contents"]] == ["learned_embeds.safetensors"]
     summary = {}
     for record in records(sweep / "0", "summary"):
@@ -82,6 +87,10 @@ def test_an_evaluated_sweep_ends_in_one_table_and_one_plot(sweep):
     table = pd.read_csv(sweep / "results.csv")
     assert [*table["optim.lr"]] == [0.01, 0.02] and table["image_similarity"].between(-1, 1).all()
     assert (sweep / "results.png").stat().st_size and (sweep / "results.pdf").stat().st_size
+    (run,) = records(sweep, "run")
+    assert run["display_name"] == "results" and run["run_group"] == records(sweep / "0", "run")[0]["run_group"]
+    named = set(itertools.chain(*(record["item"] for record in records(sweep, "history"))))
+    assert {name.split(".")[0] for name in named} >= {"results", "plot"}
 
 
 @pytest.mark.integration
@@ -102,6 +111,24 @@ def test_a_run_that_fails_says_so(tmp_path):
     done = train("logger=wandb", "optim.lr=1e38", "trainer.max_steps=60", f"hydra.run.dir={tmp_path}")
     assert done.returncode != 0
     assert [end["exit_code"] for end in records(tmp_path, "exit")] == [1]
+
+
+def test_a_resumed_run_stays_one_run(tmp_path):
+    settings = {"entity": "us", "tags": ["a", "b"], "notes": "why"}
+    ids = []
+    for _ in range(2):
+        logger = Guarded(wandb_logger(str(tmp_path), "project", "group", "name", **settings))
+        run = logger.logger.experiment
+        ids.append(run.id)
+        assert run.tags == ("a", "b") and run.notes == "why" and run.entity == "us"
+        (tmp_path / "word").write_text("x")
+        logger.file("my run, J\u00f6rg's-0", "embedding", tmp_path / "word")
+        logger.finish(0)
+    begin_anew(tmp_path)
+    logger = Guarded(wandb_logger(str(tmp_path), "project", "group", "name"))
+    ids.append(logger.logger.experiment.id)
+    logger.finish(0)
+    assert ids[0] == ids[1] != ids[2]
 
 
 @pytest.mark.integration

@@ -1,5 +1,6 @@
 """Files are replaced atomically, and no temporary files are left."""
 
+import ntpath
 import os
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ldm.files import read_json, remove_leftovers, replacing, write_json, write_whole
+from ldm.files import read_json, relative, remove_leftovers, replacing, write_json, write_whole
 
 KILLED = """
 import os, sys
@@ -120,3 +121,12 @@ def test_a_broken_record_reads_as_none(tmp_path):
         assert read_json(file) is None
     file.write_text('{"a": 1}')
     assert read_json(file) == {"a": 1}
+
+
+def test_a_path_on_another_drive_is_named_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert relative(tmp_path / "a" / "b") == os.path.join("a", "b")
+    monkeypatch.setattr(os.path, "relpath", ntpath.relpath)  # as on Windows, whose drives have no path between them
+    monkeypatch.setattr(os.path, "abspath", ntpath.normpath)
+    monkeypatch.setattr(ntpath, "abspath", lambda path: ntpath.join("C:\\work", path))
+    assert relative("D:\\runs\\cat") == "D:\\runs\\cat"

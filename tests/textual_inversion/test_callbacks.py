@@ -3,6 +3,7 @@ import logging
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -143,3 +144,11 @@ def test_to_evaluate_does_not_change_what_is_learned(inversion, concept, trainer
     trainer(2, callbacks=[Evaluate(str(tmp_path), evaluation, **SAMPLING)]).fit(judged)
     trainer(2).fit(alone)
     assert torch.equal(judged.embeddings.vectors[0], alone.embeddings.vectors[0])
+
+
+def test_samples_are_counted_over_all_processes(inversion, concept, caplog):
+    module = inversion(concept(), batch_size=2)
+    with caplog.at_level(logging.INFO):
+        Messages("run", "generate").on_fit_start(SimpleNamespace(max_steps=12, world_size=4), module)
+    count = len(module.pictures[0].images)
+    assert f"12 steps of 8 samples (each picture about {12 * 8 // count} times)" in caplog.text

@@ -1,5 +1,6 @@
 """Rows of images with titles: a contact sheet, which shows whether an inversion worked, and a figure for print."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,13 +27,15 @@ class PictureRow:
 
 
 def contact_sheet(rows: Sequence[PictureRow], side: int = 160) -> Image.Image:
-    """Draw the rows on white, with images resized to `side` pixels. Long captions are wrapped."""
+    """Draw the rows on white, with images resized to `side` pixels. Long captions are wrapped; the sheet is as wide as
+    its longest title."""
     font, small = ImageFont.load_default(15), ImageFont.load_default(11)
     wrapped = [[textwrap.wrap(caption, int(side * _LETTERS_PER_PIXEL)) for caption in row.captions] for row in rows]
     below = [_LINE * max((len(lines) for lines in row), default=0) for row in wrapped]
     columns = max(len(row.images) for row in rows)
     height = sum(_TITLE + side + text + _GAP for text in below)
-    sheet = Image.new("RGB", (2 * _MARGIN + columns * (side + _GAP), 2 * _MARGIN + height), "white")
+    width = max(columns * (side + _GAP), *(math.ceil(font.getlength(row.title)) for row in rows))
+    sheet = Image.new("RGB", (2 * _MARGIN + width, 2 * _MARGIN + height), "white")
     draw = ImageDraw.Draw(sheet)
     top = _MARGIN
     for row, captions, text in zip(rows, wrapped, below, strict=True):

@@ -67,3 +67,11 @@ def test_an_interrupted_write_leaves_the_old_sheet(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save_sheet(path, [PictureRow("", pictures(2))])
     assert path.read_bytes() == before
+
+
+def test_a_long_title_of_a_narrow_sheet_is_whole():
+    title = '"a photo of <cat-toy> next to a mug on a wooden table"'
+    narrow, wide = (np.asarray(contact_sheet([PictureRow(title, pictures(n))], side=SIDE)) for n in (1, 30))
+    columns = np.nonzero(wide[:34].min(axis=-1) < 250)[1]  # of the title's pixels
+    end = columns.max() + 1
+    assert end + 12 <= narrow.shape[1] and (narrow[:34, :end] == wide[:34, :end]).all()
