@@ -147,7 +147,7 @@ def _content(name: str, value: Any) -> Any:
     if name.endswith(".templates"):
         return _hash(json.dumps(value).encode())
     key = "weights" if name == "start_from" else name.rpartition(".")[2]
-    return by_content({key: value}, beside=False)[key]
+    return by_content({key: value}, beside=False).get(key)  # what is not given at all is left out
 
 
 def _hash(content: bytes) -> str:
