@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ldm.errors import UserError
+from ldm.errors import UserError, require_text
 
 SLOT = "{}"  # where the placeholder goes in a template
 
@@ -30,6 +30,7 @@ def require_templates(templates: Sequence[str], what_goes_there: str, slots: int
         example = " with ".join([SLOT] * slots)
         raise UserError(f"templates is empty: give at least one sentence such as 'a photo of {example}'")
     for template in templates:
+        require_text("a template", template)
         if template.count(SLOT) != slots:
             raise UserError(
                 f"the template {template!r} holds {SLOT} {template.count(SLOT)} times: "

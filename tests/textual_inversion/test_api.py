@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from launch import CONFIGS, PROJECT
+from ldm.errors import UserError
 from ldm.images import to_uint8
 from ldm.sampling import Sampler
 from ldm.weights.checkpoint import write_weights
@@ -147,12 +148,22 @@ def test_a_model_that_is_not_downloaded_names_the_command():
     [
         ({"initializer": "zebra9"}, "'zebra9' is no word of the model's vocabulary"),
         ({"steps": 0}, "steps is 0: give a whole number, 1 or more"),
+        ({"steps": 1.5}, "steps is 1.5: give a whole number, 1 or more"),
+        ({"batch_size": 0}, "batch_size is 0: give a whole number, 1 or more"),
+        ({"num_vectors": 1.5}, "num_vectors is 1.5: give a whole number, 1 or more"),
+        ({"first": 0}, "first is 0: give a whole number, 1 or more"),
+        ({"seed": -1}, "seed is -1: give a whole number, 0 or more"),
+        ({"flip": "yes"}, "flip is 'yes': give true or false"),
+        ({"placeholder": 42}, "placeholder is 42: give a text"),
+        ({"initializer": None}, "initializer is None: give a text"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast': give a number above 0"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"templates": [42]}, "a template is 42: give a text"),
         ({"templates": ["no slot"]}, "holds {} 0 times"),
     ],
 )
 def test_what_cannot_be_learned_is_said_in_one_sentence_as_by_the_command(ldm, photos, settings, said):
-    with pytest.raises(ValueError, match=said.replace("{}", r"\{\}")):
+    with pytest.raises(UserError, match=said.replace("{}", r"\{\}")):
         learn(ldm, photos, **QUICK | settings)
 
 
@@ -171,8 +182,18 @@ def test_what_cannot_be_generated_is_said(ldm):
         ([word, word], ["S*"], "share a placeholder"),
         ([], [], "there is no prompt"),
     ]:
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(UserError, match=said):
             generate(ldm, prompts, words, progress=False)
+    for settings, said in [
+        ({"seed": -1}, "seed is -1: give a whole number, 0 or more"),
+        ({"guidance": float("nan")}, "guidance is nan: give a number"),
+        ({"guidance": "strong"}, "guidance is 'strong': give a number"),
+        ({"batch_size": 0}, "batch_size is 0: give a whole number, 1 or more"),
+        ({"steps": 0}, "the number of sampling steps is 0: give a whole number, 1 or more"),
+        ({"steps": 1001}, "1001 sampling steps: choose 1 to"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            generate(ldm, "a photo of a cat", progress=False, **settings)
 
 
 def test_a_model_of_ones_own_without_a_name_has_no_defaults(tiny_ldm):
