@@ -49,7 +49,7 @@ FEW = [
     ((*CAT, "callbacks.sheet.sampler.steps=1000"), "1000 sampling steps", "choose 1 to"),
     ((*CAT, "resume={tmp}/last.ckpt"), "does not exist", "remove the setting"),
     ((*CAT, "start_from={tmp}/weights"), "no weights at", "weights"),
-    ((*CAT, "seed=${{nothing}}"), "seed refers to nothing", "give it a value"),
+    ((*CAT, "seed=${{nothing}}"), "refers to nothing", "give it a value"),
     ((*CAT, "~seed"), "refers to seed, which does not exist", "give it a value"),
     ((*CAT, "--sweep"), "unrecognized arguments: --sweep", "name=value"),
     ((*CAT, "--config-name=trian"), "trian", "config"),
