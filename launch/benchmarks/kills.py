@@ -1,7 +1,6 @@
 """Kills trainings, at every file event and at random times, and compares what the same command then makes of them with
 what an undisturbed run makes."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import psutil
+
+from ldm.files import write_json
 
 from ..shell import SCRIPTS
 from .same_runs import differences
@@ -128,21 +129,22 @@ def planned(trainings: Trainings, at_events: int, at_random: int, seed: int) -> 
 
 
 def kills(
-    folder: Path, trainings: Mapping[str, Sequence[str]], shared: Sequence[str], at_events: int, at_random: int
+    folder: Path, groups: Mapping[str, Mapping[str, Any]], at_events: int, at_random: int
 ) -> dict[str, dict[str, Any]]:
-    """Kill each of the `trainings` (name -> arguments of train.py, in addition to the `shared` ones). Raises
-    RuntimeError if a run differs from an undisturbed one after it has been resumed; `folder`/kills.json holds what was
-    found until then."""
+    """Kill trainings of each group, whose `trainings` are name -> arguments of train.py, in addition to those that the
+    group has `shared`. Raises RuntimeError if a run differs from an undisturbed one after it has been resumed;
+    `folder`/kills.json holds what was found until then."""
     found: dict[str, dict[str, Any]] = {}
-    for name, arguments in trainings.items():
-        one = Trainings(folder / name, [*arguments, *shared])
+    named = {name: [*g["shared"], *own] for g in groups.values() for name, own in (g["trainings"] or {}).items()}
+    for name, arguments in named.items():
+        one = Trainings(folder / name, arguments)
         one.undisturbed()
         unlike: list[str] = []
         for kill in planned(one, at_events, at_random, seed=0):
             unlike += one.resumed(kill)
         found[name] = {"events": float(one.events), "kills": float(one.trials), "differences": float(len(unlike))}
         found[name]["different"] = unlike
-        (folder / "kills.json").write_text(json.dumps(found, indent=2))
+        write_json(folder / "kills.json", found)
     if any(result["different"] for result in found.values()):
         raise RuntimeError(f"resumed runs differ from undisturbed ones: {folder / 'kills.json'}")
     return found
