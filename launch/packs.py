@@ -119,6 +119,7 @@ def count_that_fit(run: TextualInversion) -> int:
 
 def build(configs: Sequence[DictConfig], ldm: LatentDiffusion | None = None) -> Pack:
     """Build the runs of the jobs around one model."""
+    quiet_lightning()
     for config in configs:
         require_weights(config)
         require_parts(config)
@@ -185,6 +186,5 @@ def _fit(
     files = PackFiles(pack, folders, [begin.record for begin in begins], checkpoints)
     trainer = instantiate(configs[0].trainer, callbacks=[*callbacks, save], plugins=[files], _convert_="all")
     always_end(trainer)
-    quiet_lightning()
     with interruptible():
         trainer.fit(pack, ckpt_path=checkpoints[0] if checkpoints else None)

@@ -76,6 +76,7 @@ def require_parts(config: DictConfig) -> None:
 def fit(config: DictConfig) -> None:
     """Train in this process, which may be one of several that were started together."""
     run = Path(config.paths.run)
+    quiet_lightning()
     require_parts(config)
     torch.manual_seed(config.seed)  # initial weights; every later draw is keyed by (seed, step)
     data = instantiate(config.data, _convert_="all")
@@ -91,7 +92,6 @@ def fit(config: DictConfig) -> None:
     for callback in callbacks:
         if isinstance(callback, Checkpoint):
             callback.record, callback.changed = begin.record, begin.changed
-    quiet_lightning()
     if rank() > 0:
         _train(config, module, data, callbacks, begin.checkpoint)
         return

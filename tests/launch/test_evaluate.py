@@ -122,7 +122,7 @@ def test_results_of_unlike_protocols_are_refused_before_anything_is_generated(ev
         (["subject=pivotal", "word={one}"], "does not name its initializer", "learn the word again"),
         (["word={one}", "against=[{missing}]"], "{missing} is not a result of evaluate.py", "No such file"),
         (["word={one}", "against=[{pictures}/long.txt]"], "long.txt is not a result of evaluate.py", "line 1"),
-        (["word={one}", "protocol.samples=0"], "an evaluation needs prompts and samples", "0 and 1 samples"),
+        (["word={one}", "protocol.samples=0"], "protocol.samples is 0", "1 or more"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(evaluate, word, pictures, tmp_path, arguments, what, remedy):
