@@ -10,21 +10,24 @@ import torch
 from ldm.training.resumption import read_state
 from textual_inversion.words.file import load_words
 
+from ..jobs import SWEEP, sweep_in
+
 STATE = ("global_step", "state_dict", "optimizer_states", "lr_schedulers", "settings", "changes")
 
 
 def differences(one: Path, other: Path) -> list[str]:
     """Return what differs between two runs, file by file. Dates, logs, the state of jobs' processes and the folders'
-    own names may differ."""
+    own names may differ, and so may the ids of sweeps."""
     files = [{str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()} for run in (one, other)]
     found = [f"{name} is missing" for name in sorted(files[0] - files[1])]
     found += [f"{name} is there" for name in sorted(files[1] - files[0])]
+    ids = [next((sweep_in(file.parent)[0] for file in run.rglob(SWEEP)), "") for run in (one, other)]
     for name in sorted(files[0] & files[1]):
         path = Path(name)
         if path.suffix == ".log":
             continue
         read = READERS.get(path.name) or READERS.get(path.suffix) or Path.read_bytes
-        if not _same(_plain(read(one / path), one), _plain(read(other / path), other)):
+        if not _same(_plain(read(one / path), one, ids[0]), _plain(read(other / path), other, ids[1])):
             found.append(f"{name} differs")
     return found
 
@@ -56,14 +59,15 @@ READERS: dict[str, Callable[[Path], Any]] = {
 }  # fmt: skip
 
 
-def _plain(value: Any, folder: Path) -> Any:
-    """Replace the folder of the run, and of the other runs beside it, in all texts."""
+def _plain(value: Any, folder: Path, sweep: str) -> Any:
+    """Replace the folder of the run and the id of its sweep in all texts."""
     if isinstance(value, str):
-        return value.replace(str(folder), "RUN")
+        text = value.replace(str(folder), "RUN")
+        return text.replace(f"-{sweep}", "") if sweep else text
     if isinstance(value, dict):
-        return {name: _plain(child, folder) for name, child in value.items()}
+        return {name: _plain(child, folder, sweep) for name, child in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(child, folder) for child in value]
+        return [_plain(child, folder, sweep) for child in value]
     return value
 
 
