@@ -90,8 +90,9 @@ def test_the_weights_are_written_at_validation_but_not_in_a_sanity_check(tmp_pat
     assert not folder.exists()
     Weights(str(folder)).on_validation_epoch_end(trainer(5), model)
     written = read_weights(folder)
-    assert written.keys() == model.state_dict().keys()
-    assert all(torch.equal(value, model.state_dict()[name].half()) for name, value in written.items())
+    expected = model.state_dict()
+    assert written.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name].half()) for name, value in written.items())
 
 
 def test_reconstructions_of_the_first_batch_stand_below_their_pictures(tmp_path, build_autoencoder, pictures):

@@ -159,8 +159,9 @@ def test_a_folder_gives_back_what_was_written(tmp_path, vocabulary, clip):
     for value in other.parameters():
         value.zero_()
     load_weights(other, tmp_path / "pipeline")
+    found = other.state_dict()
     for name, value in ours.state_dict().items():
-        assert torch.equal(other.state_dict()[name], value), name
+        assert torch.equal(found[name], value), name
 
 
 def their_schedule() -> DDIMScheduler:
@@ -217,8 +218,9 @@ def test_a_pipeline_saved_here_generates_the_same_picture_in_diffusers(tmp_path,
     pipeline = (StableDiffusionPipeline if clip else LDMTextToImagePipeline).from_pretrained(tmp_path / "ours")
     other = our_model(clip_vocabulary if clip else vocabulary, clip=size)
     check_five_guided_steps(pipeline, tmp_path / "theirs", other, "a photo of the cat on the moon")
+    found = other.state_dict()
     for name, value in ours.state_dict().items():
-        assert torch.equal(other.state_dict()[name], value), name
+        assert torch.equal(found[name], value), name
     with pytest.raises(ValueError, match="already exists"):
         save_pipeline(tmp_path / "ours", ours)
 
