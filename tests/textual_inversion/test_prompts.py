@@ -148,6 +148,7 @@ def test_a_placeholder_is_no_word_of_a_template(inversion, concept, manager, pla
 
 
 def test_templates_of_a_setup_and_of_the_sheet_are_checked(inversion, concept, said):
+    from ldm.sampling import Sampler
     from textual_inversion.callbacks import ContactSheet
     from textual_inversion.setups import PerImage
 
@@ -157,13 +158,13 @@ def test_templates_of_a_setup_and_of_the_sheet_are_checked(inversion, concept, s
     assert said() == [
         "the model does not know 'foto' (near it: photo) in 'a foto of S*': it cannot show what that says"
     ]
-    sheet = ContactSheet("here", "there", ["a {} on the (moom:1.2)"], 1, None, 1.0)
+    sheet = ContactSheet("here", "there", ["a {} on the (moom:1.2)"], 1, Sampler(1), 1.0)
     sheet.on_fit_start(None, learner)
     assert said() == [
         "the model does not know 'moom' (near it: moon) in 'a S* on the moom': it cannot show what that says"
     ]
     with pytest.raises(UserError, match="has no counterpart"):
-        ContactSheet("here", "there", ["a {} on the (moon"], 1, None, 1.0).on_fit_start(None, learner)
+        ContactSheet("here", "there", ["a {} on the (moon"], 1, Sampler(1), 1.0).on_fit_start(None, learner)
 
 
 def test_two_words_of_one_name_are_an_error(tiny_ldm):
