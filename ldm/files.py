@@ -36,7 +36,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         put_in_place(partial, path)
     except Exception as error:
         if isinstance(error, OSError):
-            error.filename = error.filename or str(path)
+            if error.errno is not None and error.filename is None:
+                error.filename = str(path)
         elif _disk_is_full(path.parent, error):  # torch and safetensors raise errors of their own
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise

@@ -164,7 +164,7 @@ def folder(tmp_path):
         (["concept.images={broken}"], "{broken}/1.jpg is a JPEG that cannot be decoded", "replace it, or remove it"),
         (["concept.initializer=teapott"], "the initializer 'teapott' is no word", "near it are teapot"),
         (["concept.templates=[a photo]"], "'a photo' holds {{}} 0 times", "it must stand there once"),
-        (["+module.weight=1"], "got an unexpected keyword argument 'weight'", "TextualInversion"),
+        (["+module.weight=1"], "there is no setting weight here", "remove it"),
         (["callbacks.sheet.prompts=[a cat]"], "the template 'a cat' has no {{}}", "where 'the new word' could go"),
         (["resume={missing}/last.ckpt"], "resume={missing}/last.ckpt: the checkpoint does not", "to start anew"),
     ],

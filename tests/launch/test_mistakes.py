@@ -23,7 +23,7 @@ CAT = "experiment=cat_toy"
         ("train", [CAT, "seed=1,2"], "seed=1,2 gives several values", "add --multirun"),
         ("generate", ["promt=a cat"], "no setting promt", "Did you mean prompt"),
         ("generate", ["concept=cat_toy"], "no choice called concept", "--help"),
-        ("benchmark", [], "case has no value", "Choose case=growth, inversion"),
+        ("benchmark", [], "case has no value", "Choose case=fuzz, growth, inversion"),
         ("export", ["folder=x"], "scale has no value", "Choose scale=ldm_1p4b"),
         ("fetch", ["model=ldm_1p4"], "there is no model=ldm_1p4", "model=ldm_1p4b"),
         ("reproduce", ["figure=synthesis", "budget=quik"], "there is no budget=quik", "budget=quick"),
