@@ -82,9 +82,9 @@ LENGTH = ("trainer.max_steps",)
 def essence(overrides: Sequence[str], without: Sequence[str]) -> dict[str, str]:
     """Return setting -> value of a job's overrides, without the settings in `without` and what is below them. The last
     of several values counts."""
-    pairs = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
-    return {name: value for name, value in pairs.items() if not name.startswith(tuple(f"{w}." for w in without))
-            and name not in without}  # fmt: skip
+    pairs = {name: value for name, _, value in (override.lstrip("+").partition("=") for override in overrides)}
+    below = tuple(f"{name}." for name in without)
+    return {name: value for name, value in pairs.items() if name not in without and not name.startswith(below)}
 
 
 def in_sweep() -> bool:
@@ -97,7 +97,7 @@ def own_overrides() -> list[str]:
 
 def overrides_of(hydra: Any) -> list[str]:
     """Return the overrides of a job from its config of Hydra, as they were given: one may not be resolvable."""
-    return filter_overrides(cast(list[str], OmegaConf.to_container(hydra.overrides.task)))
+    return list(filter_overrides(cast(list[str], OmegaConf.to_container(hydra.overrides.task))))
 
 
 @contextmanager

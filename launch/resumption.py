@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ldm.errors import UserError
 from ldm.training.resumption import STATE, read_state
@@ -179,12 +179,12 @@ def _references(node: Any, name: str) -> Iterator[tuple[str, str]]:
     if node is not None and node._is_interpolation():
         if reference := _REFERENCE.fullmatch(str(node._value())):
             yield name, reference[1]
-    elif OmegaConf.is_config(node) and not node._is_none() and not node._is_missing():
+    elif isinstance(node, DictConfig | ListConfig) and not node._is_none() and not node._is_missing():
         for key in node if isinstance(node, DictConfig) else range(len(node)):
-            yield from _references(node._get_node(key), f"{name}.{key}")
+            yield from _references(_node(node, str(key)), f"{name}.{key}")
 
 
-def _node(config: DictConfig, name: str) -> Any:
+def _node(config: DictConfig | ListConfig, name: str) -> Any:
     node: Any = config
     for part in name.split("."):
         if not OmegaConf.is_config(node) or node._is_none() or node._is_missing() or node._is_interpolation():

@@ -68,7 +68,8 @@ def _values(node: Any, before: str = "") -> Iterator[tuple[str, Any]]:
     not values, nor are callbacks."""
     names = node if isinstance(node, DictConfig) else range(len(node))
     for name in names:
-        child, path = node._get_node(name), f"{before}{name}"
+        path = f"{before}{name}"
+        child: Any = node._get_node(name)
         if child._is_missing() or child._is_interpolation():
             continue
         parts = isinstance(child, DictConfig | ListConfig) and not child._is_none()

@@ -58,9 +58,12 @@ def saved_parts(folder: Path, device: str) -> SimpleNamespace:
         from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertModel
         from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
+        def load(network: Any, name: str) -> Any:
+            return network.from_pretrained(folder / name).to(device)
+
         return SimpleNamespace(
-            unet=UNet2DConditionModel.from_pretrained(folder / "unet").to(device),
-            vqvae=AutoencoderKL.from_pretrained(folder / "vqvae").to(device),
-            bert=LDMBertModel.from_pretrained(folder / "bert").to(device),
+            unet=load(UNet2DConditionModel, "unet"),
+            vqvae=load(AutoencoderKL, "vqvae"),
+            bert=load(LDMBertModel, "bert"),
             scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"),
         )

@@ -60,7 +60,9 @@ def _diffusers(folder: Path) -> dict[str, float]:
 
     model = diffusers_example.saved_parts(folder, _device())
     saved = load_pickled(folder / INPUTS, whole=True)
-    inputs = {name: value.to(_device()) if isinstance(value, torch.Tensor) else value for name, value in saved.items()}
+    inputs: dict[str, Any] = {
+        name: value.to(_device()) if isinstance(value, torch.Tensor) else value for name, value in saved.items()
+    }
     loaded = peak_memory()
     step = diffusers_example.inversion_step(model, **inputs)
     for _ in range(STEPS + 3):  # as many as `train`

@@ -42,7 +42,7 @@ class Stored:
     def __init__(self, path: Path, mapped: bool) -> None:
         size = path.stat().st_size
         if mapped:
-            storage = torch.UntypedStorage.from_file(str(path), False, size)
+            storage: Any = torch.UntypedStorage.from_file(str(path), False, size)
             self.bytes = torch.empty(0, dtype=torch.uint8).set_(storage)
         else:
             self.bytes = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
