@@ -6,7 +6,6 @@ from functools import reduce
 from pathlib import Path
 
 import numpy as np
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 from torch import Tensor
@@ -26,6 +25,7 @@ from textual_inversion.weighting import parse, plain
 from textual_inversion.words.file import load_words
 
 from .generate import as_list
+from .model import load_frozen
 
 log = logging.getLogger("edit")
 
@@ -52,19 +52,15 @@ def edit(config: DictConfig) -> None:
     else:
         mask = read_mask(Path(config.mask), Path(config.image), config.image_size)
     paths = as_list(config.word)
-    torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
-    ldm = instantiate(config.module.ldm, _convert_="all").freeze(instantiate(config.module.frozen_dtype))
-    ldm = ldm.to("cuda" if torch.cuda.is_available() else "cpu")
+    ldm = load_frozen(config)
     words = [word for path in paths for word in load_words(Path(path), ldm.text_encoder.width, ldm.fingerprint)]
     embeddings = manager_of(ldm, words)
     check_prompts([prompt], embeddings)
     pipeline = Pipeline(ldm, instantiate(config.sampler), config.guidance, config.seed)
     edits = blend(pipeline, [prompt] * count, embeddings, image, mask)
-    order = (
-        order_by_similarity(config, edits, prompt, embeddings.placeholders)[:best]
-        if config.best is not None
-        else list(range(count))
-    )
+    order = list(range(count))
+    if config.best is not None:
+        order = order_by_similarity(config, edits, prompt, embeddings.placeholders)[:best]
     pictures = to_uint8(edits[order])
     for number, picture in zip(order, pictures, strict=True):
         save_png(folder / f"{number:02d}.png", picture)

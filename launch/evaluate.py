@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,6 +18,7 @@ from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, label
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord, load_words
 
+from .model import load_frozen
 from .recorded import concepts_in
 from .shell import script
 
@@ -47,10 +47,8 @@ def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
 
 def build(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
     """Build the model and the evaluation, on the GPU if there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
-    ldm = instantiate(config.module.ldm, _convert_="all").freeze(instantiate(config.module.frozen_dtype))
-    return ldm.to(device), instantiate(config.protocol, _convert_="all").to(device)
+    ldm = load_frozen(config)
+    return ldm, instantiate(config.protocol, _convert_="all").to(ldm.device)
 
 
 def gather_inputs(config: DictConfig, ldm: LatentDiffusion, word: LearnedWord | None) -> SubjectInputs:

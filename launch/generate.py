@@ -3,7 +3,6 @@
 import logging
 from pathlib import Path
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
@@ -12,6 +11,8 @@ from ldm.images import save_png, to_uint8
 from textual_inversion import api
 from textual_inversion.figures.sheets import PictureRow, save_sheet
 from textual_inversion.words.file import find_file, load_words
+
+from .model import load_frozen
 
 log = logging.getLogger("generate")
 
@@ -26,9 +27,7 @@ def generate(config: DictConfig) -> None:
     paths, prompts = as_list(config.word), as_list(config.prompt)
     for path in paths:
         find_file(Path(path))  # a file that is missing is found before the model is built
-    torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
-    ldm = instantiate(config.module.ldm, _convert_="all")
-    ldm = ldm.freeze(instantiate(config.module.frozen_dtype)).to("cuda" if torch.cuda.is_available() else "cpu")
+    ldm = load_frozen(config)
     words = [word for path in paths for word in load_words(Path(path), ldm.text_encoder.width)]
     repeated = [prompt for prompt in prompts for _ in range(config.count)]
     settings = {

@@ -26,6 +26,7 @@ from textual_inversion.words.file import LearnedWord
 from textual_inversion.words.probing import Vocabulary, between, watch_attention, without_vector
 
 from .generate import as_list
+from .model import load_frozen
 
 log = logging.getLogger("read_word")
 
@@ -102,8 +103,7 @@ def read_word(config: DictConfig) -> None:
         raise UserError("between must be at least 2, shown at least 1, and there must be a prompt.")
     word = LearnedWord.load(config.word)
     titles = [fill(prompt, word.placeholder) for prompt in prompts]
-    ldm = instantiate(config.module.ldm, _convert_="all").freeze(instantiate(config.module.frozen_dtype))
-    ldm.to("cuda" if torch.cuda.is_available() else "cpu")
+    ldm = load_frozen(config)
     text, vocabulary = ldm.text_encoder, Vocabulary.of(ldm.text_encoder)
     word.require_fit(text.width, ldm.fingerprint, config.word)
     start_name, start = start_of(word, config.other, text, vocabulary)
