@@ -1,7 +1,8 @@
 """Compares the folders of two runs of the same command: files, tensors, rows, and what they say about themselves."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def differences(one: Path, other: Path) -> list[str]:
         if path.suffix == ".log":
             continue
         read = READERS.get(path.name) or READERS.get(path.suffix) or Path.read_bytes
-        if not _same(_plain(read(one / path), one, ids[0]), _plain(read(other / path), other, ids[1])):
+        contents = [_plain(read(run / path), (one, other), sweep) for run, sweep in zip((one, other), ids, strict=True)]
+        if not _same(*contents):
             found.append(f"{name} differs")
     return found
 
@@ -59,15 +61,15 @@ READERS: dict[str, Callable[[Path], Any]] = {
 }  # fmt: skip
 
 
-def _plain(value: Any, folder: Path, sweep: str) -> Any:
-    """Replace the folder of the run and the id of its sweep in all texts."""
+def _plain(value: Any, runs: Sequence[Path], sweep: str) -> Any:
+    """Replace the folders of the runs and the id of a sweep in all texts."""
     if isinstance(value, str):
-        text = value.replace(str(folder), "RUN")
+        text = reduce(lambda text, run: text.replace(str(run), "RUN"), runs, value)
         return text.replace(f"-{sweep}", "") if sweep else text
     if isinstance(value, dict):
-        return {name: _plain(child, folder, sweep) for name, child in value.items()}
+        return {name: _plain(child, runs, sweep) for name, child in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(child, folder, sweep) for child in value]
+        return [_plain(child, runs, sweep) for child in value]
     return value
 
 
