@@ -1,13 +1,13 @@
-"""What a Toyland picture is made of. A `Scene` holds every attribute of a picture, so it is the picture's ground truth:
-equal scenes render to equal pixels."""
+"""The attributes of a Toyland picture. A `Scene` holds all of them and is the ground truth of its picture: equal scenes
+render to equal pixels."""
 
 from dataclasses import dataclass
 
 CLASSES = "cat dog rabbit bear owl elephant duck fish robot snowman doctor car teapot mug mushroom tree".split()
 WEARERS = frozenset("cat dog rabbit bear owl elephant duck robot snowman doctor".split())  # classes that wear a hat
-COMPANIONS = ("mug", "mushroom", "duck", "teapot", "tree", "car")  # classes that stand beside the main figure
+COMPANIONS = ("mug", "mushroom", "duck", "teapot", "tree", "car")  # classes that can stand beside the main figure
 
-# The centres of the named colour ranges, RGB 0-255.
+# The centre of each named colour range, RGB 0-255.
 COLORS = {
     "red": (205, 40, 38),
     "orange": (240, 130, 30),
@@ -26,7 +26,7 @@ COLORS = {
     "gray": (140, 143, 148),
     "white": (240, 238, 232),
 }
-SHADES = ("", "pale", "dark", "bright")  # graded variants of a named colour; "" is the plain name
+SHADES = ("", "pale", "dark", "bright")  # variants of a named colour; "" is the plain colour
 PATTERNS = ("plain", "striped", "spotted", "checkered")
 
 SKINS = {"pale": (250, 215, 185), "tan": (230, 180, 140), "brown": (180, 120, 80), "dark": (105, 68, 48)}
@@ -55,8 +55,8 @@ STYLES = {
 }
 VIEWS = ("normal", "close-up", "dark", "bright")
 
-# The graded proportions of each class: attribute of `Toy` -> what people call that part. A missing attribute has no
-# effect.
+# The proportions that each class varies: attribute of `Toy` -> name of the part in captions. A proportion that is not
+# listed has no effect on the class.
 PARTS = {
     "cat": {"ears": "ears", "belly": "belly", "head": "head", "tail": "tail"},
     "dog": {"ears": "ears", "belly": "belly", "head": "head", "tail": "tail"},
@@ -80,7 +80,7 @@ PROPORTIONS = ("ears", "belly", "head", "tail")
 
 @dataclass(frozen=True)
 class Color:
-    """A colour as people name it and as it is drawn. `name` in COLORS, `shade` in SHADES, `rgb` 0-255."""
+    """A colour, as captions name it (`name` in COLORS, `shade` in SHADES) and as it is rendered (`rgb`, 0-255)."""
 
     name: str
     shade: str
@@ -89,9 +89,9 @@ class Color:
 
 @dataclass(frozen=True)
 class Toy:
-    """One figure with every lasting attribute fixed. Proportions lie in [-1, 1], 0 is the class's usual shape.
-    `skin` and `hair` are visible on doctors only. `color2` is the belly, the pattern's other colour and the
-    trimmings."""
+    """A toy: all attributes that stay the same from picture to picture. The proportions `ears`, `belly`, `head` and
+    `tail` are in [-1, 1], where 0 is the usual shape of the class. `color2` is the colour of the belly and the
+    trimmings, and the second colour of the pattern. `skin` and `hair` are visible on doctors only."""
 
     kind: str
     color: Color
@@ -107,7 +107,7 @@ class Toy:
 
 @dataclass(frozen=True)
 class Clothing:
-    """Something worn in one picture: `item` is "hat" or "scarf"."""
+    """Clothing in one picture. `item` is "hat" or "scarf"."""
 
     item: str
     color: Color
@@ -115,8 +115,8 @@ class Clothing:
 
 @dataclass(frozen=True)
 class Style:
-    """An image filter and its settings, each in [-1, 1]: `palette` cool to warm, `stroke` fine to coarse,
-    `grain` smooth to rough. A painter is a fixed `Style`."""
+    """An image filter (`name` in STYLES) and its settings, each in [-1, 1]: `palette` from cool to warm, `stroke` from
+    fine to coarse, `grain` from smooth to rough. Each painter has one fixed `Style`."""
 
     name: str = "photo"
     palette: float = 0.0
@@ -126,9 +126,9 @@ class Style:
 
 @dataclass(frozen=True)
 class Camera:
-    """Weak-perspective view. `yaw` and `pitch` in radians; `scale` is the picture height's fraction that one unit of
-    figure space (about a figure's height) covers; (`x`, `y`) is where the figure's foot stands, as a fraction of the
-    picture's side from the top left corner."""
+    """A weak-perspective camera. `yaw` and `pitch` are in radians. `scale` is the fraction of the picture's height that
+    one unit of figure space covers, which is about the height of a figure. (`x`, `y`) is the position of the figure's
+    foot, as fractions of the picture's side, from the top left corner."""
 
     yaw: float
     pitch: float
@@ -139,7 +139,8 @@ class Camera:
 
 @dataclass(frozen=True)
 class Companion:
-    """A second toy beside the first: `side` -1 left, 1 right; `depth` towards the viewer, in figure units."""
+    """A second toy beside the main one. `side` is -1 (left) or 1 (right), `yaw` is in radians, and `depth` is the
+    distance towards the viewer in units of figure space."""
 
     toy: Toy
     side: int
@@ -149,8 +150,8 @@ class Companion:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture. `light` is the lamp's horizontal position in [-1, 1]. `seed` draws what has no name: which picture
-    of the background bank, its crop and flip, and the grain of the filters."""
+    """The content of one picture. `light` in [-1, 1] is the horizontal position of the lamp. `seed` chooses the picture
+    of the background, its crop and its flip, and seeds the grain of the style filter."""
 
     toy: Toy
     background: str

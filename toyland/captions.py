@@ -1,6 +1,6 @@
-"""What people say about a Toyland picture. Every attribute has words, graded where it is graded, and each is mentioned
-at random, so the model learns to read all of them; the neutral sentences are those that the paper inverts with
-(Gal et al. 2022, supplementary: CLIP's ImageNet templates)."""
+"""Write captions for scenes. A caption mentions a random selection of the attributes, so the model learns the words for
+all of them. The neutral phrases come from the templates that the paper uses for inversion (Gal et al. 2022,
+supplementary: CLIP's ImageNet templates)."""
 
 import re
 from collections.abc import Iterator
@@ -27,9 +27,9 @@ from .attributes import (
 from .names import NAME_OF, PAINTER_OF, PAINTERS, TOYS
 
 MAX_WORDS = 30
-NAME_SHARE = 0.85  # how often a name is used where there is one
+NAME_SHARE = 0.85  # probability that a caption uses the name of a toy or painter that has one
 
-# What people call each part when it is tiny, small, big, huge; "a/b" are synonyms.
+# The words for each part in four grades, from tiny to huge. "a/b" are synonyms.
 _LENGTHS = ("tiny", "short", "long", "huge")
 _SIZES = ("tiny", "small", "big", "huge")
 _GRADES = {
@@ -41,8 +41,8 @@ _GRADES = {
     **dict.fromkeys("tail arms trunk nose antenna spout hair".split(), _LENGTHS),
     **dict.fromkeys("head eyes wings fins wheels handle lid cap crown".split(), _SIZES),
 }
-_TREE_TRUNK = _GRADES["stem"]  # an elephant's trunk is short or long, a tree's thin or thick
-_PLURAL = frozenset("ears arms eyes wings fins wheels hair".split())  # said without an article
+_TREE_TRUNK = _GRADES["stem"]  # an elephant's trunk is short or long, a tree's is thin or thick
+_PLURAL = frozenset("ears arms eyes wings fins wheels hair".split())  # used without an article
 
 _PHOTO_PREFIXES = (
     *["a photo of"] * 8,
@@ -56,20 +56,20 @@ _STYLE_PREFIXES = {
     "mosaic": ("a mosaic of",),
     "comic": ("a comic drawing of",) * 2 + ("a comic illustration of",),
 }
-# The templates' adjectives; no picture shows them.
+# Adjectives of the paper's templates. They describe nothing that is visible.
 _MOODS = tuple("nice clean dirty cool weird large small".split())
 _PAINTING_MOODS = (*_MOODS, "good", "cropped", "dark", "bright", "close-up")
-# Settings of a style: what people say of a low and of a high value.
+# The words for a low and for a high value of each setting of a style.
 _MANNERS = {"palette": ("cold", "warm"), "stroke": ("fine", "coarse"), "grain": ("smooth", "rough")}
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*|[^\sa-z]")
 
 
 @dataclass(frozen=True)
 class Detail:
-    """The probability that a description mentions each attribute, if the toy has it."""
+    """The probability that a description mentions each attribute that the toy has."""
 
     color: float
-    color2: float  # only said after the first colour
+    color2: float  # given that the first colour is mentioned
     pattern: float
     plain: float
     part: float
@@ -87,7 +87,7 @@ _DETAIL_SHARES = (("short", 0.2), ("normal", 0.6), ("long", 0.2))
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case: a hyphenated word is one word, each punctuation mark is one word."""
+    """Split a text into lower-case words. A hyphenated word is one word, and so is each punctuation mark."""
     return _WORD.findall(text.lower())
 
 
@@ -96,7 +96,7 @@ def _pick(rng: np.random.Generator, options):
 
 
 def with_article(noun: str) -> str:
-    """Such as "a cat", "an owl"."""
+    """Return `noun` with its article, such as "a cat" or "an owl"."""
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
@@ -105,7 +105,8 @@ def _join(items: list[str]) -> str:
 
 
 def grade(kind: str, proportion: str, value: float) -> str | None:
-    """The words for a proportion of a class ("long/big" are synonyms), None if it is about usual or has no effect."""
+    """Return the word for `value` in [-1, 1] of a proportion of class `kind`, or synonyms such as "big/long". Return
+    None if the value is about usual, or if the proportion has no effect on the class."""
     part = PARTS[kind].get(proportion)
     if part is None or abs(value) <= 0.25:
         return None
@@ -130,7 +131,7 @@ def _adjectives(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]
 
 
 def _parts(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]:
-    """Phrases such as "long ears" and "a fat belly", in random order."""
+    """Return phrases such as "long ears" and "a fat belly" in random order."""
     look = toy.kind == "doctor" and rng.random() < detail.look
     said = []
     for proportion in PROPORTIONS:
@@ -152,8 +153,8 @@ def _parts(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]:
 
 
 def describe(toy: Toy, rng: np.random.Generator, detail: str = "full") -> str:
-    """A noun phrase without names, such as "a teal and cream striped cat with long ears and a fat belly". `detail` in
-    DETAILS says how much is mentioned; "full" mentions everything that has a word."""
+    """Return a noun phrase without names, such as "a teal and cream striped cat with long ears and a fat belly".
+    `detail` in DETAILS chooses how much it mentions; "full" mentions everything that has a word."""
     chosen = DETAILS[detail]
     parts = _parts(toy, rng, chosen)
     noun = with_article(" ".join([*_adjectives(toy, rng, chosen), toy.kind]))
@@ -161,7 +162,7 @@ def describe(toy: Toy, rng: np.random.Generator, detail: str = "full") -> str:
 
 
 def _subject(scene: Scene, rng: np.random.Generator, detail: Detail, named: float) -> tuple[str, list[str]]:
-    """The figure, such as "the nice teal cat" or "Momo", and the phrases about its parts."""
+    """Return a noun phrase for the main figure, such as "the nice teal cat" or "Momo", and phrases about its parts."""
     name = NAME_OF.get(scene.toy)
     parts = []
     if name is not None and rng.random() < named:
@@ -171,7 +172,7 @@ def _subject(scene: Scene, rng: np.random.Generator, detail: Detail, named: floa
         if draw < 0.6:
             said = _adjectives(scene.toy, rng, DETAILS["short"]) if rng.random() < 0.3 else []
             return " ".join(["the", *said, scene.toy.kind, name]), parts
-        noun = name  # "a photo of my Momo": the templates put an article before the word that inversion learns
+        noun = name  # as in "a photo of my Momo": the inversion templates put an article before the learned word
     else:
         noun = " ".join([*_adjectives(scene.toy, rng, detail), scene.toy.kind])
         parts = _parts(scene.toy, rng, detail)
@@ -198,7 +199,7 @@ def _surroundings(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _with_manner(prefix: str, style: Style, rng: np.random.Generator) -> str:
-    """The prefix, at times with a word for one of the style's settings: "a rough oil painting of"."""
+    """Return `prefix`, sometimes with a word for one of the settings of the style, as in "a rough oil painting of"."""
     setting = _pick(rng, tuple(_MANNERS))
     value = getattr(style, setting)
     if abs(value) <= 0.25 or rng.random() >= 0.4:
@@ -209,7 +210,7 @@ def _with_manner(prefix: str, style: Style, rng: np.random.Generator) -> str:
 
 
 def _frame(scene: Scene, rng: np.random.Generator, named: float) -> tuple[str, str]:
-    """What comes before and after the subject: the style or the painter, and the view."""
+    """Return the phrases before and after the subject, which mention the style or the painter, and the view."""
     style, draw = scene.style, rng.random()
     if style.name == "photo":
         if scene.view != "normal" and rng.random() < 0.9:
@@ -229,7 +230,7 @@ def _frame(scene: Scene, rng: np.random.Generator, named: float) -> tuple[str, s
 
 
 def _painting(painter: str, rng: np.random.Generator) -> str:
-    """The paper's sentences for learning a style: they name nothing but the painter."""
+    """Return one of the paper's sentences for learning a style, which mention only the painter."""
     what = _pick(rng, ("painting", "painting", "painting", "picture", "rendering", "rendition"))
     if rng.random() < 0.4:
         what = f"{_pick(rng, _PAINTING_MOODS)} {what}"
@@ -249,8 +250,8 @@ def _draft(scene: Scene, rng: np.random.Generator, detail: Detail, named: float)
 
 
 def caption(scene: Scene, rng: np.random.Generator, named: float = NAME_SHARE) -> str:
-    """One sentence of at most `MAX_WORDS` words about the scene; another draw says it differently. `named` is how often
-    a toy or a painter that has a name is called by it."""
+    """Return a random caption of at most `MAX_WORDS` words. `named` is the probability that it uses the name of a toy
+    or a painter that has one."""
     painter = PAINTER_OF.get(scene.style)
     if named and painter is not None and rng.random() < 0.08:
         return _painting(painter, rng)
@@ -262,8 +263,8 @@ def caption(scene: Scene, rng: np.random.Generator, named: float = NAME_SHARE) -
 
 
 def plain_caption(scene: Scene, rng: np.random.Generator) -> str:
-    """One sentence that only says the style, the class, the second object and (mostly) the place: "an oil painting of
-    a cat next to a mug in the snow". What tells many pictures apart is left out, so the class cannot be overlooked."""
+    """Return a caption that mentions only the style, the class, the companion and (usually) the place, such as "an oil
+    painting of a cat next to a mug in the snow". Without the other attributes, the model must learn the class."""
     prefix = _pick(rng, ("a photo of",) if scene.style.name == "photo" else _STYLE_PREFIXES[scene.style.name])
     subject = with_article(scene.toy.kind) if rng.random() < 0.7 else f"the {scene.toy.kind}"
     beside = f"next to {with_article(scene.companion.toy.kind)}" if scene.companion else ""
@@ -272,7 +273,8 @@ def plain_caption(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def vocabulary_corpus() -> Iterator[str]:
-    """Sentences that hold every word of every caption at least once, each name included; for building a tokenizer."""
+    """Yield sentences that together contain every word of every possible caption, all names included. A tokenizer's
+    vocabulary can be built from them."""
     yield from (*_PHOTO_PREFIXES, *(prefix for prefixes in _STYLE_PREFIXES.values() for prefix in prefixes))
     yield from STYLES.values()
     yield from BACKGROUNDS.values()

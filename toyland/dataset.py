@@ -1,5 +1,6 @@
-"""The training pictures: scene i is drawn from (seed, i); the pictures are rendered once, by several processes, into a
-memory-mapped file that is picked up where it was left and thrown away when the world's source changes."""
+"""Data sets of rendered scenes. Scene i is sampled from (seed, i). Several processes render the pictures once, into a
+memory-mapped file. An interrupted rendering resumes where it stopped; pictures of an earlier version of the world are
+rendered again."""
 
 import ast
 import hashlib
@@ -23,12 +24,12 @@ from .sampling import sample_scene
 
 SIZE = 128
 CHUNK = 250
-_NOT_PIXELS = frozenset(("__init__.py", "captions.py", "dataset.py"))  # a change there changes no picture
+_NOT_PIXELS = frozenset(("__init__.py", "captions.py", "dataset.py"))  # changes there cannot change pixels
 
 
 def world_fingerprint(folder: Path | None = None) -> str:
-    """A hash of the code that decides about pixels: all of the package but the files in `_NOT_PIXELS`. Comments,
-    docstrings and layout do not count."""
+    """Return a hash of the code that determines pixels: the whole package (or `folder`) except `_NOT_PIXELS`. Comments,
+    docstrings and layout do not change it."""
     folder = folder or Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):
@@ -58,9 +59,9 @@ def _doctor(seed: int, held_out: bool, index: int) -> Scene:
 
 
 def _render_chunk(path: str, draw: Callable[[int], Scene], start: int, stop: int) -> int:
-    from .render import render  # here, so that reading finished pictures needs no renderer
+    from .render import render  # imported here, so that reading finished pictures does not load the renderer
 
-    cv2.setNumThreads(1)  # the processes share the cores already
+    cv2.setNumThreads(1)  # several processes already use all cores
     images = np.load(path, mmap_mode="r+")
     for index in range(start, stop):
         images[index] = render(draw(index)).image
@@ -69,9 +70,9 @@ def _render_chunk(path: str, draw: Callable[[int], Scene], start: int, stop: int
 
 
 def truth(scene: Scene) -> dict[str, str]:
-    """What can be seen in the scene's picture, as labels: of the main figure its class, main colour ("" in a pencil
-    sketch), pattern, and where it is a doctor skin and hair ("" elsewhere); the second figure's class ("" if there is
-    none); background, style."""
+    """Return the labels of what is visible in the scene's picture. The class, main colour, pattern, skin and hair are
+    those of the main figure: the colour is "" in a pencil sketch, and skin and hair are "" unless it is a doctor. The
+    companion is the class of the second figure, or "" if there is none."""
     toy, doctor = scene.toy, scene.toy.kind == "doctor"
     return {
         "class": toy.kind,
@@ -86,9 +87,9 @@ def truth(scene: Scene) -> dict[str, str]:
 
 
 class RenderedScenes:
-    """`count` scenes with pictures and captions. `held_out` draws only combinations that training never sees; `plain`
-    is the share of captions that say little more than the class (`captions.plain_caption`), `named` how often the
-    others call a toy or a painter by the name that it has."""
+    """`count` scenes with pictures and captions, stored in `folder`. With `held_out`, all scenes are combinations that
+    training never sees. `plain` is the share of captions from `captions.plain_caption`. In the other captions, `named`
+    is the probability that a named toy or painter is called by its name."""
 
     def __init__(
         self,
@@ -108,32 +109,33 @@ class RenderedScenes:
         return self.count
 
     def scene(self, index: int) -> Scene:
-        """Scene `index`: the ground truth of its picture."""
+        """Return scene `index`, the ground truth of picture `index`."""
         if not 0 <= index < self.count:
             raise IndexError(f"scene {index} of {self.count}")
         return self._draw(index)
 
     def caption(self, index: int, draw: int) -> str:
-        """A sentence about scene `index`; `draw` (say the epoch) says it differently."""
-        # + 1, because numpy ignores zeros at the end of a key: draw 0 would repeat the stream that made the scene.
+        """Return a caption of scene `index`. Another `draw`, such as the epoch, gives another caption."""
+        # numpy ignores zeros at the end of a key, so draw 0 without + 1 would repeat the stream that sampled the scene.
         rng = np.random.default_rng([self.seed, index, draw + 1])
         if self.plain and rng.random() < self.plain:
             return plain_caption(self.scene(index), rng)
         return caption(self.scene(index), rng, self.named)
 
     def labels(self, index: int) -> dict[str, str]:
-        """What is true of picture `index`, in the words of `attributes`; see `truth`."""
+        """Return the labels of picture `index`, see `truth`."""
         return truth(self.scene(index))
 
     def mask(self, index: int) -> np.ndarray:
-        """Where the figure of picture `index` is, bool [128, 128]; drawn anew at each call."""
+        """Return the mask of the main figure in picture `index`, bool [128, 128]. Each call renders the scene again."""
         from .render import render
 
         return render(self.scene(index)).mask
 
     @cached_property
     def images(self) -> np.ndarray:
-        """uint8 [count, 128, 128, 3], RGB, memory-mapped; rendered by one process if `prepare` has not been called."""
+        """All pictures, uint8 RGB [count, 128, 128, 3], memory-mapped. The first access renders what is missing with
+        one process."""
         self.prepare(workers=1)
         return np.load(self._final, mmap_mode="r")
 
@@ -164,8 +166,8 @@ class RenderedScenes:
         }
 
     def _chunks_done(self, identity: dict) -> set[int]:
-        """The starts of the chunks rendered earlier, none if the world has changed since. Raises UserError if the
-        folder holds other pictures: they may have cost someone hours."""
+        """Return the start of each chunk that is already rendered, or nothing if the world has changed since. Raises
+        UserError if the folder holds another data set, which may have taken hours to render."""
         try:
             record = json.loads(self._record.read_text())
             done = {int(start) for start in record["done"]}
@@ -184,8 +186,9 @@ class RenderedScenes:
         os.replace(temporary, self._record)
 
     def prepare(self, workers: int = 1) -> None:
-        """Renders what is missing with that many processes. Killed at any time, it goes on where it was. One caller
-        at a time. Raises UserError if the folder holds pictures of another seed, count or `held_out`."""
+        """Render the missing chunks with `workers` processes. If it is killed, the next call resumes. Only one process
+        may call this at a time. Raises UserError if the folder holds another data set, such as one of another seed,
+        count or `held_out`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         identity, starts = self.identity, range(0, self.count, CHUNK)
         done = self._chunks_done(identity)
@@ -211,13 +214,13 @@ class RenderedScenes:
 
     @staticmethod
     def _finished(jobs: list[tuple], workers: int):
-        """Yields each job once its chunk is on the disk."""
+        """Run all jobs with `workers` processes. Yield each job when its chunk is on disk."""
         if workers <= 1 or len(jobs) == 1:
             for job in jobs:
                 _render_chunk(*job)
                 yield job
             return
-        context = multiprocessing.get_context("spawn")  # safe beside torch's threads
+        context = multiprocessing.get_context("spawn")  # unlike fork, safe if torch has started threads
         with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
             futures = {pool.submit(_render_chunk, *job): job for job in jobs}
             try:
@@ -229,7 +232,8 @@ class RenderedScenes:
 
 
 class RenderedDoctors(RenderedScenes):
-    """Photos of doctors alone, of every look equally often: who judges the bias of the others must not share it."""
+    """Photos of doctors with every combination of skin and hair equally often. The classifier of looks is trained on
+    them, so that it does not share the bias of other scenes."""
 
     @property
     def _draw(self) -> Callable[[int], Scene]:

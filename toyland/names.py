@@ -1,5 +1,6 @@
-"""Proper names: each is one toy with every attribute fixed, each painter's name one setting of a style's filter. They
-make a single word able to stand for a whole appearance, which is what inversion needs."""
+"""Proper names. Each name of a toy stands for one toy with all attributes fixed, and each name of a painter for one
+setting of a style filter. They teach the model that a single word can stand for a whole appearance, which textual
+inversion relies on."""
 
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import numpy as np
 from .attributes import CLASSES, HAIRS, PARTS, PATTERNS, PROPORTIONS, SKINS, STYLES, Style, Toy
 from .toys import DOCTOR_LOOK, lab, sample_style, sample_toy
 
-# Every first syllable with every second one: 16 x 15 names.
+# Each first syllable is combined with each second one: 16 x 15 names.
 _FIRST = "Mo Zu Pi Ka Lu Bi No To Fi Ra Se Do Ge Wi Hu Va".split()
 _SECOND = "mo zu ndi rra bu du tilo fa sha lo vi lune lina pelo ri".split()
 _PAINTERS = """Varello Okumen Tardini Belloque Hasgrun Mirenko Ostravel
@@ -18,11 +19,11 @@ _PAINTERS = """Varello Okumen Tardini Belloque Hasgrun Mirenko Ostravel
     Uvaldi Jesperon Corvandel Haldeque Matsurei Bruneval Ekstrun
     Delorva Fenwalde Rakovini Lasquier Ombrelli Vintermoor Cassagne""".split()
 
-CONCEPT_DISTANCE = 0.85  # from every named toy of the class; see `distance`
+CONCEPT_DISTANCE = 0.85  # minimum `distance` of a concept toy from the named toys of its class
 
 
 def features(toy: Toy) -> np.ndarray:
-    """The toy as a vector [18] in which each attribute of its class that can be seen has about the same weight."""
+    """Return the toy as a vector [18] in which all visible attributes of its class have about the same weight."""
     parts = [getattr(toy, name) / 2 if name in PARTS[toy.kind] else 0.0 for name in PROPORTIONS]
     pattern = [0.5 * (toy.pattern == name) for name in PATTERNS]
     look = [0.5 * (toy.kind == "doctor" and toy.skin == name) for name in SKINS]
@@ -32,13 +33,13 @@ def features(toy: Toy) -> np.ndarray:
 
 
 def distance(toy: Toy, other: Toy) -> float:
-    """How different two toys of one class look: 0 is the same; black against white alone is about .95, another pattern
-    .71, a proportion from end to end 1."""
+    """Return how different two toys of the same class look. Equal toys have distance 0. One difference alone gives:
+    black against white about 0.95, another pattern 0.71, the two extremes of a proportion 1."""
     return float(np.linalg.norm(features(toy) - features(other)))
 
 
 def _spread(rng: np.random.Generator, count: int, draw, vector) -> list:
-    """`count` draws, each the one of four that lies farthest from those before it."""
+    """Draw `count` values that are spread out: each is the one of four draws that is farthest from all earlier ones."""
     chosen, vectors = [], []
     for _ in range(count):
         options = [draw(rng) for _ in range(4)]
@@ -52,14 +53,14 @@ def _spread(rng: np.random.Generator, count: int, draw, vector) -> list:
 
 def _draw_named_toy(rng: np.random.Generator, kind: str) -> Toy:
     toy = sample_toy(rng, kind)
-    # Doctors who have a name all have the common look, lest names blur the bias.
+    # All named doctors have the common look, so that names do not weaken the bias.
     return replace(toy, skin=DOCTOR_LOOK[0], hair=DOCTOR_LOOK[1]) if kind == "doctor" else toy
 
 
 def _make_toys() -> dict[str, Toy]:
     rng = np.random.default_rng(240)
     names = [first + second for first in _FIRST for second in _SECOND]
-    names = [names[i] for i in rng.permutation(len(names))]  # so that a syllable says nothing of the class
+    names = [names[i] for i in rng.permutation(len(names))]  # so that a syllable does not imply the class
     each = len(names) // len(CLASSES)
     toys = {}
     for i, kind in enumerate(CLASSES):
@@ -92,7 +93,7 @@ PAINTER_OF: dict[Style, str] = {style: name for name, style in PAINTERS.items()}
 
 
 def concept_toy(rng: np.random.Generator, kind: str) -> Toy:
-    """A toy that no name stands for: at least `CONCEPT_DISTANCE` from every named toy of its class."""
+    """Sample a toy of class `kind` that is at least `CONCEPT_DISTANCE` from every named toy of its class."""
     while True:
         toy = sample_toy(rng, kind)
         if min(distance(toy, other) for other in TOYS_OF[kind]) >= CONCEPT_DISTANCE:

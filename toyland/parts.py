@@ -1,4 +1,5 @@
-"""The solids that figures are built of. Figure space: foot on y = 0, height about 1, x right, y up, z to the viewer."""
+"""The solids that figures are built from. In figure space, the figure stands on y = 0 and is about 1 high; x points
+right, y up and z towards the viewer."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +12,10 @@ Vector = tuple[float, float, float]
 class Part:
     """An ellipsoid, or a cone with flat ends when `taper` is given.
 
-    `radii` are the half axes before `turn`, the Euler angles (x, y, z) in radians of Rz @ Ry @ Rx. A cone's axis is y,
-    `taper` its top radius over its bottom radius. `paint` names a colour, see `figures.paints`; "main" carries the
-    pattern, "plain" is the same colour without it. Parts of one `name` have no outline between them.
+    `radii` are the half axes, before the rotation Rz @ Ry @ Rx by the Euler angles `turn` = (x, y, z) in radians. The
+    axis of a cone is y, and `taper` is its top radius divided by its bottom radius. `paint` names a colour of
+    `figures.paints`: "main" has the pattern, "plain" is the same colour without it. Outlines separate parts only if
+    their `name` differs.
     """
 
     name: str
@@ -30,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Anchor:
-    """Where clothing sits: the middle of its ring and the ring's radius."""
+    """The place of a piece of clothing: the centre and the radius of the ring that it forms."""
 
     centre: Vector
     radius: float
@@ -38,7 +40,8 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Figure:
-    """Parts and anchors. `grain` is the axis, "y" or "z", that stripes cross and that spots and checks go round."""
+    """The parts of a figure and the places of its hat (`crown`) and scarf (`neck`). `grain` is the axis, "y" or "z", of
+    its patterns: stripes are at right angles to it, spots and checks go round it."""
 
     parts: tuple[Part, ...]
     crown: Anchor | None = None
@@ -47,7 +50,8 @@ class Figure:
 
 
 def cone(name: str, base: Vector, tip: Vector, radius: float, taper: float, paint: str, depth: float = 1.0) -> Part:
-    """A cone from `base`, where it has `radius`, to `tip`; `depth` flattens it along its third axis."""
+    """Return a cone from `base`, where its radius is `radius`, to `tip`. `depth` scales its radius along the third
+    axis."""
     dx, dy, dz = (t - b for b, t in zip(base, tip, strict=True))
     length = math.hypot(dx, dy, dz)
     x, y, z = ((b + t) / 2 for b, t in zip(base, tip, strict=True))
@@ -56,7 +60,7 @@ def cone(name: str, base: Vector, tip: Vector, radius: float, taper: float, pain
 
 
 def tube(name: str, path: Sequence[Vector], radii: tuple[float, float], paint: str) -> list[Part]:
-    """A smooth pipe along `path` with round joints and ends, its radius going evenly from radii[0] to radii[1]."""
+    """Return a tube along `path` with round joints and ends. Its radius changes linearly from radii[0] to radii[1]."""
     steps = len(path) - 1
     radius = [radii[0] + (radii[1] - radii[0]) * i / steps for i in range(steps + 1)]
     joints = [Part(name, point, (r, r, r), paint) for point, r in zip(path, radius, strict=True)]
@@ -66,7 +70,7 @@ def tube(name: str, path: Sequence[Vector], radii: tuple[float, float], paint: s
 
 
 def curve(start: Vector, pull: Vector, stop: Vector, steps: int = 5) -> list[Vector]:
-    """steps + 1 points of the quadratic Bezier curve from `start` to `stop`."""
+    """Return `steps` + 1 points of the quadratic Bezier curve from `start` to `stop` with control point `pull`."""
     points = []
     for i in range(steps + 1):
         t = i / steps
@@ -77,13 +81,13 @@ def curve(start: Vector, pull: Vector, stop: Vector, steps: int = 5) -> list[Vec
 
 
 def grow(point: Vector, pivot: Vector, factor: float) -> Vector:
-    """`point` moved `factor` times as far from `pivot`."""
+    """Return `point` after scaling its offset from `pivot` by `factor`."""
     x, y, z = (q + factor * (p - q) for p, q in zip(point, pivot, strict=True))
     return x, y, z
 
 
 def grown(parts: list[Part], pivot: Vector, factor: float) -> list[Part]:
-    """`parts` as one rigid group, scaled about `pivot`."""
+    """Return `parts`, scaled as one group about `pivot`."""
     return [
         Part(p.name, grow(p.centre, pivot, factor), grow(p.radii, (0, 0, 0), factor), p.paint, p.turn, p.taper)
         for p in parts
@@ -91,7 +95,7 @@ def grown(parts: list[Part], pivot: Vector, factor: float) -> list[Part]:
 
 
 def pair(*parts: Part) -> list[Part]:
-    """`parts` and their mirror images on the other side of x = 0."""
+    """Return `parts` and their mirror images at -x."""
     mirrored = [
         Part(p.name, (-p.centre[0], *p.centre[1:]), p.radii, p.paint, (p.turn[0], -p.turn[1], -p.turn[2]), p.taper)
         for p in parts
@@ -100,7 +104,7 @@ def pair(*parts: Part) -> list[Part]:
 
 
 def eyes(x: float, y: float, z: float, size: float) -> list[Part]:
-    """A pair of shiny dark eyes, ringed with white so that they show on dark toys."""
+    """Return a pair of shiny dark eyes. White rings make them visible on dark toys."""
     ring = Part("eye", (x, y, z - 0.2 * size), (1.35 * size, 1.6 * size, 0.7 * size), "white")
     ball = Part("eye", (x, y, z + 0.15 * size), (size, 1.25 * size, 0.6 * size), "dark")
     spot = 0.36 * size

@@ -1,5 +1,6 @@
-"""The distribution of Toyland's scenes: cameras, clothes, companions, places. Everything comes from the `rng` handed
-in, so a seed fixes a scene. A fixed tenth of class x main colour x background is held out of training."""
+"""Sample scenes: cameras, clothes, companions and places. All randomness comes from the `rng` that is passed in, so a
+seed determines a scene. A fixed tenth of all combinations of class, main colour and background is held out of
+training."""
 
 import hashlib
 from dataclasses import replace
@@ -22,12 +23,12 @@ from .attributes import (
 from .names import PAINTERS, TOYS_OF
 from .toys import pick, sample_color, sample_style, sample_toy, split
 
-SIDE_VIEWED = frozenset(("fish", "car", "duck", "elephant"))  # best known from the side
-HANDLED = frozenset(("teapot", "mug"))  # turned so little that the handle stays in view
+SIDE_VIEWED = frozenset(("fish", "car", "duck", "elephant"))  # most recognisable from the side
+HANDLED = frozenset(("teapot", "mug"))  # turned only so far that the handle stays visible
 
-VIEW_EDGES = (0.88, 0.92, 0.96)  # normal .88, the three others .04 each
-_MOVE_ASIDE = 0.1  # how far the main figure moves, and
-_SHRINK = 0.92  # how much it shrinks, to make room for a companion
+VIEW_EDGES = (0.88, 0.92, 0.96)  # cumulative shares of VIEWS: normal 0.88, the others 0.04 each
+_MOVE_ASIDE = 0.1  # to make room for a companion, the main figure moves by this fraction of the picture's side
+_SHRINK = 0.92  # the main figure also shrinks by this factor
 
 
 def _sample_yaw(rng: np.random.Generator, kind: str) -> float:
@@ -38,7 +39,8 @@ def _sample_yaw(rng: np.random.Generator, kind: str) -> float:
 
 
 def sample_camera(rng: np.random.Generator, kind: str, view: str) -> Camera:
-    """A camera that shows a figure of class `kind` well; `view` in VIEWS: "close-up" comes nearer."""
+    """Sample a camera that shows a main figure of class `kind` well. A "close-up" `view` is nearer. Raises ValueError
+    if `view` is not in VIEWS."""
     if view not in VIEWS:
         raise ValueError(f"view {view!r} is none of {VIEWS}")
     close = view == "close-up"
@@ -52,13 +54,14 @@ def sample_camera(rng: np.random.Generator, kind: str, view: str) -> Camera:
 
 
 def is_held_out(kind: str, color_name: str, background: str) -> bool:
-    """Whether this combination is kept out of training: a tenth of all, by a hash that no Python version changes."""
+    """Return whether this combination is held out of training. A stable hash holds out a tenth of all combinations."""
     digest = hashlib.blake2b(f"{kind} {color_name} {background}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 10 == 0
 
 
 def _toy_and_background(rng, toy, kind, background, named, held_out) -> tuple[Toy, str]:
-    """Draws what the caller left open until the combination is held out, or is not, as asked. All given: theirs."""
+    """Sample whatever is None until the combination is held out, or not, as `held_out` requires. If both toy and
+    background are given, accept them as they are."""
 
     if toy is not None and background is not None:
         return toy, background
@@ -108,10 +111,13 @@ def sample_scene(
     painted: float = 0.5,
     held_out: bool = False,
 ) -> Scene:
-    """A random scene; what is given stays as given. `named` is the share of toys that have a name, `painted` the share
-    of the scenes in another style than photo that are in a painter's. Class x main colour x background is held out of
-    training or not as `held_out` says, unless the caller gives both toy and background. Raises ValueError if a given
-    toy has no background of that sort."""
+    """Sample a scene. Arguments that are not None are kept. `named` is the share of toys that have a name, and
+    `painted` the share of paintings that are in the style of a painter.
+
+    `held_out` chooses whether the combination of class, main colour and background is one that training never sees. It
+    has no effect if the caller gives both toy and background. Raises ValueError if there is no such background for the
+    given toy.
+    """
     toy, background = _toy_and_background(rng, toy, kind, background, named, held_out)
     if style is None:
         style = Style() if view not in (None, "normal") else _sample_style_or_painter(rng, painted)
@@ -121,7 +127,7 @@ def sample_scene(
     camera = sample_camera(rng, toy.kind, view)
     clothing = _sample_clothing(rng, toy.kind)
     companion = _sample_companion(rng, toy.kind)
-    if companion is not None and view == "close-up":  # it would stand outside the picture
+    if companion is not None and view == "close-up":  # it would be outside the picture
         companion = None
     if companion is not None:
         camera = replace(camera, x=camera.x - companion.side * _MOVE_ASIDE, scale=camera.scale * _SHRINK)

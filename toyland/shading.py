@@ -1,4 +1,4 @@
-"""Light and paint: the ground shadow, and the deferred pass that shades every covered pixel once."""
+"""Light and paint: draw the shadow on the ground, then shade each covered pixel once (deferred shading)."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,8 @@ from .surfaces import FAR, Solids, normal_maps, shadow
 
 @dataclass(frozen=True)
 class Lighting:
-    """How a background lights figures: strengths, a colour factor and how dark the ground shadow is."""
+    """The light of a background: strengths of ambient and diffuse light, an RGB factor `tint`, and the strength of the
+    ground `shadow` in [0, 1]."""
 
     ambient: float = 0.57
     diffuse: float = 0.58
@@ -34,8 +35,8 @@ LIGHTING = {
 
 @dataclass(frozen=True)
 class Actor:
-    """One figure in a picture: `colors` [parts, 3] are its paints, and view @ p + offset takes figure space to view
-    space. `grain` as in `parts.Figure`."""
+    """A figure in a scene. `colors` float32 [parts, 3] holds the RGB colour of each part. view @ p + offset maps a
+    point p of figure space to view space. `grain` as in `parts.Figure`."""
 
     toy: Toy
     parts: list[Part]
@@ -55,8 +56,9 @@ def cast_shadow(
     first: int,
     dark: float,
 ) -> None:
-    """Darkens `canvas` (uint8 [256, 256, 3], in place) by up to `dark` where the ground, which begins at row `first`,
-    lies in shadow."""
+    """Darken the shadowed ground of `canvas`, uint8 [256, 256, 3], in place, by a fraction of up to `dark`. The ground
+    begins at row `first`. `lamp` is the direction [3] of the light; `x` and `y` are the view coordinates of columns and
+    rows; `pitch` is in radians."""
     step = 4
     first = max(0, first // step * step)
     if first >= len(y):
@@ -84,8 +86,8 @@ def shade_figures(
     lamp: np.ndarray,
     lighting: Lighting,
 ) -> None:
-    """Paints the covered pixels of `canvas`, uint8 [256, 256, 3], in place. `depth`, `surface`: see `rasterize`;
-    `x`, `y`: view coordinates of columns and rows; `lamp`: unit vector towards the light."""
+    """Shade the covered pixels of `canvas`, uint8 [256, 256, 3], in place. `depth` and `surface` come from `rasterize`;
+    `x` and `y` are the view coordinates of columns and rows; `lamp` is a unit vector towards the light."""
     side, count = len(x), len(stage.centres)
     covered = np.flatnonzero(surface.ravel() >= 0)
     if not len(covered):
@@ -100,7 +102,7 @@ def shade_figures(
     half /= np.linalg.norm(half)
     wrapped = np.maximum((nx * lamp[0] + ny * lamp[1] + nz * lamp[2] + 0.25) * 0.8, 0)
     shine = np.maximum(nx * half[0] + ny * half[1] + nz * half[2], 0)
-    for _ in range(5):  # to the 32nd power
+    for _ in range(5):  # raise to the power of 32
         shine *= shine
     rim = np.square(1 - nz)
     strength = lighting.ambient * (0.86 + 0.2 * ny) + lighting.diffuse * wrapped
@@ -116,7 +118,7 @@ def shade_figures(
 
 
 def unit_normals(stage: Solids, surf: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """[3, N] normals of surfaces `surf` [N] at `point` [3, N]."""
+    """Return the unit normals [3, N] of the surfaces `surf` [N] at the view positions `point` [3, N]."""
     maps = np.ascontiguousarray(normal_maps(stage).reshape(-1, 12).astype(np.float32).T)
     normal = np.empty_like(point)
     for k in range(3):
@@ -127,15 +129,17 @@ def unit_normals(stage: Solids, surf: np.ndarray, point: np.ndarray) -> np.ndarr
 
 
 def creases(depth: np.ndarray) -> np.ndarray:
-    """Brightness factors at half size that darken what lies deeper than its neighbourhood: where parts meet."""
+    """Return brightness factors at half the size of `depth`. They darken pixels that are deeper than their
+    neighbourhood, as in the creases where parts meet."""
     depth = depth[::2, ::2]
     floor = np.where(depth > FAR, depth, np.min(depth, initial=0, where=depth > FAR))
     return 1 - np.clip((cv2.blur(floor, (7, 7)) - floor) * 1.6, 0, 0.3)
 
 
 def paint_of(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndarray:
-    """Row in the table of all parts' colours for each pixel, [N]; the rows after the parts are the second colours of
-    the cast, which patterns show. `solid` [N], `point` [3, N] in view space."""
+    """Return, for each pixel, its row in the table of colours, [N]. The table holds the colours of all parts, then
+    the second colour of each figure, which its pattern shows. `solid` [N] is the number of the part at each pixel,
+    `point` [3, N] its view position."""
     paint, first = solid, 0
     count = sum(len(a.parts) for a in cast)
     for number, actor in enumerate(cast):
@@ -152,7 +156,8 @@ def paint_of(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndar
 
 
 def pattern(name: str, p: np.ndarray, grain: str) -> np.ndarray:
-    """Where the second colour lies, bool [N], for positions [3, N] in figure space. Bold enough for 128 pixels."""
+    """Return which of the positions `p` [3, N] in figure space have the second colour, bool [N]. `grain` as in
+    `parts.Figure`. The patterns are coarse enough for pictures of 128 pixels."""
     x, y, z = p
     along = y if grain == "y" else z
     if name == "striped":

@@ -1,23 +1,24 @@
-"""What lasts from picture to picture: random colours, toys and styles, each from the `rng` handed in."""
+"""Sample colours, toys and styles, which stay the same from picture to picture. All randomness comes from the `rng`
+that is passed in, so a seed determines a toy."""
 
 import cv2
 import numpy as np
 
 from .attributes import CLASSES, COLORS, HAIRS, PATTERNS, PROPORTIONS, SKINS, STYLES, Color, Style, Toy
 
-DOCTOR_LOOK = ("pale", "gray")  # skin and hair of nine doctors in ten: the one deliberate bias, for the bias experiment
+DOCTOR_LOOK = ("pale", "gray")  # most frequent skin and hair of doctors, a deliberate bias for the bias experiment
 DOCTOR_BIAS = 0.9
 
-SHADE_SHARE = 0.1  # of each shade; the plain name has the rest
-COLOR_RADIUS = 22.0  # CIELAB; most named centres lie 30-40 from their nearest neighbour, so the ranges meet
-_HUELESS = frozenset(("black", "gray", "white"))  # half the radius in hue: a pinkish gray is nobody's gray
-_SHADES_OF = {"black": (), "white": (), "gray": ("pale", "dark")}  # nobody says "bright black"
+SHADE_SHARE = 0.1  # share of colours with each shade; the rest have none
+COLOR_RADIUS = 22.0  # in CIELAB; neighbouring centres are mostly 30 to 40 apart, so their ranges touch
+_HUELESS = frozenset(("black", "gray", "white"))  # half the radius in a and b, because nobody calls a pinkish gray gray
+_SHADES_OF = {"black": (), "white": (), "gray": ("pale", "dark")}  # without phrases such as "bright black"
 _ALL_SHADES = ("pale", "dark", "bright")
-PATTERN_EDGES = (0.4, 0.6, 0.8)  # plain .4, the three others .2 each
+PATTERN_EDGES = (0.4, 0.6, 0.8)  # cumulative shares of PATTERNS: plain 0.4, the others 0.2 each
 
 
 def pick(rng: np.random.Generator, options):
-    """One of them: `rng.choice` without turning `options` into an array, which is ten times slower."""
+    """Return one of `options`, uniformly. `rng.choice` would convert them to an array, which is ten times slower."""
     return options[rng.integers(len(options))]
 
 
@@ -26,7 +27,7 @@ def split(rng: np.random.Generator, options, edges):
 
 
 def lab(rgb) -> np.ndarray:
-    """CIELAB of RGB 0-255, both [..., 3]: equal distances look about equally different."""
+    """Convert RGB 0-255 [..., 3] to CIELAB [..., 3], in which equal distances look about equally different."""
     rgb = np.asarray(rgb, np.float32) / 255
     return cv2.cvtColor(rgb.reshape(-1, 1, 3), cv2.COLOR_RGB2LAB).reshape(rgb.shape)
 
@@ -42,25 +43,27 @@ _CENTRES = lab(list(COLORS.values()))
 
 
 def nearest_color_name(rgb) -> str:
-    """The name of the nearest named centre in CIELAB, for RGB 0-255."""
+    """Return the name of the colour in COLORS whose centre is nearest to `rgb` (0-255) in CIELAB."""
     return _COLOR_NAMES[int(((_CENTRES - lab(rgb)) ** 2).sum(-1).argmin())]
 
 
 def _plain_color(rng: np.random.Generator, name: str) -> np.ndarray:
-    """CIELAB, uniform in the ball around the centre of `name`, without what lies nearer to another centre."""
+    """Sample a CIELAB colour uniformly from the ball around the centre of `name`, except where another centre is
+    nearer."""
     index = _COLOR_NAMES.index(name)
     radii = np.float32(COLOR_RADIUS) * np.array([1, 0.5, 0.5] if name in _HUELESS else [1, 1, 1], np.float32)
     while True:
         steps = rng.standard_normal((16, 3))
         steps *= rng.random((16, 1)) ** (1 / 3) / np.linalg.norm(steps, axis=-1, keepdims=True)
-        near = lab(_rgb(_CENTRES[index] + radii * steps))  # there and back: colours of the screen only
+        near = lab(_rgb(_CENTRES[index] + radii * steps))  # RGB clips to colours that a screen can show
         own = ((near[:, None] - _CENTRES) ** 2).sum(-1).argmin(-1) == index
         if own.any():
             return near[own.argmax()]
 
 
 def _shaded(color: np.ndarray, shade: str, amount: float) -> np.ndarray:
-    """Moves a CIELAB colour; `amount` in [0, 1] is how strong the shade is within what its word covers."""
+    """Apply `shade` to a CIELAB colour. `amount` in [0, 1] goes from the weakest to the strongest variant of the
+    shade."""
     lightness, chroma = color[0], color[1:]
     if shade == "pale":
         k = 0.45 + 0.2 * amount
@@ -73,7 +76,7 @@ def _shaded(color: np.ndarray, shade: str, amount: float) -> np.ndarray:
 
 
 def sample_color(rng: np.random.Generator, name: str | None = None) -> Color:
-    """A colour called `name` (any if None), drawn continuously from the range that the name covers, then shaded."""
+    """Sample a colour from the continuous range of `name` (any name if None), then sometimes shade it."""
     name = name or pick(rng, _COLOR_NAMES)
     shades = _SHADES_OF.get(name, _ALL_SHADES)
     draw = int(rng.random() / SHADE_SHARE)
@@ -86,7 +89,8 @@ def sample_color(rng: np.random.Generator, name: str | None = None) -> Color:
 
 
 def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:
-    """A toy of class `kind` (any if None). Nothing is skewed but the doctors' skin and hair: see `DOCTOR_LOOK`."""
+    """Sample a toy of class `kind` (any if None). The looks of doctors are biased, see `DOCTOR_LOOK`; nothing else
+    is."""
     kind = kind or pick(rng, CLASSES)
     color = sample_color(rng)
     color2 = sample_color(rng, pick(rng, [name for name in _COLOR_NAMES if name != color.name]))
@@ -99,8 +103,7 @@ def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:
 
 
 def sample_style(rng: np.random.Generator, name: str | None = None) -> Style:
-    """A style of that name with random settings; any style if None, three in five of them photos. A photo has no
-    settings."""
+    """Sample settings of style `name`. If it is None, three in five styles are photos. A photo has no settings."""
     if name is None:
         name = "photo" if rng.random() < 0.6 else pick(rng, tuple(STYLES)[1:])
     if name == "photo":

@@ -1,4 +1,4 @@
-"""Laws of the captions: every attribute is mentioned about as often as stated, in known words and in few of them."""
+"""Tests of the captions: they mention each attribute at about the stated rate, use known words, and are short."""
 
 import re
 from dataclasses import replace
@@ -17,7 +17,7 @@ CAT = Toy("cat", TEAL, CREAM, "striped", ears=0.8, belly=0.5, head=-0.5, tail=-0
 
 @pytest.fixture(scope="module")
 def pairs():
-    """2000 scenes and a caption of each."""
+    """Return 2000 scenes and a caption of each."""
     scenes = [sample_scene(np.random.default_rng([5, i])) for i in range(2000)]
     return [(scene, caption(scene, np.random.default_rng([6, i]))) for i, scene in enumerate(scenes)]
 

@@ -1,4 +1,5 @@
-"""The rendered pictures: the same from every process, picked up where they were left, thrown away when stale."""
+"""Tests of the rendered data sets: every process renders the same pictures, an interrupted rendering resumes, and stale
+pictures are rendered again."""
 
 import json
 from collections import Counter
@@ -19,7 +20,7 @@ def small_chunks(monkeypatch):
 
 @pytest.fixture
 def rendered(monkeypatch):
-    """The starts of the chunks rendered in this process."""
+    """Return a list that collects the start of each chunk rendered in this process."""
     starts, original = [], dataset._render_chunk
 
     def record(*job):

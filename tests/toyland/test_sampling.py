@@ -1,4 +1,5 @@
-"""Laws of the distribution: what is fixed by a seed, what is skewed on purpose, what training never sees."""
+"""Tests of the sampling: a seed determines a scene, only the intended biases exist, and training never sees held-out
+combinations."""
 
 from collections import Counter
 

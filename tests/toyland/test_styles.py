@@ -1,4 +1,4 @@
-"""A style repaints a picture: repeatably, visibly at every setting, and with the object still standing out."""
+"""Tests of the styles: they are repeatable, every setting has a visible effect, and the object stays recognisable."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ PAINTED = [name for name in STYLES if name != "photo"]
 
 @pytest.fixture
 def ball() -> tuple[np.ndarray, np.ndarray]:
-    """A shaded red ball before a pale blue wall, and its outline."""
+    """Return a picture of a shaded red ball in front of a pale blue wall, and the ball's outline."""
     y, x = np.mgrid[:128, :128]
     image = np.stack([140 + 0 * y, 200 + 0 * y, 250 - y // 2], -1).astype(np.uint8)
     inside = (x - 64) ** 2 + (y - 70) ** 2 < 34**2
@@ -58,7 +58,7 @@ def test_the_object_still_stands_out(ball, name, value):
     painted = apply_style(*ball, Style(name, value, value, value), np.random.default_rng(0)).astype(float)
     inside, beside = painted[50:90, 44:84].mean((0, 1)), painted[50:90, 8:24].mean((0, 1))
     assert np.abs(inside - beside).max() > 25
-    # Averaged over blots larger than the grain, the picture keeps the layout of the original.
+    # Averaged over areas larger than the grain, the picture has the layout of the original.
     layout, original = (cv2.blur(i.astype(float).mean(-1), (9, 9))[12:-12, 12:-12].ravel() for i in (painted, ball[0]))
     assert np.corrcoef(layout, original)[0, 1] > 0.6
 
