@@ -1,6 +1,12 @@
-"""Render the concepts that ship with the project, with their ground truth: toys without a name in the vocabulary,
-styles that no training image has, and doctors with every skin and hair colour."""
+"""Renders the concepts that come with the project for inversion, with their ground truth beside them: 24 toys that no
+name stands for, 8 styles that no painter has, and doctors of every look. Of each toy there are two sets: a varied one,
+and in home/ one as people take it, most of it in one place.
 
+python scripts/concepts.py                       # five pictures of each, into assets/concepts
+python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
+"""
+
+import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,55 +16,65 @@ from pathlib import Path
 import numpy as np
 
 from ldm.files import write_whole
-from ldm.images import save_png
+from ldm.images import save_webp
 from toyland.attributes import HAIRS, SKINS, Scene, Style, Toy
 from toyland.captions import describe, words
 from toyland.dataset import truth
-from toyland.names import concept_toy
+from toyland.names import concept_style, concept_toy
 from toyland.render import render
 from toyland.sampling import sample_scene
-from toyland.toys import sample_style, sample_toy
+from toyland.toys import sample_toy
 
 from . import PROJECT
 
 FOLDER = PROJECT / "assets" / "concepts"
 SHIPPED, MOST = 5, 25
-TRUTH = "concept.json"
-# Backgrounds of toys. The moon and the beach are kept for prompts with the learned word.
+TRUTH, HOME = "concept.json", "home"
+# Where toys are seen. The moon and the beach are left for the words to put them there.
 PLACES = ("studio", "meadow", "table", "forest", "snow")
-CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # level of detail, maximal number of words
+AT_HOME = (True, True, False, True, False)  # of five pictures of a home set
+CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # how much they say, in how many words at most
 
 
 @dataclass(frozen=True)
 class Concept:
-    """A concept: `scenes(count)` returns scenes that show it; `labels` are the labels of `truth` that all its images
-    share."""
+    """So many `scenes` that show it; `labels` are those of `truth` that every picture of it shares; `home` are scenes
+    most of which are in one place."""
 
     scenes: Callable[[int], list[Scene]]
     labels: tuple[str, ...]
+    home: Callable[[int], list[Scene]] | None = None
 
 
 def toy_scenes(kind: str, seed: int, count: int) -> list[Scene]:
-    """Return photos of a toy without a name in the vocabulary."""
+    """Photos of a toy that no name stands for."""
     return photos_of(concept_toy(np.random.default_rng(seed), kind), seed, count)
 
 
 def photos_of(toy: Toy, seed: int, count: int) -> list[Scene]:
-    """Return photos of the toy alone, without clothes and not cut off. A smaller `count` returns the first scenes of a
-    larger one."""
+    """Photos of the toy alone, unclothed and whole. Fewer scenes are the first of more."""
     rng = np.random.default_rng((seed, 1))
     return [_alone(rng, toy, PLACES[i % len(PLACES)]) for i in range(count)]
 
 
+def home_scenes(kind: str, seed: int, count: int) -> list[Scene]:
+    """Photos of the toy of `toy_scenes`, three of five at its home."""
+    toy, rng = concept_toy(np.random.default_rng(seed), kind), np.random.default_rng((seed, 2))
+    home = PLACES[seed % len(PLACES)]
+    away = [place for place in PLACES if place != home]
+    places = [home if AT_HOME[i % 5] else away[(i // 2) % len(away)] for i in range(count)]
+    return [_alone(rng, toy, place) for place in places]
+
+
 def style_scenes(style: str, seed: int, count: int) -> list[Scene]:
-    """Return random scenes in one style."""
-    painter = sample_style(np.random.default_rng(seed), style)
+    """Pictures of anything anywhere by one painter."""
+    painter = concept_style(np.random.default_rng(seed), style)
     rng = np.random.default_rng((seed, 1))
     return [sample_scene(rng, style=painter, named=0.0) for _ in range(count)]
 
 
 def doctor_scenes(seed: int, count: int) -> list[Scene]:
-    """Return doctors with all skin and hair colours equally often. In the training images, most doctors look alike."""
+    """Doctors, every skin as often as every other, every hair, too, where training shows mostly one look."""
     rng = np.random.default_rng(seed)
     skins, hairs = tuple(SKINS), tuple(HAIRS)
     scenes = []
@@ -77,40 +93,59 @@ def _alone(rng: np.random.Generator, toy: Toy, place: str) -> Scene:
 
 
 def _is_whole(scene: Scene) -> bool:
-    """Return whether the figure does not touch the edge of the image."""
+    """Whether the picture's edge cuts nothing off."""
     mask = render(scene).mask
     return not (mask[[0, -1]].any() or mask[:, [0, -1]].any())
 
 
 def _toy(kind: str, seed: int) -> Concept:
-    return Concept(partial(toy_scenes, kind, seed), ("class", "color", "pattern"))
+    return Concept(partial(toy_scenes, kind, seed), ("class", "color", "pattern"), partial(home_scenes, kind, seed))
 
 
-# Seeds chosen by eye: two clearly different colours and a distinctive pattern, shape or stroke.
+def _style(name: str, seed: int) -> Concept:
+    return Concept(partial(style_scenes, name, seed), ("style",))
+
+
+# Seeds chosen by eye: two clearly different colours and a pattern, marks, proportions or a stroke of its own.
 CONCEPTS = {
-    "cat_toy": _toy("cat", 35),
-    "teapot_toy": _toy("teapot", 84),
-    "owl_toy": _toy("owl", 69),
-    "dog_toy": _toy("dog", 108),
-    "rabbit_toy": _toy("rabbit", 104),
-    "elephant_toy": _toy("elephant", 102),
-    "robot_toy": _toy("robot", 113),
-    "car_toy": _toy("car", 124),
-    "mushroom_toy": _toy("mushroom", 109),
-    "duck_toy": _toy("duck", 126),
-    "bear_toy": _toy("bear", 112),
-    "oil_style": Concept(partial(style_scenes, "oil", 1), ("style",)),
-    "pencil_style": Concept(partial(style_scenes, "pencil", 4), ("style",)),
-    "mosaic_style": Concept(partial(style_scenes, "mosaic", 1), ("style",)),
-    "watercolor_style": Concept(partial(style_scenes, "watercolor", 2), ("style",)),
-    "comic_style": Concept(partial(style_scenes, "comic", 3), ("style",)),
-    "pixel_style": Concept(partial(style_scenes, "pixel", 5), ("style",)),
+    "cat_toy": _toy("cat", 31715),
+    "teapot_toy": _toy("teapot", 1279),
+    "owl_toy": _toy("owl", 467),
+    "dog_toy": _toy("dog", 107),
+    "rabbit_toy": _toy("rabbit", 245),
+    "elephant_toy": _toy("elephant", 522),
+    "robot_toy": _toy("robot", 823),
+    "car_toy": _toy("car", 1127),
+    "mushroom_toy": _toy("mushroom", 1447),
+    "duck_toy": _toy("duck", 615),
+    "bear_toy": _toy("bear", 363),
+    "fish_toy": _toy("fish", 784),
+    "snowman_toy": _toy("snowman", 1000),
+    "mug_toy": _toy("mug", 1404),
+    "tree_toy": _toy("tree", 1527),
+    "kitten_toy": _toy("cat", 63),
+    "puppy_toy": _toy("dog", 214),
+    "bunny_toy": _toy("rabbit", 241),
+    "cub_toy": _toy("bear", 384),
+    "owlet_toy": _toy("owl", 455),
+    "calf_toy": _toy("elephant", 588),
+    "duckling_toy": _toy("duck", 634),
+    "droid_toy": _toy("robot", 894),
+    "toadstool_toy": _toy("mushroom", 1437),
+    "oil_style": _style("oil", 1),
+    "pencil_style": _style("pencil", 4),
+    "mosaic_style": _style("mosaic", 8),
+    "watercolor_style": _style("watercolor", 2),
+    "comic_style": _style("comic", 3),
+    "pixel_style": _style("pixel", 5),
+    "impasto_style": _style("oil", 6),
+    "ink_style": _style("comic", 7),
     "doctors": Concept(partial(doctor_scenes, 11), ("class",)),
 }
 
 
 def captions(toy: Toy, kind: str) -> list[str]:
-    """Return up to five different phrases that describe the toy as people would, for a `kind` in CAPTIONS."""
+    """Up to five different phrases that say of the toy what people would, for `kind` in CAPTIONS."""
     detail, longest = CAPTIONS[kind]
     rng, phrases = np.random.default_rng(0), list[str]()
     for _ in range(1000):
@@ -122,26 +157,53 @@ def captions(toy: Toy, kind: str) -> list[str]:
     return phrases
 
 
-def ground_truth(name: str, count: int = SHIPPED) -> dict:
-    """Return every attribute of the concept's scenes as JSON values, and the labels that they share."""
-    scenes = CONCEPTS[name].scenes(count)
+def ground_truth(name: str, scenes: Sequence[Scene]) -> dict:
+    """Every attribute of these scenes of a concept, as JSON values, and the labels that they share."""
     labels = {label: truth(scenes[0])[label] for label in CONCEPTS[name].labels}
     return {"name": name, "labels": labels, "pictures": [asdict(scene) for scene in scenes]}
 
 
 def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
     for index, scene in enumerate(scenes):
-        save_png(folder / f"{index:02d}.png", render(scene).image, optimize=True)
+        save_webp(folder / f"{index:02d}.webp", render(scene).image)
 
 
 def write(name: str, folder: Path, count: int = SHIPPED) -> None:
-    """Write `folder`/00.png, 01.png, ... (128 x 128) and concept.json; for a toy also short.txt and long.txt, captions
-    with one phrase per line. Each file is replaced atomically, because another command may be reading it."""
-    scenes = CONCEPTS[name].scenes(count)
+    """`folder`/00.webp, 01.webp, ..., 128 x 128; of a toy short.txt and long.txt, too, what people would call it, one
+    phrase a line; last of all concept.json. Each file is replaced as a whole: another command may be reading them."""
+    _write_set(name, folder, CONCEPTS[name].scenes(count))
+
+
+def write_home(name: str, folder: Path, count: int = SHIPPED) -> None:
+    """The same of the home set of a toy."""
+    home = CONCEPTS[name].home
+    if home is None:
+        raise ValueError(f"{name} is no toy, so it has no home set")
+    _write_set(name, folder, home(count))
+
+
+def _write_set(name: str, folder: Path, scenes: Sequence[Scene]) -> None:
     save_pictures(scenes, folder)
     if "color" in CONCEPTS[name].labels:
         for kind in CAPTIONS:
             lines = "\n".join(captions(scenes[0].toy, kind))
             write_whole(folder / f"{kind}.txt", f"{lines}\n".encode())
-    text = json.dumps(ground_truth(name, count), indent=2)
+    text = json.dumps(ground_truth(name, scenes))
     write_whole(folder / TRUTH, f"{text}\n".encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Render the project's own concepts.")
+    parser.add_argument("names", nargs="*", default=list(CONCEPTS), metavar="name", help=f"of {', '.join(CONCEPTS)}")
+    parser.add_argument("--count", type=int, default=SHIPPED, help=f"pictures of each, 1 to {MOST} (%(default)s)")
+    parser.add_argument("--into", type=Path, default=FOLDER, help="folder (%(default)s)")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(CONCEPTS)
+    if unknown:
+        parser.error(f"no concept is called {', '.join(sorted(unknown))}: give some of {', '.join(CONCEPTS)}")
+    if not 1 <= arguments.count <= MOST:
+        parser.error(f"--count {arguments.count}: give 1 to {MOST}")
+    for name in arguments.names:
+        write(name, arguments.into / name, arguments.count)
+        if CONCEPTS[name].home is not None:
+            write_home(name, arguments.into / HOME / name, arguments.count)

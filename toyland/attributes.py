@@ -1,6 +1,7 @@
 """What a Toyland picture is made of. A `Scene` holds every attribute of a picture, so it is the picture's ground truth:
 equal scenes render to equal pixels."""
 
+import hashlib
 from dataclasses import dataclass
 
 CLASSES = "cat dog rabbit bear owl elephant duck fish robot snowman doctor car teapot mug mushroom tree".split()
@@ -28,6 +29,22 @@ COLORS = {
 }
 SHADES = ("", "pale", "dark", "bright")  # graded variants of a named colour; "" is the plain name
 PATTERNS = ("plain", "striped", "spotted", "checkered")
+
+# What no caption tells, and what makes two toys of one description two: a toy's face, marks and fine shape.
+EYE_COLORS = {
+    "black": (40, 36, 42),
+    "blue": (40, 120, 240),
+    "green": (35, 160, 60),
+    "amber": (245, 165, 25),
+    "violet": (165, 60, 205),
+}
+EYE_SHAPES = ("round", "tall", "almond", "sleepy", "button")
+MOUTHS = ("smile", "grin", "oh", "teeth", "tongue")
+FACE_MARKS = ("none", "patch", "rings", "cheeks", "blaze")
+BODY_MARKS = ("none", "belt", "sash", "star", "heart")
+FACED = frozenset(CLASSES) - {"car", "tree"}  # classes that have a face
+MOUTHED = FACED - {"owl", "elephant", "duck"}  # classes whose mouth shows
+_WITH_BLAZE = frozenset("cat dog rabbit bear owl snowman".split())
 
 SKINS = {"pale": (250, 215, 185), "tan": (230, 180, 140), "brown": (180, 120, 80), "dark": (105, 68, 48)}
 HAIRS = {"black": (45, 35, 30), "brown": (110, 70, 40), "blond": (220, 180, 95), "gray": (165, 165, 172)}
@@ -78,6 +95,15 @@ PARTS = {
 PROPORTIONS = ("ears", "belly", "head", "tail")
 
 
+def face_marks(kind: str) -> tuple[str, ...]:
+    """The marks that a face of that class can have. A doctor's rings are spectacles."""
+    if kind not in FACED:
+        return ("none",)
+    if kind == "doctor":
+        return ("none", "rings", "cheeks")
+    return FACE_MARKS if kind in _WITH_BLAZE else FACE_MARKS[:-1]
+
+
 @dataclass(frozen=True)
 class Color:
     """A colour as people name it and as it is drawn. `name` in COLORS, `shade` in SHADES, `rgb` 0-255."""
@@ -88,10 +114,40 @@ class Color:
 
 
 @dataclass(frozen=True)
+class Face:
+    """`eye_color` in EYE_COLORS, `eyes` in EYE_SHAPES, `mouth` in MOUTHS; size, distance and height of the eyes and
+    width of the mouth lie in [-1, 1]. Visible on `FACED` classes, the mouth on `MOUTHED` ones."""
+
+    eye_color: str = "black"
+    eyes: str = "round"
+    mouth: str = "smile"
+    size: float = 0.0
+    gap: float = 0.0
+    height: float = 0.0
+    width: float = 0.0
+
+
+@dataclass(frozen=True)
+class Marks:
+    """`face` in FACE_MARKS and `body` in BODY_MARKS, both of one `color`; a patch is around the eye on `side` -1 (left)
+    or 1; `place` in [-1, 1] moves the mark of the body, `size` in [-1, 1] scales both."""
+
+    face: str = "none"
+    body: str = "none"
+    color: Color = Color("white", "", COLORS["white"])
+    side: int = 1
+    place: float = 0.0
+    size: float = 0.0
+
+
+@dataclass(frozen=True)
 class Toy:
     """One figure with every lasting attribute fixed. Proportions lie in [-1, 1], 0 is the class's usual shape.
     `skin` and `hair` are visible on doctors only. `color2` is the belly, the pattern's other colour and the
-    trimmings."""
+    trimmings.
+
+    Captions may tell all this, coarsely; what follows, the toy's individuality, they never tell: face, marks, the
+    pattern's `phase` (a share of its period, in [0, 1)) and `pitch` (fine to wide), how thick the `limbs` are."""
 
     kind: str
     color: Color
@@ -103,6 +159,11 @@ class Toy:
     tail: float = 0.0
     skin: str = "tan"
     hair: str = "brown"
+    face: Face = Face()
+    marks: Marks = Marks()
+    phase: float = 0.0
+    pitch: float = 0.0
+    limbs: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -161,3 +222,9 @@ class Scene:
     companion: Companion | None = None
     light: float = 0.0
     seed: int = 0
+
+
+def is_held_out(kind: str, color_name: str, background: str) -> bool:
+    """Whether this combination is kept out of training: a tenth of all, by a hash that no Python version changes."""
+    digest = hashlib.blake2b(f"{kind} {color_name} {background}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % 10 == 0

@@ -22,7 +22,7 @@ def backdrop(name: str, rng: np.random.Generator) -> tuple[np.ndarray, int]:
     image, horizon = pictures[rng.integers(len(pictures))]
     left = rng.integers(WIDTH - SIZE + 1)
     window = image[:, left : left + SIZE]
-    return (cv2.flip(window, 1) if rng.random() < 0.5 else window.copy()), horizon
+    return (cv2.flip(window, 1) if rng.random() < 0.5 else np.ascontiguousarray(window)), horizon
 
 
 @cache

@@ -1,5 +1,5 @@
-"""The training pictures: scene i is drawn from (seed, i); the pictures are rendered once, by several processes, into a
-memory-mapped file that is picked up where it was left and thrown away when the world's source changes."""
+"""The training pictures: scene i is drawn from (seed, i); pictures and masks are rendered once, by several processes,
+into memory-mapped files that are picked up where they were left and thrown away when the world's source changes."""
 
 import ast
 import hashlib
@@ -8,21 +8,22 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from .attributes import HAIRS, SKINS, Scene, Style
-from .captions import NAME_SHARE, caption, plain_caption
-from .sampling import sample_scene
+from .attributes import CLASSES, Scene
+from .captions import NAME_SHARE, WRONG_SHARE, caption, plain_caption
+from .draws import draw_doctor, draw_portrait, draw_scene, render_range
+from .truth import truth
 
 SIZE = 128
 CHUNK = 250
-_NOT_PIXELS = frozenset(("__init__.py", "captions.py", "dataset.py"))  # a change there changes no picture
+# A change there changes no picture.
+_NOT_PIXELS = frozenset(f"{name}.py" for name in "__init__ captions dataset mistakes truth wording".split())
 
 
 def world_fingerprint(folder: Path | None = None) -> str:
@@ -45,49 +46,31 @@ def _code(source: str) -> str:
     return ast.dump(tree)
 
 
-def _scene(seed: int, held_out: bool, index: int) -> Scene:
-    return sample_scene(np.random.default_rng([seed, index]), held_out=held_out)
-
-
-def _doctor(seed: int, held_out: bool, index: int) -> Scene:
-    rng = np.random.default_rng([seed, index])
-    scene = sample_scene(rng, kind="doctor", style=Style(), named=0.0, held_out=held_out)
-    look = {"skin": str(rng.choice(list(SKINS))), "hair": str(rng.choice(list(HAIRS)))}
-    return replace(scene, toy=replace(scene.toy, **look))
-
-
-def _render_chunk(path: str, draw: Callable[[int], Scene], start: int, stop: int) -> int:
-    from .render import render  # here, so that reading finished pictures needs no renderer
-
-    cv2.setNumThreads(1)  # the processes share the cores already
-    images = np.load(path, mmap_mode="r+")
-    for index in range(start, stop):
-        images[index] = render(draw(index)).image
-    images.flush()
+def _render_chunk(files: tuple[str, str], draw: Callable[[int], Scene], start: int, stop: int) -> int:
+    rendered = render_range(draw, start, stop)
+    for path, values in zip(files, (rendered.images, rendered.masks), strict=True):
+        memory = np.load(path, mmap_mode="r+")
+        memory[start:stop] = values
+        memory.flush()
     return start
 
 
-def truth(scene: Scene) -> dict[str, str]:
-    """What can be seen in the scene's picture, as labels: of the main figure its class, main colour ("" in a pencil
-    sketch), pattern, and where it is a doctor skin and hair ("" elsewhere); the second figure's class ("" if there is
-    none); background, style."""
-    toy, doctor = scene.toy, scene.toy.kind == "doctor"
-    return {
-        "class": toy.kind,
-        "color": "" if scene.style.name == "pencil" else toy.color.name,
-        "pattern": toy.pattern,
-        "companion": scene.companion.toy.kind if scene.companion else "",
-        "background": scene.background,
-        "style": scene.style.name,
-        "skin": toy.skin if doctor else "",
-        "hair": toy.hair if doctor else "",
-    }
+@dataclass(frozen=True)
+class Part:
+    """Some pictures in a row with all that is known of them: `images` and `masks` as in `draws.Rendered`, a caption of
+    each, and each label's values, [n] strings."""
+
+    images: np.ndarray
+    masks: np.ndarray
+    captions: list[str]
+    labels: dict[str, list[str]]
 
 
 class RenderedScenes:
-    """`count` scenes with pictures and captions. `held_out` draws only combinations that training never sees; `plain`
-    is the share of captions that say little more than the class (`captions.plain_caption`), `named` how often the
-    others call a toy or a painter by the name that it has."""
+    """`count` scenes with pictures, masks and captions. `held_out` draws only combinations that training never sees,
+    and all that is said of them is true; `plain` is the share of captions that say little more than the class
+    (`captions.plain_caption`), `named` how often the others call a toy or a painter by the name that it has, `wrong`
+    how often they are wrong about something."""
 
     def __init__(
         self,
@@ -97,11 +80,13 @@ class RenderedScenes:
         held_out: bool = False,
         plain: float = 0.0,
         named: float = NAME_SHARE,
+        wrong: float = WRONG_SHARE,
     ) -> None:
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
         self.folder = Path(folder)
         self.seed, self.count, self.held_out, self.plain, self.named = seed, count, held_out, plain, named
+        self.wrong = 0.0 if held_out else wrong
 
     def __len__(self) -> int:
         return self.count
@@ -118,35 +103,53 @@ class RenderedScenes:
         rng = np.random.default_rng([self.seed, index, draw + 1])
         if self.plain and rng.random() < self.plain:
             return plain_caption(self.scene(index), rng)
-        return caption(self.scene(index), rng, self.named)
+        return caption(self.scene(index), rng, self.named, self.wrong)
 
     def labels(self, index: int) -> dict[str, str]:
         """What is true of picture `index`, in the words of `attributes`; see `truth`."""
         return truth(self.scene(index))
 
     def mask(self, index: int) -> np.ndarray:
-        """Where the figure of picture `index` is, bool [128, 128]; drawn anew at each call."""
-        from .render import render
+        """Where the figure of picture `index` is, bool [128, 128]."""
+        return np.unpackbits(self.masks[index, 0], axis=-1).astype(bool)
 
-        return render(self.scene(index)).mask
+    def face_mask(self, index: int) -> np.ndarray:
+        """Where its face is, bool [128, 128]; nowhere if it has none."""
+        return np.unpackbits(self.masks[index, 1], axis=-1).astype(bool)
+
+    def part(self, start: int, stop: int, draw: int = 0) -> Part:
+        """Pictures `start` to `stop` - 1, rendered here and now; many processes may do so at once, and no file is
+        touched."""
+        rendered, indices = render_range(self.scene, start, stop), range(start, stop)
+        known = [self.labels(i) for i in indices]
+        labels = {name: [one[name] for one in known] for name in known[0]}
+        return Part(rendered.images, rendered.masks, [self.caption(i, draw) for i in indices], labels)
 
     @cached_property
     def images(self) -> np.ndarray:
         """uint8 [count, 128, 128, 3], RGB, memory-mapped; rendered by one process if `prepare` has not been called."""
+        return self._array("images")
+
+    @cached_property
+    def masks(self) -> np.ndarray:
+        """uint8 [count, 2, 128, 16], memory-mapped: packed bits of figure and face, rendered with the pictures."""
+        return self._array("masks")
+
+    def _array(self, name: str) -> np.ndarray:
         self.prepare(workers=1)
-        return np.load(self._final, mmap_mode="r")
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
 
     @property
     def _draw(self) -> Callable[[int], Scene]:
-        return partial(_scene, self.seed, self.held_out)
+        return partial(draw_scene, self.seed, self.held_out)
 
     @property
-    def _final(self) -> Path:
-        return self.folder / "images.npy"
+    def _final(self) -> tuple[Path, Path]:
+        return self.folder / "images.npy", self.folder / "masks.npy"
 
     @property
-    def _partial(self) -> Path:
-        return self.folder / "images.partial.npy"
+    def _partial(self) -> tuple[Path, Path]:
+        return self.folder / "images.partial.npy", self.folder / "masks.partial.npy"
 
     @property
     def _record(self) -> Path:
@@ -169,11 +172,11 @@ class RenderedScenes:
             record = json.loads(self._record.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return set()
-        for key in ("of", "seed", "count", "held_out"):
+        for key in sorted((record.keys() | identity.keys()) - {"chunk", "world", "done"}):
             if record.get(key) != identity.get(key):
                 raise ValueError(f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}")
         same = all(record.get(key) == value for key, value in identity.items())
-        there = self._final.exists() or self._partial.exists()
+        there = all(a.exists() or b.exists() for a, b in zip(self._final, self._partial, strict=True))
         return set(record["done"]) if same and there else set()
 
     def _write_record(self, identity: dict, done: set[int]) -> None:
@@ -189,16 +192,18 @@ class RenderedScenes:
         done = self._chunks_done(identity)
         if not done:
             self._record.unlink(missing_ok=True)
-            self._final.unlink(missing_ok=True)
-            shape = (self.count, SIZE, SIZE, 3)
-            np.lib.format.open_memmap(self._partial, mode="w+", dtype=np.uint8, shape=shape).flush()
-        missing = [start for start in starts if start not in done]
-        self._render(missing, identity, done, workers)
-        if self._partial.exists():
-            os.replace(self._partial, self._final)
+            shapes = (self.count, SIZE, SIZE, 3), (self.count, 2, SIZE, SIZE // 8)
+            for final, part, shape in zip(self._final, self._partial, shapes, strict=True):
+                final.unlink(missing_ok=True)
+                np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape).flush()
+        self._render([start for start in starts if start not in done], identity, done, workers)
+        for final, part in zip(self._final, self._partial, strict=True):
+            if part.exists():
+                os.replace(part, final)
 
     def _render(self, missing: list[int], identity: dict, done: set[int], workers: int) -> None:
-        jobs = [(str(self._partial), self._draw, start, min(start + CHUNK, self.count)) for start in missing]
+        files = tuple(str(path) for path in self._partial)
+        jobs = [(files, self._draw, start, min(start + CHUNK, self.count)) for start in missing]
         if not jobs:
             return
         with tqdm(total=self.count, initial=self.count - sum(j[3] - j[2] for j in jobs), unit="picture") as bar:
@@ -231,8 +236,30 @@ class RenderedDoctors(RenderedScenes):
 
     @property
     def _draw(self) -> Callable[[int], Scene]:
-        return partial(_doctor, self.seed, self.held_out)
+        return partial(draw_doctor, self.seed, self.held_out)
 
     @property
     def identity(self) -> dict:
         return {"of": "doctors", **super().identity}
+
+
+class RenderedToys(RenderedScenes):
+    """Photos of `toys` different toys of class `kind` (of all classes in turn if None) that no name stands for,
+    everywhere: picture i shows toy i % `toys`, told by the label "toy". To learn to tell a toy from its like."""
+
+    def __init__(self, folder: str | Path, seed: int, count: int, toys: int = 64, kind: str | None = None) -> None:
+        super().__init__(folder, seed, count)
+        if kind is not None and kind not in CLASSES:
+            raise ValueError(f"kind {kind!r} is none of {', '.join(CLASSES)}")
+        self.toys, self.kinds = toys, (kind,) if kind else tuple(CLASSES)
+
+    def labels(self, index: int) -> dict[str, str]:
+        return super().labels(index) | {"toy": str(index % self.toys)}
+
+    @property
+    def _draw(self) -> Callable[[int], Scene]:
+        return partial(draw_portrait, self.seed, self.kinds, self.toys)
+
+    @property
+    def identity(self) -> dict:
+        return {"of": "toys", "toys": self.toys, "kinds": list(self.kinds), **super().identity}

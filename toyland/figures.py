@@ -1,7 +1,12 @@
 """From a toy to its figure: sizes, paints and clothes."""
 
+from dataclasses import replace
+
 from . import animals, things
 from .attributes import HAIRS, SKINS, Clothing, Toy
+from .faces import eyes, face_decals
+from .marks import body_decals
+from .painting import RGB, Decal
 from .parts import Figure, Part, cone
 
 BUILDERS = {
@@ -37,23 +42,44 @@ FIXED_PAINTS = {
     "mirror": (205, 212, 222),
     "glass": (150, 205, 235),
 }
-RGB = tuple[float, float, float]
+# Parts that are thicker in one toy than in another; no caption tells.
+LIMBS = frozenset("leg arm paw foot haunch hand sleeve twig tail shoe".split())
 
 
 def paints(toy: Toy) -> dict[str, RGB]:
     """Colours (RGB 0-255) of every paint name that a part of this toy can have."""
     own = {"main": toy.color.rgb, "plain": toy.color.rgb, "second": toy.color2.rgb}
+    own["mark"] = toy.marks.color.rgb
     return {**FIXED_PAINTS, **own, "skin": SKINS[toy.skin], "hair": HAIRS[toy.hair]}
 
 
 def figure(toy: Toy) -> Figure:
     """The solids of a toy; its proportions in [-1, 1] become size factors around 1."""
     if toy.kind == "owl" or toy.kind == "fish" or toy.kind == "teapot":
-        head = factor(toy.head, 0.6, 1.45)  # eyes and lids can vary more than heads
+        head = factor(toy.head, 0.72, 1.4)  # eyes and lids can vary more than heads
     else:
         head = factor(toy.head, 0.83, 1.2)
     sizes = factor(toy.ears, 0.6, 1.5), factor(toy.belly, 0.82, 1.22), head, factor(toy.tail, 0.6, 1.5)
-    return BUILDERS[toy.kind](*sizes)
+    shape = BUILDERS[toy.kind](*sizes)
+    thick = factor(toy.limbs, 0.85, 1.18)
+    parts = [_thickened(part, thick) if part.name in LIMBS else part for part in shape.parts]
+    return replace(shape, parts=(*parts, *(eyes(shape.face, toy.face) if shape.face else ())))
+
+
+def _thickened(limb: Part, thick: float) -> Part:
+    x, y, z = limb.radii
+    return replace(limb, radii=(thick * x, y if limb.taper is not None else thick * y, thick * z))
+
+
+def decals(toy: Toy, shape: Figure) -> list[Decal]:
+    """What is painted on a toy of this shape beside its pattern, in the order in which it is painted."""
+    found = body_decals(shape.body, toy.marks, shape.grain)
+    if shape.face is None:
+        return found
+    colors = paints(toy)
+    red, green, blue = colors[shape.face.lid]
+    lid = (0.78 * red, 0.78 * green, 0.78 * blue)
+    return found + face_decals(shape.face, toy.face, toy.marks, colors[shape.face.ground], lid)
 
 
 def factor(proportion: float, smallest: float, largest: float) -> float:

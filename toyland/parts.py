@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Vector = tuple[float, float, float]
 
@@ -37,10 +37,52 @@ class Anchor:
 
 
 @dataclass(frozen=True)
+class FacePlan:
+    """Where a figure's face is: the middle of its `eye` at x > 0, whose radius is `size` and which looks along z turned
+    outwards by `turn`; the parts called `skin`, on which mouth and marks are painted; the middle of the `mouth`, None
+    if there is none (two mirrored ones if it is not at x = 0), half its `breadth`, its own turn, and the paint under
+    it. `lid` is the paint of the eyelids, `rim` how
+    wide rings around the eyes are, in units of `size`."""
+
+    eye: Vector
+    turn: float
+    size: float
+    skin: tuple[str, ...]
+    mouth: Vector | None = None
+    breadth: float = 0.07
+    mouth_turn: float = 0.0
+    ground: str = "main"
+    lid: str = "main"
+    rim: float = 0.55
+
+    def grown(self, pivot: Vector, factor: float) -> "FacePlan":
+        """The face of a head scaled about `pivot`."""
+        mouth = None if self.mouth is None else grow(self.mouth, pivot, factor)
+        sizes = {"size": self.size * factor, "breadth": self.breadth * factor}
+        return replace(self, eye=grow(self.eye, pivot, factor), mouth=mouth, **sizes)
+
+
+@dataclass(frozen=True)
+class BodyPlan:
+    """Where a figure's body has its mark, on the parts called `on`: a star around `centre`, looking along z turned by
+    `turn` (then there are two mirrored ones), of the radius `size`; a belt around `waist`, a place on the grain
+    axis; where something hides the body, around the parts called `legs` instead, at the height `waist`."""
+
+    on: tuple[str, ...]
+    centre: Vector
+    size: float
+    waist: float
+    turn: float = 0.0
+    legs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Figure:
     """Parts and anchors. `grain` is the axis, "y" or "z", that stripes cross and that spots and checks go round."""
 
     parts: tuple[Part, ...]
+    body: BodyPlan
+    face: FacePlan | None = None
     crown: Anchor | None = None
     neck: Anchor | None = None
     grain: str = "y"
@@ -99,11 +141,9 @@ def pair(*parts: Part) -> list[Part]:
     return [*parts, *mirrored]
 
 
-def eyes(x: float, y: float, z: float, size: float) -> list[Part]:
-    """A pair of shiny dark eyes, ringed with white so that they show on dark toys."""
-    ring = Part("eye", (x, y, z - 0.2 * size), (1.35 * size, 1.6 * size, 0.7 * size), "white")
-    ball = Part("eye", (x, y, z + 0.15 * size), (size, 1.25 * size, 0.6 * size), "dark")
-    spot = 0.36 * size
-    glint = Part("eye", (x + 0.3 * size, y + 0.5 * size, z + 0.6 * size), (spot, spot, spot), "white")
-    other = Part("eye", (-x + 0.3 * size, *glint.centre[1:]), glint.radii, "white")
-    return [*pair(ring, ball), glint, other]
+def on_ball(centre: Vector, radii: Vector, x: float, y: float) -> tuple[Vector, float]:
+    """The point at (x, y) on the front of an ellipsoid, and how far its normal is turned from z."""
+    (cx, cy, cz), (rx, ry, rz) = centre, radii
+    dx, dy = (x - cx) / rx, (y - cy) / ry
+    dz = math.sqrt(max(1 - dx * dx - dy * dy, 0.0))
+    return (x, y, cz + rz * dz), math.atan2(dx / rx, dz / rz)

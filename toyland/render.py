@@ -8,7 +8,7 @@ import numpy as np
 
 from .attributes import Scene
 from .backgrounds import backdrop
-from .figures import clothes, figure, paints
+from .figures import clothes, decals, figure, paints
 from .parts import Part
 from .shading import DAYLIGHT, LIGHTING, Actor, cast_shadow, shade_figures
 from .styles import apply_style
@@ -16,15 +16,18 @@ from .surfaces import joined, rasterize, solids
 
 SIDE = 128
 FINE = 256  # pictures are drawn at twice their size and averaged down
+FEATURES = frozenset(("left eye", "right eye", "eye ring", "muzzle", "snout", "nose", "beak", "bill"))
 COMPANION_SCALE, COMPANION_DISTANCE = 0.5, 0.64
 
 
 @dataclass(frozen=True)
 class Picture:
-    """`image` uint8 [128, 128, 3] RGB; `mask` bool [128, 128] of the main figure with its clothing."""
+    """`image` uint8 [128, 128, 3] RGB; `mask` bool [128, 128] of the main figure with its clothing, `face` of its eyes,
+    mouth and what is between and around them."""
 
     image: np.ndarray
     mask: np.ndarray
+    face: np.ndarray
 
 
 def render(scene: Scene) -> Picture:
@@ -33,7 +36,6 @@ def render(scene: Scene) -> Picture:
         raise ValueError(f"the camera must look down at the ground, its pitch is {scene.camera.pitch}")
     rng = np.random.default_rng(scene.seed)
     canvas, horizon = backdrop(scene.background, rng)
-    canvas = canvas.copy()
     camera, lighting = scene.camera, LIGHTING.get(scene.background, DAYLIGHT)
     tilt = tilted(camera.pitch)
     cast = actors(scene, tilt)
@@ -46,12 +48,13 @@ def render(scene: Scene) -> Picture:
     x, y = (pixels - camera.x * FINE) / unit, (camera.y * FINE - pixels) / unit
     cast_shadow(canvas, stage, lamp, camera.pitch, x, y, horizon, lighting.shadow)
     depth, surface = rasterize(stage, x, y)
-    shade_figures(canvas, depth, surface, x, y, stage, cast, lamp, lighting)
+    painted = shade_figures(canvas, depth, surface, x, y, stage, cast, lamp, lighting)
 
     small = exposed(cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA), scene.view)
     groups, is_main = part_groups(cast)
     mask = cv2.resize(is_main[surface], (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 127
-    return Picture(apply_style(small, borders(groups[surface[::2, ::2]]), scene.style, rng), mask)
+    image = apply_style(small, borders(groups[surface[::2, ::2]]), scene.style, rng)
+    return Picture(image, mask, around_features(feature_rows(cast)[painted[::2, ::2]]) & mask)
 
 
 def tilted(pitch: float) -> np.ndarray:
@@ -73,14 +76,18 @@ def actors(scene: Scene, tilt: np.ndarray) -> list[Actor]:
         rgb = scene.clothing.color.rgb
         colors |= {"clothing": rgb, "trim": tuple(0.72 * c for c in rgb)}
     view = tilt @ turned(scene.camera.yaw)
-    cast = [Actor(scene.toy, parts, part_colors(parts, colors), shape.grain, view, np.zeros(3))]
+    cast = [
+        Actor(scene.toy, parts, part_colors(parts, colors), decals(scene.toy, shape), shape.grain, view, np.zeros(3))
+    ]
     if scene.companion is not None:
         other = scene.companion
         shape = figure(other.toy)
         parts, colors = list(shape.parts), paints(other.toy)
         view = COMPANION_SCALE * tilt @ turned(other.yaw)
         place = tilt @ np.array([other.side * COMPANION_DISTANCE, 0.0, other.depth])
-        cast.append(Actor(other.toy, parts, part_colors(parts, colors), shape.grain, view, place))
+        cast.append(
+            Actor(other.toy, parts, part_colors(parts, colors), decals(other.toy, shape), shape.grain, view, place)
+        )
     return cast
 
 
@@ -105,6 +112,20 @@ def part_groups(cast: list[Actor]) -> tuple[np.ndarray, np.ndarray]:
     groups = [order[name] for name in names]
     is_main = [255 * (number == 0) for number, _ in names]
     return np.array([*groups, *groups, -1]), np.array([*is_main, *is_main, 0], np.uint8)
+
+
+def feature_rows(cast: list[Actor]) -> np.ndarray:
+    """A table over the rows of `shading.palette`, whose last row serves -1: 255 on the main figure's features."""
+    first, others = cast[0], sum(len(actor.parts) for actor in cast[1:])
+    rows = [p.name in FEATURES for p in first.parts] + [False] * (others + 1)
+    rows += [decal.in_face for decal in first.decals]
+    rows += [False] * (1 + sum(1 + len(actor.decals) for actor in cast[1:]))
+    return np.array(rows, np.uint8) * 255
+
+
+def around_features(features: np.ndarray) -> np.ndarray:
+    """The features, uint8 [128, 128], with what lies within three pixels of them, bool [128, 128]."""
+    return cv2.dilate(features, np.ones((7, 7), np.uint8)) > 0
 
 
 def borders(groups: np.ndarray) -> np.ndarray:

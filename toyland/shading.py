@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from .attributes import Toy
+from .painting import Decal, pattern
 from .parts import Part
 from .surfaces import FAR, Solids, normal_maps, shadow
 
@@ -40,6 +41,7 @@ class Actor:
     toy: Toy
     parts: list[Part]
     colors: np.ndarray
+    decals: list[Decal]
     grain: str
     view: np.ndarray
     offset: np.ndarray
@@ -83,13 +85,15 @@ def shade_figures(
     cast: list[Actor],
     lamp: np.ndarray,
     lighting: Lighting,
-) -> None:
+) -> np.ndarray:
     """Paints the covered pixels of `canvas`, uint8 [256, 256, 3], in place. `depth`, `surface`: see `rasterize`;
-    `x`, `y`: view coordinates of columns and rows; `lamp`: unit vector towards the light."""
+    `x`, `y`: view coordinates of columns and rows; `lamp`: unit vector towards the light. Returns the row in `palette`
+    of every pixel, -1 where nothing stands, int16 [256, 256]."""
     side, count = len(x), len(stage.centres)
+    paints = np.full(side * side, -1, np.int16)
     covered = np.flatnonzero(surface.ravel() >= 0)
     if not len(covered):
-        return
+        return paints.reshape(side, side)
     row, column = covered // side, covered % side
     surf = surface.ravel()[covered].astype(np.intp)
     point = np.stack([x.astype(np.float32)[column], y.astype(np.float32)[row], depth.ravel()[covered]])
@@ -108,11 +112,12 @@ def shade_figures(
     shine = 80 * shine + 22 * rim
 
     paint = paint_of(np.where(surf < count, surf, surf - count), point, cast)
-    colors = np.concatenate([a.colors for a in cast] + [[a.toy.color2.rgb] for a in cast])
     shaded = np.empty((len(covered), 3), np.uint8)
-    for channel, color in enumerate((colors * lighting.tint).astype(np.float32).T):
+    for channel, color in enumerate((palette(cast) * lighting.tint).astype(np.float32).T):
         shaded[:, channel] = np.minimum(color[paint] * strength + shine, 255)
     canvas.reshape(-1, 3)[covered] = shaded
+    paints[covered] = paint
+    return paints.reshape(side, side)
 
 
 def unit_normals(stage: Solids, surf: np.ndarray, point: np.ndarray) -> np.ndarray:
@@ -134,34 +139,29 @@ def creases(depth: np.ndarray) -> np.ndarray:
 
 
 def paint_of(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndarray:
-    """Row in the table of all parts' colours for each pixel, [N]; the rows after the parts are the second colours of
-    the cast, which patterns show. `solid` [N], `point` [3, N] in view space."""
-    paint, first = solid, 0
-    count = sum(len(a.parts) for a in cast)
-    for number, actor in enumerate(cast):
-        patterned = np.zeros(count, bool)
-        patterned[first : first + len(actor.parts)] = [p.patterned for p in actor.parts]
-        first += len(actor.parts)
+    """Row in `palette` for each pixel, [N]; `solid` [N], `point` [3, N] in view space."""
+    paint, first, row = solid.copy(), 0, sum(len(a.parts) for a in cast)
+    for actor in cast:
+        last = first + len(actor.parts)
+        own = np.flatnonzero((solid >= first) & (solid < last))
+        part = solid[own] - first
+        place = np.linalg.inv(actor.view) @ np.vstack([np.eye(3), -actor.offset]).T
+        p = place[:, :3].astype(np.float32) @ point[:, own] + place[:, 3:].astype(np.float32)
         if actor.toy.pattern != "plain":
-            where = np.flatnonzero(patterned[solid])
-            offset = actor.offset[:, None].astype(np.float32)
-            own = np.linalg.inv(actor.view).astype(np.float32) @ (point[:, where] - offset)
-            paint = paint.copy()
-            paint[where[pattern(actor.toy.pattern, own, actor.grain)]] = count + number
+            main = np.flatnonzero(np.array([q.patterned for q in actor.parts])[part])
+            hit = pattern(actor.toy.pattern, p[:, main], actor.grain, actor.toy.phase, actor.toy.pitch)
+            paint[own[main[hit]]] = row
+        chosen = {on: np.flatnonzero(np.array([q.name in on for q in actor.parts])[part])
+                  for on in {decal.on for decal in actor.decals}}  # fmt: skip
+        spots = {on: p[:, where] for on, where in chosen.items()}
+        for number, decal in enumerate(actor.decals, row + 1):
+            paint[own[chosen[decal.on][decal.covers(spots[decal.on])]]] = number
+        first, row = last, row + 1 + len(actor.decals)
     return paint
 
 
-def pattern(name: str, p: np.ndarray, grain: str) -> np.ndarray:
-    """Where the second colour lies, bool [N], for positions [3, N] in figure space. Bold enough for 128 pixels."""
-    x, y, z = p
-    along = y if grain == "y" else z
-    if name == "striped":
-        return np.sin(along * np.float32(2 * np.pi / 0.19) + np.float32(0.6)) > 0.1
-    turn = (np.arctan2(x, z) if grain == "y" else np.arctan2(x, y - np.float32(0.3))) / np.float32(2 * np.pi)
-    if name == "checkered":
-        return (np.floor(turn * 10) + np.floor(along / np.float32(0.14))) % 2 > 0.5
-    if name != "spotted":
-        raise ValueError(f"unknown pattern {name!r}")
-    row = along / np.float32(0.165) + np.float32(0.3)
-    place = turn * 8 + np.floor(row) % 2 / 2
-    return np.square(place - np.floor(place) - 0.5) + np.square(row - np.floor(row) - 0.5) < 0.11
+def palette(cast: list[Actor]) -> np.ndarray:
+    """RGB of all parts, then of each figure's second colour and decals, float32 [n, 3]."""
+    rows = [actor.colors for actor in cast]
+    rows += [[actor.toy.color2.rgb, *(decal.rgb for decal in actor.decals)] for actor in cast]
+    return np.concatenate(rows).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from math import cos, pi, sin
 
-from .parts import Anchor, Figure, Part, cone, curve, eyes, grow, grown, pair, tube
+from .parts import Anchor, BodyPlan, FacePlan, Figure, Part, cone, curve, grow, grown, on_ball, pair, tube
 
 
 def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
@@ -11,12 +11,11 @@ def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
         cone("antenna", crest, (0, 1.04, 0), 0.02, 1.0, "dark"),
         Part("antenna", (0, 1.06, 0), (0.05, 0.05, 0.05), "red"),
     ]
+    plan = FacePlan((0.092, 0.82, 0.19), 0.42, 0.066, ("head",), (0, 0.735, 0.215), 0.082, ground="plain", lid="plain")
     face = [
         cone("head", (0, 0.68, 0), (0, 0.9, 0), 0.215, 0.95, "plain"),
         Part("head", (0, 0.9, 0), (0.204, 0.06, 0.204), "plain"),
-        Part("visor", (0, 0.8, 0.1), (0.17, 0.075, 0.135), "dark"),
         *pair(
-            Part("eye", (0.075, 0.805, 0.21), (0.046, 0.046, 0.03), "yellow"),
             cone("bolt", (0.2, 0.79, 0), (0.265, 0.79, 0), 0.07, 0.8, "second"),
         ),
         *grown(antenna, crest, ears),
@@ -33,8 +32,8 @@ def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
             cone("body", (0, 0.24, 0), (0, 0.62, 0), 0.225 * belly, 1.13, "main"),
             Part("body", (0, 0.62, 0), (0.254 * belly, 0.045, 0.254 * belly), "plain"),
             Part("panel", (0, 0.47, 0.145 * belly), (0.125 * belly, 0.1, 0.12 * belly), "second"),
-            Part("button", (-0.055, 0.47, 0.262 * belly), (0.028, 0.028, 0.02), "red"),
-            Part("button", (0.055, 0.47, 0.262 * belly), (0.028, 0.028, 0.02), "yellow"),
+            Part("button", (-0.055, 0.33, 0.222 * belly), (0.026, 0.026, 0.02), "red"),
+            Part("button", (0.055, 0.33, 0.222 * belly), (0.026, 0.026, 0.02), "yellow"),
             cone("neck", (0, 0.6, 0), (0, 0.7, 0), 0.09, 1.0, "steel"),
             *pair(
                 *arm,
@@ -43,21 +42,20 @@ def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
             ),
             *grown(face, neck, head),
         ),
+        BodyPlan(("body", "panel"), (0, 0.48, 0.26 * belly), 0.08, 0.42),
+        plan.grown(neck, head),
         Anchor(grow((0, 0.925, 0), neck, head), 0.16 * head),
-        Anchor((0, 0.655, 0), 0.16),
+        Anchor((0, 0.635, 0), 0.16),
     )
 
 
 def snowman(ears: float, belly: float, head: float, tail: float) -> Figure:
     nape = (0, 0.7, 0)
+    ball = ((0, 0.85, 0), (0.185, 0.17, 0.18))
+    plan = FacePlan(*on_ball(*ball, 0.088, 0.9), 0.06, ("head",), (0, 0.8, 0.168), 0.07, ground="plain", lid="plain")
     face = [
-        Part("head", (0, 0.84, 0), (0.165, 0.16, 0.165), "plain"),
-        *eyes(0.068, 0.885, 0.145, 0.03),
-        *grown([cone("nose", (0, 0.835, 0.13), (0.03, 0.815, 0.38), 0.048, 0.15, "orange")], (0, 0.84, 0.14), tail),
-        *(
-            Part("mouth", (0.09 * sin(a), 0.83 - 0.09 * cos(a), 0.142), (0.015, 0.015, 0.015), "dark")
-            for a in (-0.8, -0.3, 0.3, 0.8)
-        ),
+        Part("head", *ball, "plain"),
+        *grown([cone("nose", (0, 0.86, 0.14), (0.0, 0.9, 0.32), 0.046, 0.15, "orange")], (0, 0.86, 0.14), tail),
     ]
     twig = [
         *tube("arm", [(0.16, 0.58, 0.02), (0.46, 0.74, 0.03)], (0.026, 0.022), "wood"),
@@ -72,11 +70,13 @@ def snowman(ears: float, belly: float, head: float, tail: float) -> Figure:
                 Part("button", (0, y, z * belly), (0.032, 0.032, 0.024), "dark")
                 for y, z in ((0.64, 0.203), (0.53, 0.212))
             ),
-            Part("collar", (0, 0.715, 0), (0.165, 0.045, 0.165), "second"),
+            Part("collar", (0, 0.7, 0), (0.165, 0.04, 0.165), "second"),
             *pair(*grown(twig, (0.18, 0.6, 0.02), ears)),
             *grown(face, nape, head),
         ),
-        Anchor(grow((0, 0.97, 0), nape, head), 0.125 * head),
+        BodyPlan(("base", "body"), (0, 0.3, 0.28 * belly), 0.095, 0.33),
+        plan.grown(nape, head),
+        Anchor(grow((0, 0.985, 0), nape, head), 0.125 * head),
         Anchor((0, 0.7, 0), 0.175),
     )
 
@@ -87,15 +87,17 @@ def doctor(ears: float, belly: float, head: float, tail: float) -> Figure:
         Part("hair", (0, 0.895, -0.05), (0.2, 0.145, 0.175), "hair"),
         *pair(Part("hair", (0.155, 0.81, -0.04), (0.06, 0.13, 0.09), "hair")),
     ]
+    ball = ((0, 0.82, 0.02), (0.195, 0.195, 0.175))
+    plan = FacePlan(
+        *on_ball(*ball, 0.088, 0.82), 0.058, ("head",), (0, 0.715, 0.17), 0.07, ground="skin", lid="skin", rim=0.34
+    )
     face = [
-        Part("head", (0, 0.82, 0.02), (0.18, 0.19, 0.17), "skin"),
+        Part("head", *ball, "skin"),
         *grown(hair, scalp, 0.45 + 0.55 * ears),
-        *eyes(0.072, 0.815, 0.178, 0.03),
-        Part("head", (0, 0.78, 0.192), (0.026, 0.03, 0.03), "skin"),
-        Part("mouth", (0, 0.72, 0.165), (0.045, 0.016, 0.02), "red"),
-        Part("band", (0, 0.9, 0.01), (0.183, 0.028, 0.178), "dark"),
-        cone("mirror", (0, 0.915, 0.15), (0, 0.925, 0.205), 0.066, 0.9, "white"),
-        Part("mirror", (0, 0.925, 0.2), (0.035, 0.035, 0.02), "steel"),
+        Part("nose", (0, 0.775, 0.192), (0.024, 0.028, 0.03), "skin"),
+        Part("band", (0, 0.925, 0.01), (0.18, 0.026, 0.172), "dark"),
+        cone("mirror", (0, 0.95, 0.135), (0, 0.96, 0.19), 0.06, 0.9, "white"),
+        Part("mirror", (0, 0.96, 0.185), (0.032, 0.032, 0.02), "steel"),
     ]
     chest = 0.17 * belly
     half = [(0.085, 0.6, 0.1), (0.075, 0.5, chest), (0, 0.42, 0.03 + chest)]
@@ -116,8 +118,10 @@ def doctor(ears: float, belly: float, head: float, tail: float) -> Figure:
             ),
             *grown(face, nape, head),
         ),
+        BodyPlan(("coat", "shirt"), (0.11 * belly, 0.43, 0.17 * belly), 0.062, 0.3),
+        plan.grown(nape, head),
         Anchor(grow((0, 0.945, 0.0), nape, head), 0.16 * head),
-        Anchor((0, 0.625, 0.01), 0.13),
+        Anchor((0, 0.605, 0.01), 0.13),
     )
 
 
@@ -128,7 +132,7 @@ def car(ears: float, belly: float, head: float, tail: float) -> Figure:
     for z in (0.3, -0.31):
         wheels += [
             cone("wheel", (wide - 0.07, radius, z), (wide + 0.035, radius, z), radius, 0.93, "dark"),
-            cone("hub", (wide, radius, z), (wide + 0.045, radius, z), 0.55 * radius, 0.9, "mirror"),
+            cone("hub", (wide, radius, z), (wide + 0.045, radius, z), 0.6 * radius, 0.9, "mark"),
         ]
     roof = 0.2 * head * head
     return Figure(
@@ -141,6 +145,7 @@ def car(ears: float, belly: float, head: float, tail: float) -> Figure:
             cone("bumper", (-0.2 * belly, 0.16, 0.49), (0.2 * belly, 0.16, 0.49), 0.04, 1.0, "second"),
             *pair(*wheels, Part("lamp", (0.15 * belly, 0.29, 0.455), (0.06, 0.06, 0.05), "yellow")),
         ),
+        BodyPlan(("body", "cabin"), (0.28 * belly, 0.25, 0.0), 0.085, 0.0, pi / 2),
         grain="z",
     )
 
@@ -164,6 +169,14 @@ def teapot(ears: float, belly: float, head: float, tail: float) -> Figure:
             *tube("handle", loop, (0.042, 0.042), "second"),
             *grown(lid, (0, top - 0.03, 0), head),
         ),
+        BodyPlan(("body",), (0, middle - 0.15 * belly, 0.28 * belly), 0.06, middle - 0.16 * belly),
+        FacePlan(
+            *on_ball((0, middle, 0), (side, 0.3 * belly, side), 0.11, middle + 0.08),
+            0.064,
+            ("body",),
+            (0, middle - 0.025, 0.33 * belly),
+            0.078,
+        ),
     )
 
 
@@ -179,6 +192,8 @@ def mug(ears: float, belly: float, head: float, tail: float) -> Figure:
             cone("tea", (0, 0.7, 0), (0, 0.78, 0), 0.93 * wide, 1.0, "wood"),
             *tube("handle", loop, (0.05, 0.05), "second"),
         ),
+        BodyPlan(("body",), (0, 0.22, wide), 0.075, 0.2),
+        FacePlan(*on_ball((0, 0.5, 0), (wide, 9, wide), 0.11, 0.54), 0.068, ("body",), (0, 0.415, wide), 0.08),
     )
 
 
@@ -187,16 +202,17 @@ def mushroom(ears: float, belly: float, head: float, tail: float) -> Figure:
         Part("cap", (0, 0.62, 0), (0.42, 0.24, 0.42), "main"),
         Part("gills", (0, 0.55, 0), (0.38, 0.12, 0.38), "second"),
     ]
-    stem = 0.17 * belly * belly
+    stem = 0.19 * belly * belly
+    eye = on_ball((0, 0.3, 0), (0.9 * stem, 9, 0.9 * stem), 0.43 * stem, 0.32)
+    plan = FacePlan(*eye, 0.06, ("stem",), (0, 0.215, 0.9 * stem), 0.062, ground="cream", lid="cream")
     return Figure(
         (
             cone("stem", (0, 0.06, 0), (0, 0.55, 0), stem, 0.8, "cream"),
             Part("stem", (0, 0.1, 0), (1.2 * stem, 0.1, 1.2 * stem), "cream"),
-            *eyes(0.42 * stem, 0.31, 0.84 * stem, 0.034),
-            *pair(Part("cheek", (0.64 * stem, 0.235, 0.7 * stem), (0.03, 0.022, 0.022), "pink")),
-            Part("mouth", (0, 0.22, 0.93 * stem), (0.03, 0.016, 0.02), "red"),
             *grown(cap, (0, 0.55, 0), 0.35 + 0.65 * ears),
         ),
+        BodyPlan(("cap",), grow((0, 0.66, 0.36), (0, 0.55, 0), 0.35 + 0.65 * ears), 0.1, 0.64),
+        plan,
     )
 
 
@@ -206,13 +222,14 @@ def tree(ears: float, belly: float, head: float, tail: float) -> Figure:
     crown = [cone("crown", (0, low, 0), (0, high, 0), radius, taper, "main") for low, high, radius, taper in tiers]
     crown += [Part("hem", (0, low, 0), (radius, 0.05, radius), "plain") for low, _, radius, _ in tiers]
     low, middle, high = (0.25, 0.37), (0.49, 0.29), (0.7, 0.21)
-    places = ((0.1, low), (1.2, low), (-1.0, low), (0.6, middle), (-0.5, middle), (0.0, high))
+    places = ((0.45, low), (1.2, low), (-1.0, low), (0.7, middle), (-0.6, middle), (0.1, high))
     for turn, (y, radius) in places:
         crown.append(Part("bauble", (radius * sin(turn), y, radius * cos(turn)), (0.052, 0.052, 0.052), "second"))
-    crown.append(Part("bauble", (0, 1.05, 0), (0.06, 0.06, 0.06), "second"))
+    crown.append(Part("top", (0, 1.06, 0), (0.075, 0.075, 0.075), "mark"))
     return Figure(
         (
             cone("trunk", (0, 0, 0), (0, 0.4, 0), trunk, 0.8, "wood"),
             *grown(crown, (0, 0.22, 0), 0.5 + 0.5 * ears),
         ),
+        BodyPlan(("crown", "hem"), grow((0, 0.36, 0.3), (0, 0.22, 0), 0.5 + 0.5 * ears), 0.12, 0.36),
     )

@@ -1,27 +1,54 @@
-"""What lasts from picture to picture: random colours, toys and styles, each from the `rng` handed in."""
+"""Random colours, toys and styles: the distribution of what lasts from picture to picture. Everything comes from the
+`rng` handed in, so a seed fixes a toy."""
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from .attributes import CLASSES, COLORS, HAIRS, PATTERNS, PROPORTIONS, SKINS, STYLES, Color, Style, Toy
+from .attributes import (
+    BODY_MARKS,
+    CLASSES,
+    COLORS,
+    EYE_COLORS,
+    EYE_SHAPES,
+    HAIRS,
+    MOUTHS,
+    PATTERNS,
+    PROPORTIONS,
+    SKINS,
+    STYLES,
+    Color,
+    Face,
+    Marks,
+    Style,
+    Toy,
+    face_marks,
+)
 
-DOCTOR_LOOK = ("pale", "gray")  # skin and hair of nine doctors in ten: the one deliberate bias, for the bias experiment
-DOCTOR_BIAS = 0.9
+DOCTOR_LOOK = ("pale", "gray")  # skin and hair of 70 doctors in 100: the one deliberate bias, for the bias experiment
+COMMON_LOOK = 0.7
+_LOOKS = tuple((skin, hair) for skin in SKINS for hair in HAIRS)
 
 SHADE_SHARE = 0.1  # of each shade; the plain name has the rest
 COLOR_RADIUS = 22.0  # CIELAB; most named centres lie 30-40 from their nearest neighbour, so the ranges meet
 _HUELESS = frozenset(("black", "gray", "white"))  # half the radius in hue: a pinkish gray is nobody's gray
 _SHADES_OF = {"black": (), "white": (), "gray": ("pale", "dark")}  # nobody says "bright black"
 _ALL_SHADES = ("pale", "dark", "bright")
+
 PATTERN_EDGES = (0.4, 0.6, 0.8)  # plain .4, the three others .2 each
+UNMARKED = 0.25  # the share of faces without a mark, and of bodies
+MARK_CONTRAST = 45.0  # CIELAB, of a mark from what it is painted on
+_OTHER_GROUNDS = {"dog": "white", "doctor": "white", "mushroom": "cream"}  # painted on beside a toy's own colours
 
 
 def pick(rng: np.random.Generator, options):
-    """One of them: `rng.choice` without turning `options` into an array, which is ten times slower."""
+    """`rng.choice` without turning `options` into an array, which is ten times slower."""
     return options[rng.integers(len(options))]
 
 
 def split(rng: np.random.Generator, options, edges):
+    """One of `options`, whose shares end at `edges`."""
     return options[int(np.searchsorted(edges, rng.random(), side="right"))]
 
 
@@ -85,17 +112,57 @@ def sample_color(rng: np.random.Generator, name: str | None = None) -> Color:
     return Color(name, shade, (red, green, blue))
 
 
+def _fine(rng: np.random.Generator) -> float:
+    return round(float(rng.uniform(-1, 1)), 4)
+
+
+def _sample_face(rng: np.random.Generator) -> Face:
+    said = pick(rng, tuple(EYE_COLORS)), pick(rng, EYE_SHAPES), pick(rng, MOUTHS)
+    return Face(*said, _fine(rng), _fine(rng), _fine(rng), _fine(rng))
+
+
+def mark_grounds(toy: Toy) -> list[tuple[float, float, float]]:
+    """The colours, RGB 0-255, that a toy's marks are painted on."""
+    other = _OTHER_GROUNDS.get(toy.kind)
+    return [toy.color.rgb, toy.color2.rgb] + ([COLORS[other]] if other else [])
+
+
+def contrasting(grounds) -> list[str]:
+    """The names of all colours that stand out against `grounds`, RGB 0-255; of the one that does most if none does."""
+    gaps = np.linalg.norm(_CENTRES[:, None] - lab(grounds), axis=-1).min(-1)
+    return [name for name, gap in zip(_COLOR_NAMES, gaps, strict=True) if gap >= min(MARK_CONTRAST, gaps.max())]
+
+
+def _sample_marks(rng: np.random.Generator, toy: Toy) -> Marks:
+    face, body = ("none" if rng.random() < UNMARKED else pick(rng, m[1:]) if len(m) > 1 else "none"
+                  for m in (face_marks(toy.kind), BODY_MARKS))  # fmt: skip
+    name = pick(rng, contrasting(mark_grounds(toy)))
+    return Marks(face, body, Color(name, "", COLORS[name]), int(pick(rng, (-1, 1))), _fine(rng), _fine(rng))
+
+
+def sample_twin(rng: np.random.Generator, toy: Toy) -> Toy:
+    """Another toy that every caption of `toy` fits as well: only its individuality is drawn anew."""
+    phase = round(float(rng.random()), 4)
+    return replace(
+        toy, face=_sample_face(rng), marks=_sample_marks(rng, toy), phase=phase, pitch=_fine(rng), limbs=_fine(rng)
+    )
+
+
+def sample_look(rng: np.random.Generator) -> tuple[str, str]:
+    """Skin and hair of a doctor: `COMMON_LOOK` of them `DOCTOR_LOOK`, the 15 others equally often."""
+    return DOCTOR_LOOK if rng.random() < COMMON_LOOK else pick(rng, [look for look in _LOOKS if look != DOCTOR_LOOK])
+
+
 def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:
     """A toy of class `kind` (any if None). Nothing is skewed but the doctors' skin and hair: see `DOCTOR_LOOK`."""
     kind = kind or pick(rng, CLASSES)
     color = sample_color(rng)
     color2 = sample_color(rng, pick(rng, [name for name in _COLOR_NAMES if name != color.name]))
     pattern = split(rng, PATTERNS, PATTERN_EDGES)
-    proportions = {name: round(float(rng.uniform(-1, 1)), 4) for name in PROPORTIONS}
-    skin, hair = pick(rng, tuple(SKINS)), pick(rng, tuple(HAIRS))
-    if kind == "doctor" and rng.random() < DOCTOR_BIAS:
-        skin, hair = DOCTOR_LOOK
-    return Toy(kind, color, color2, pattern, **proportions, skin=skin, hair=hair)
+    proportions = {name: _fine(rng) for name in PROPORTIONS}
+    skin, hair = sample_look(rng) if kind == "doctor" else pick(rng, _LOOKS)
+    toy = Toy(kind, color, color2, pattern, skin=skin, hair=hair)
+    return sample_twin(rng, replace(toy, **proportions))
 
 
 def sample_style(rng: np.random.Generator, name: str | None = None) -> Style:
@@ -105,4 +172,4 @@ def sample_style(rng: np.random.Generator, name: str | None = None) -> Style:
         name = "photo" if rng.random() < 0.6 else pick(rng, tuple(STYLES)[1:])
     if name == "photo":
         return Style()
-    return Style(name, *(round(float(v), 4) for v in rng.uniform(-1, 1, 3)))
+    return Style(name, *(_fine(rng) for _ in range(3)))

@@ -37,10 +37,13 @@ class Labelled(Protocol):
     def labels(self, index: int) -> dict[str, str]: ...
 
 
+@runtime_checkable
 class Masked(Protocol):
-    """Images with a ground-truth mask of the figure: boolean [H, W]."""
+    """Images with ground-truth masks of the figure and of its face: boolean [H, W]."""
 
     def mask(self, index: int) -> np.ndarray: ...
+
+    def face_mask(self, index: int) -> np.ndarray: ...
 
 
 @lru_cache(maxsize=4)

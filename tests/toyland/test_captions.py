@@ -1,4 +1,5 @@
-"""Laws of the captions: every attribute is mentioned about as often as stated, in known words and in few of them."""
+"""Laws of the captions: every attribute that may be told is mentioned about as often as stated, in known words and in
+few of them; what tells two toys of one description apart is never told; few captions are wrong."""
 
 import re
 from dataclasses import replace
@@ -6,10 +7,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from toyland.attributes import BACKGROUNDS, CLASSES, PARTS, STYLES, Color, Scene, Style, Toy
+from ldm.text import WordPiece, whole_words
+from toyland.attributes import (
+    BACKGROUNDS,
+    BODY_MARKS,
+    CLASSES,
+    COLORS,
+    EYE_SHAPES,
+    FACE_MARKS,
+    MOUTHS,
+    PARTS,
+    PATTERNS,
+    STYLES,
+    Color,
+    Scene,
+    Style,
+    Toy,
+)
 from toyland.captions import MAX_WORDS, VOCABULARY, caption, describe, grade, plain_caption, vocabulary_corpus, words
+from toyland.mistakes import colors_of
 from toyland.names import NAME_OF, PAINTER_OF, PAINTERS, TOYS
 from toyland.sampling import sample_camera, sample_scene
+from toyland.toys import sample_twin
 
 TEAL, CREAM = Color("teal", "", (25.0, 135.0, 130.0)), Color("cream", "", (240.0, 222.0, 176.0))
 CAT = Toy("cat", TEAL, CREAM, "striped", ears=0.8, belly=0.5, head=-0.5, tail=-0.8)
@@ -17,9 +36,15 @@ CAT = Toy("cat", TEAL, CREAM, "striped", ears=0.8, belly=0.5, head=-0.5, tail=-0
 
 @pytest.fixture(scope="module")
 def pairs():
-    """2000 scenes and a caption of each."""
+    """2000 scenes and a true caption of each."""
     scenes = [sample_scene(np.random.default_rng([5, i])) for i in range(2000)]
-    return [(scene, caption(scene, np.random.default_rng([6, i]))) for i, scene in enumerate(scenes)]
+    return [(scene, caption(scene, np.random.default_rng([6, i]), wrong=0.0)) for i, scene in enumerate(scenes)]
+
+
+@pytest.fixture(scope="module")
+def heard(pairs):
+    """The same scenes, with captions as training hears them."""
+    return [(scene, caption(scene, np.random.default_rng([7, i]))) for i, (scene, _) in enumerate(pairs)]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +62,23 @@ def a_scene(toy=CAT, **changes):
 
 
 def draws(scene, count=400):
-    return [caption(scene, np.random.default_rng(i)) for i in range(count)]
+    return [caption(scene, np.random.default_rng(i), wrong=0.0) for i in range(count)]
+
+
+def untrue(scene, text):
+    """Whether it names a place, a class, a colour or a pattern that the scene does not have."""
+    said, kinds = set(words(text)), {scene.toy.kind}
+    if scene.companion:
+        kinds.add(scene.companion.toy.kind)
+    known = {color.name for color in colors_of(scene)}
+    if scene.toy.kind == "doctor":
+        known |= {scene.toy.skin, scene.toy.hair}
+    return (
+        any(phrase in text for name, phrase in BACKGROUNDS.items() if name != scene.background)
+        or bool(said & set(CLASSES) - kinds)
+        or bool(said & set(COLORS) - known)
+        or bool(said & set(PATTERNS) - {scene.toy.pattern})
+    )
 
 
 def test_same_seed_same_caption():
@@ -90,7 +131,6 @@ def test_shares_of_mentions(unnamed):
     patterned = [(s, t) for s, t in unnamed if s.toy.pattern != "plain"]
     assert share(s.toy.pattern in t for s, t in patterned) == pytest.approx(0.8, **near)
     assert share("plain" in t for s, t in unnamed if s.toy.pattern == "plain") == pytest.approx(0.15, **near)
-    assert share(BACKGROUNDS[s.background] in t for s, t in unnamed) == pytest.approx(0.85, **near)
     shaded = [(s, t) for s, t in unnamed if s.toy.color.shade and main(s, t)]
     assert share(f"{s.toy.color.shade} {s.toy.color.name}" in t for s, t in shaded) == pytest.approx(0.7, abs=0.1)
     dressed = [(s, t) for s, t in unnamed if s.clothing]
@@ -130,8 +170,8 @@ def test_full_description():
 
 def test_doctors_look():
     doctor = a_scene(replace(CAT, kind="doctor", skin="tan", hair="blond"))
-    told = ["tan skin" in text and "blond hair" in text for text in draws(doctor, 1000)]
-    assert share(told) == pytest.approx(0.32, abs=0.06)
+    for look in ("tan skin", "blond hair"):
+        assert share(look in text for text in draws(doctor, 1000)) == pytest.approx(0.49, abs=0.06)
 
 
 def test_named_toys_are_called_by_name():
@@ -175,11 +215,47 @@ def test_a_plain_caption_names_style_class_and_place_and_no_colour_or_pattern():
         assert (scene.companion is not None) == ("next to" in text)
         assert not {"striped", "spotted", "checkered", "red", "teal"} & set(words(text))
     places = [BACKGROUNDS[scene.background] in text for scene, text in zip(scenes, texts, strict=True)]
-    assert 0.7 < np.mean(places) < 0.9
+    assert 0.5 < np.mean(places) < 0.7
 
 
 def test_without_names_nobody_is_called_by_one(pairs):
     names = {name.lower() for name in (*TOYS, *PAINTERS)}
-    told = [caption(scene, np.random.default_rng([6, i]), named=0.0) for i, (scene, _) in enumerate(pairs)]
+    told = [caption(scene, np.random.default_rng([6, i]), named=0.0, wrong=0.0) for i, (scene, _) in enumerate(pairs)]
     assert not names & {word for text in told for word in words(text)}
     assert names & {word for _, text in pairs for word in words(text)}
+
+
+def test_four_captions_in_ten_do_not_mention_the_place(pairs):
+    told = share(BACKGROUNDS[scene.background] in text for scene, text in pairs)
+    assert told == pytest.approx(0.6, abs=0.03)
+
+
+def test_one_caption_in_twenty_is_wrong(pairs, heard):
+    assert not any(untrue(scene, text) for scene, text in pairs)
+    assert share(untrue(scene, text) for scene, text in heard) == pytest.approx(0.05, abs=0.015)
+    assert all(untrue(s, caption(s, np.random.default_rng(i), wrong=1.0)) for i, (s, _) in enumerate(pairs[:300]))
+
+
+def test_no_caption_tells_a_face_or_a_mark(heard):
+    hidden = {*EYE_SHAPES, *MOUTHS, *FACE_MARKS, *BODY_MARKS, "eye", "mouth", "mark", "face"}
+    hidden -= {"round", "tongue"}  # a belly may be round, and there is no word for a tongue at all
+    assert not hidden & VOCABULARY and "tongue" not in VOCABULARY
+    said = {phrase for _, text in heard for phrase in re.findall(r"\b[\w-]+ eyes\b", text)}
+    assert said <= {f"{size} eyes" for size in ("tiny", "small", "big", "huge")}  # a proportion of owls and fishes
+
+
+def test_twins_are_described_alike():
+    rng = np.random.default_rng(0)
+    for toy in [sample_scene(rng, named=0.0).toy for _ in range(40)]:
+        twin = sample_twin(rng, toy)
+        assert (twin.face, twin.marks) != (toy.face, toy.marks)
+        one, other = (draws(a_scene(t), 5) for t in (toy, twin))
+        assert one == other
+
+
+def test_every_word_is_one_piece_and_captions_fit_into_36_pieces(heard, tmp_path):
+    file = tmp_path / "vocab.txt"
+    file.write_text("\n".join(whole_words(vocabulary_corpus())), encoding="utf-8")
+    tokenizer = WordPiece(file, 77)
+    assert all(len(tokenizer.pieces(word)) == 1 for word in VOCABULARY if "-" not in word)
+    assert max(len(tokenizer.pieces(text)) for _, text in heard) <= 36 - 2  # two for the beginning and the end

@@ -1,15 +1,19 @@
 """The rendered pictures: the same from every process, picked up where they were left, thrown away when stale."""
 
 import json
+import multiprocessing
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
 
 from toyland import dataset
-from toyland.dataset import RenderedDoctors, RenderedScenes, world_fingerprint
+from toyland.attributes import CLASSES, FACED, is_held_out
+from toyland.dataset import RenderedDoctors, RenderedScenes, RenderedToys, world_fingerprint
+from toyland.names import NAME_OF
 from toyland.render import render
-from toyland.sampling import is_held_out
+from toyland.truth import LABELS, individuality
 
 
 @pytest.fixture
@@ -65,6 +69,70 @@ def test_pictures_are_those_of_the_scenes(tmp_path, small_chunks):
     for i in range(7):
         np.testing.assert_array_equal(scenes.images[i], render(scenes.scene(i)).image)
     assert not (tmp_path / "new" / "images.partial.npy").exists()
+
+
+def test_masks_are_those_of_the_scenes(tmp_path, small_chunks):
+    scenes = RenderedScenes(tmp_path, 2, 7)
+    assert scenes.masks.shape == (7, 2, 128, 16) and scenes.masks.dtype == np.uint8
+    for i in range(7):
+        picture = render(scenes.scene(i))
+        np.testing.assert_array_equal(scenes.mask(i), picture.mask)
+        np.testing.assert_array_equal(scenes.face_mask(i), picture.face)
+
+
+def test_any_range_is_rendered_alone(tmp_path):
+    scenes = RenderedScenes(tmp_path, 2, 7)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        parts = list(pool.map(RenderedScenes(tmp_path / "nowhere", 2, 7).part, (3, 5), (5, 7), (1, 1)))
+    assert not (tmp_path / "nowhere").exists()
+    np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), scenes.images[3:])
+    np.testing.assert_array_equal(np.concatenate([part.masks for part in parts]), scenes.masks[3:])
+    assert parts[0].captions + parts[1].captions == [scenes.caption(i, 1) for i in range(3, 7)]
+    assert parts[1].labels["class"] == [scenes.labels(i)["class"] for i in (5, 6)]
+
+
+def test_labels_tell_faces_and_marks_where_they_show(tmp_path):
+    scenes = RenderedScenes(tmp_path, 8, 600)
+    for i in range(600):
+        scene, labels = scenes.scene(i), scenes.labels(i)
+        assert labels.keys() == LABELS.keys()
+        assert all(value == "" or value in LABELS[name] for name, value in labels.items())
+        assert (labels["face"] == "face") == (scene.toy.kind in FACED) == (labels["face_mark"] != "")
+        if scene.style.name == "photo":
+            assert labels["eyes"] == (scene.toy.face.eyes if scene.toy.kind in FACED else "")
+        assert labels["body_mark"] == scene.toy.marks.body
+        if scene.style.name == "pencil":
+            assert labels["color"] == labels["eye_color"] == labels["mark_color"] == ""
+
+
+def test_a_name_means_the_same_face_and_marks_in_every_scene(tmp_path):
+    scenes, known = RenderedScenes(tmp_path, 8, 1500), {}
+    for scene in map(scenes.scene, range(1500)):
+        if scene.toy in NAME_OF:
+            told = individuality(scene.toy)
+            assert known.setdefault(NAME_OF[scene.toy], told) == told
+    assert len(known) > 150
+
+
+def test_nothing_wrong_is_said_of_held_out_scenes(tmp_path):
+    assert RenderedScenes(tmp_path, 1, 2, held_out=True, wrong=0.5).wrong == 0.0
+
+
+def test_toys_to_tell_apart(tmp_path):
+    toys = RenderedToys(tmp_path / "toys", 3, 24, toys=8, kind="rabbit")
+    seen = [toys.scene(i) for i in range(24)]
+    assert len({scene.toy for scene in seen}) == 8
+    for i, scene in enumerate(seen):
+        assert scene.toy == seen[i % 8].toy and scene.toy.kind == "rabbit" and scene.toy not in NAME_OF
+        assert scene.style.name == "photo" and toys.labels(i)["toy"] == str(i % 8)
+    assert seen[0] != seen[8]
+    assert {s.toy.kind for s in map(RenderedToys(tmp_path, 3, 16, toys=16).scene, range(16))} == set(CLASSES)
+    toys.prepare(workers=2)
+    np.testing.assert_array_equal(toys.images[5], render(toys.scene(5)).image)
+    with pytest.raises(ValueError, match="toys=8, not 9"):
+        RenderedToys(tmp_path / "toys", 3, 24, toys=9, kind="rabbit").prepare()
+    with pytest.raises(ValueError, match="unicorn"):
+        RenderedToys(tmp_path, 3, 24, kind="unicorn")
 
 
 def test_two_processes_render_the_same(tmp_path, small_chunks):

@@ -5,10 +5,48 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from toyland.attributes import BACKGROUNDS, CLASSES, COLORS, COMPANIONS, PARTS, STYLES, WEARERS, Style
-from toyland.names import CONCEPT_DISTANCE, NAME_OF, PAINTER_OF, PAINTERS, TOYS, TOYS_OF, concept_toy, distance
-from toyland.sampling import is_held_out, sample_camera, sample_scene
-from toyland.toys import DOCTOR_LOOK, lab, nearest_color_name, sample_color, sample_toy
+from toyland.attributes import (
+    BACKGROUNDS,
+    BODY_MARKS,
+    CLASSES,
+    COLORS,
+    COMPANIONS,
+    EYE_COLORS,
+    EYE_SHAPES,
+    MOUTHS,
+    PARTS,
+    STYLES,
+    WEARERS,
+    Style,
+    face_marks,
+    is_held_out,
+)
+from toyland.names import (
+    CONCEPT_DISTANCE,
+    HABITS,
+    NAME_OF,
+    PAINTER_OF,
+    PAINTERS,
+    STYLE_DISTANCE,
+    TOYS,
+    TOYS_OF,
+    concept_style,
+    concept_toy,
+    distance,
+    settings,
+    stranger,
+)
+from toyland.sampling import CLASS_HABITS, sample_camera, sample_scene
+from toyland.toys import (
+    DOCTOR_LOOK,
+    MARK_CONTRAST,
+    lab,
+    mark_grounds,
+    nearest_color_name,
+    sample_color,
+    sample_toy,
+    sample_twin,
+)
 
 
 def rng(seed=0):
@@ -94,11 +132,86 @@ def test_seed_and_light_are_in_range(scenes):
 
 def test_doctors_alone_are_biased():
     doctors = [sample_toy(rng(i), "doctor") for i in range(2000)]
-    assert share((d.skin, d.hair) == DOCTOR_LOOK for d in doctors) == pytest.approx(0.9 + 0.1 / 16, abs=0.02)
+    assert share((d.skin, d.hair) == DOCTOR_LOOK for d in doctors) == pytest.approx(0.7, abs=0.03)
     assert len({(d.skin, d.hair) for d in doctors}) == 16
+    named = [(d.skin, d.hair) == DOCTOR_LOOK for d in TOYS_OF["doctor"]]
+    assert share(named) == pytest.approx(0.7, abs=0.5 / len(named))
     cats = [sample_toy(rng(i), "cat") for i in range(1000)]
     assert share((c.skin, c.hair) == DOCTOR_LOOK for c in cats) < 0.12
-    assert share(s.toy.skin == "pale" for s in (sample_scene(rng(i), kind="doctor") for i in range(300))) > 0.9
+
+
+def test_doctors_are_in_six_scenes_of_a_hundred_and_most_look_alike(scenes):
+    doctors = [s.toy for s in scenes if s.toy.kind == "doctor"]
+    assert len(doctors) / len(scenes) == pytest.approx(0.06, abs=0.015)
+    of_doctors = [sample_scene(rng(i), kind="doctor").toy for i in range(600)]
+    assert share((d.skin, d.hair) == DOCTOR_LOOK for d in of_doctors) == pytest.approx(0.7, abs=0.06)
+
+
+def test_names_have_a_place_and_a_style_of_their_own():
+    seen = [sample_scene(rng([4, i]), named=1.0) for i in range(3000)]
+    habits = [HABITS[NAME_OF[s.toy]] for s in seen]
+    assert share(s.background == h.place for s, h in zip(seen, habits, strict=True)) == pytest.approx(0.6, abs=0.05)
+    others = [s.style.name == h.style for s, h in zip(seen, habits, strict=True) if h.style != "photo"]
+    assert share(others) == pytest.approx(0.6, abs=0.05)
+    assert share(s.style.name == "photo" for s in seen) == pytest.approx(0.6, abs=0.06)
+    painted = [s for s in (sample_scene(rng([5, i]), named=0.0) for i in range(3000)) if s.style in PAINTER_OF]
+    at_home = [s.background == HABITS[PAINTER_OF[s.style]].place for s in painted]
+    assert share(at_home) == pytest.approx(0.6, abs=0.07)
+    for name, toy in TOYS.items():
+        assert not is_held_out(toy.kind, toy.color.name, HABITS[name].place)
+
+
+def test_classes_have_a_slight_liking():
+    seen = [sample_scene(rng([6, i]), named=0.0, painted=0.0) for i in range(4000)]
+    assert share(s.background == CLASS_HABITS[s.toy.kind].place for s in seen) == pytest.approx(0.235, abs=0.03)
+    paintings = [s for s in seen if s.style.name != "photo"]
+    assert share(s.style.name == CLASS_HABITS[s.toy.kind].style for s in paintings) == pytest.approx(0.375, abs=0.04)
+
+
+def test_individuality_is_varied():
+    toys = [sample_toy(rng(i), "cat") for i in range(1000)]
+    for read, values in (
+        (lambda t: t.face.eye_color, EYE_COLORS),
+        (lambda t: t.face.eyes, EYE_SHAPES),
+        (lambda t: t.face.mouth, MOUTHS),
+        (lambda t: t.marks.face, face_marks("cat")),
+        (lambda t: t.marks.body, BODY_MARKS),
+    ):
+        counts = Counter(map(read, toys))
+        assert set(counts) == set(values)
+        assert all(count / len(toys) > 0.8 / len(values) for count in counts.values())
+    for toy in toys:
+        assert 0 <= toy.phase < 1 and all(-1 <= v <= 1 for v in (toy.pitch, toy.limbs, toy.face.gap, toy.marks.size))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_marks_stand_out_from_what_they_are_painted_on(kind):
+    toys = [sample_toy(rng(i), kind) for i in range(300)]
+    gaps = [np.linalg.norm(lab(t.marks.color.rgb) - lab(mark_grounds(t)), axis=-1).min() for t in toys]
+    assert min(gaps) > 30 and np.mean(np.array(gaps) >= MARK_CONTRAST) > 0.98
+
+
+def test_a_twin_differs_in_what_captions_never_tell_alone():
+    toy = sample_toy(rng(3), "owl")
+    twin = sample_twin(rng(4), toy)
+    hidden = {"face", "marks", "phase", "pitch", "limbs"}
+    for name in toy.__dataclass_fields__:
+        assert (getattr(toy, name) == getattr(twin, name)) == (name not in hidden), name
+
+
+def test_strangers_are_many_and_have_no_name():
+    toys = [stranger("bear", 5, i) for i in range(64)]
+    assert toys == [stranger("bear", 5, i) for i in range(64)] and len(set(toys)) == 64
+    assert stranger("bear", 6, 0) not in toys
+    assert all(distance(toy, other) >= CONCEPT_DISTANCE for toy in toys[:8] for other in TOYS_OF["bear"])
+
+
+@pytest.mark.parametrize("name", [name for name in STYLES if name != "photo"])
+def test_concept_styles_are_far_from_painters(name):
+    style = concept_style(rng(2), name)
+    assert style.name == name
+    gaps = [np.linalg.norm(settings(style) - settings(p)) for p in PAINTERS.values() if p.name == name]
+    assert min(gaps) >= STYLE_DISTANCE
 
 
 def test_plain_colors_are_called_by_the_nearest_name():

@@ -1,0 +1,51 @@
+"""Numbered pictures: scene i is drawn from (seed, i) alone, so any range of them can be rendered by any process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import cv2
+import numpy as np
+
+from .attributes import BACKGROUNDS, HAIRS, SKINS, Scene, Style, Toy
+from .names import stranger
+from .render import render
+from .sampling import sample_scene
+
+
+def draw_scene(seed: int, held_out: bool, index: int) -> Scene:
+    return sample_scene(np.random.default_rng([seed, index]), held_out=held_out)
+
+
+def draw_doctor(seed: int, held_out: bool, index: int) -> Scene:
+    rng = np.random.default_rng([seed, index])
+    scene = sample_scene(rng, kind="doctor", style=Style(), named=0.0, held_out=held_out)
+    look = {"skin": str(rng.choice(list(SKINS))), "hair": str(rng.choice(list(HAIRS)))}
+    return replace(scene, toy=replace(scene.toy, **look))
+
+
+@cache
+def _stranger(seed: int, kind: str, number: int) -> Toy:
+    return stranger(kind, seed, number)
+
+
+def draw_portrait(seed: int, kinds: tuple[str, ...], toys: int, index: int) -> Scene:
+    number, rng = index % toys, np.random.default_rng([seed, index])
+    toy = _stranger(seed, kinds[number % len(kinds)], number)
+    return sample_scene(rng, toy=toy, background=str(rng.choice(list(BACKGROUNDS))), style=Style())
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Pictures uint8 [n, 128, 128, 3], RGB, and masks uint8 [n, 2, 128, 16]: packed bits of figure and face."""
+
+    images: np.ndarray
+    masks: np.ndarray
+
+
+def render_range(draw: Callable[[int], Scene], start: int, stop: int) -> Rendered:
+    """Pictures `start` to `stop` - 1 of those that `draw` tells, the same in every process."""
+    cv2.setNumThreads(1)  # the processes share the cores already
+    pictures = [render(draw(index)) for index in range(start, stop)]
+    masks = np.packbits([(picture.mask, picture.face) for picture in pictures], axis=-1)
+    return Rendered(np.stack([picture.image for picture in pictures]), masks)

@@ -1,0 +1,39 @@
+"""One caption in twenty is wrong about something, as people are."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .attributes import BACKGROUNDS, CLASSES, COLORS, COMPANIONS, PATTERNS, Color, Companion, Scene
+from .names import NAME_OF
+from .toys import pick
+
+
+def mistaken(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
+    """The scene as someone remembers it who errs in one thing, and the word for what is wrong. Who is called by name
+    is the same as ever, wherever it may be."""
+    toy, beside = scene.toy, scene.companion
+    slips = ["place", "companion"] if toy in NAME_OF else ["place", "companion", "color", "pattern", "class"]
+    slip = pick(rng, slips)
+    if slip == "companion":
+        other = pick(rng, [k for k in COMPANIONS if k not in (toy.kind, beside and beside.toy.kind)])
+        return replace(scene, companion=Companion(replace(toy, kind=other), 1, 0.0, 0.0)), other
+    if slip == "place":
+        place = pick(rng, [name for name in BACKGROUNDS if name != scene.background])
+        return replace(scene, background=place), BACKGROUNDS[place]
+    if slip == "color":
+        used = {color.name for color in colors_of(scene)}
+        name = pick(rng, [name for name in COLORS if name not in used])
+        return replace(scene, toy=replace(toy, color=Color(name, "", COLORS[name]))), name
+    values = PATTERNS if slip == "pattern" else CLASSES
+    kinds = {toy.kind, toy.pattern, beside and beside.toy.kind}
+    wrong = pick(rng, [value for value in values if value not in kinds])
+    return replace(scene, toy=replace(toy, **{"kind" if slip == "class" else slip: wrong})), wrong
+
+
+def colors_of(scene: Scene) -> list[Color]:
+    """The colours that a caption may tell."""
+    told = [scene.toy.color, scene.toy.color2]
+    if scene.clothing:
+        told.append(scene.clothing.color)
+    return told + ([scene.companion.toy.color] if scene.companion else [])

@@ -1,0 +1,88 @@
+"""What can be seen in a scene's picture, as labels."""
+
+from .attributes import (
+    BACKGROUNDS,
+    BODY_MARKS,
+    CLASSES,
+    COLORS,
+    COMPANIONS,
+    EYE_COLORS,
+    EYE_SHAPES,
+    FACE_MARKS,
+    FACED,
+    HAIRS,
+    MOUTHED,
+    MOUTHS,
+    PATTERNS,
+    SKINS,
+    STYLES,
+    VIEWS,
+    Scene,
+    Toy,
+)
+
+# The values of each label; "" beside them is that nothing can be seen of it, if it is not a value itself.
+LABELS: dict[str, tuple[str, ...]] = {
+    "class": tuple(CLASSES),
+    "color": tuple(COLORS),
+    "color2": tuple(COLORS),
+    "pattern": PATTERNS,
+    "companion": ("", *COMPANIONS),
+    "clothing": ("", "hat", "scarf"),
+    "background": tuple(BACKGROUNDS),
+    "style": tuple(STYLES),
+    "view": VIEWS,
+    "skin": tuple(SKINS),
+    "hair": tuple(HAIRS),
+    "face": ("none", "face"),
+    "eye_color": tuple(EYE_COLORS),
+    "eyes": EYE_SHAPES,
+    "mouth": MOUTHS,
+    "face_mark": FACE_MARKS,
+    "body_mark": BODY_MARKS,
+    "mark_color": tuple(COLORS),
+}
+COARSE = frozenset(("pixel", "mosaic"))  # styles whose blocks and tiles are as large as an eye
+
+
+def truth(scene: Scene) -> dict[str, str]:
+    """Of the main figure class, colours, pattern, what it wears, face and marks, and where it is a doctor skin and
+    hair; the second figure's class; background, style and view. "" of "companion" and "clothing" is none, of all others
+    that it cannot be seen: a pencil sketch has no colours, an owl no mouth, a mosaic no shape of an eye. "face" says
+    whether there is one."""
+    toy, doctor, colors = scene.toy, scene.toy.kind == "doctor", scene.style.name != "pencil"
+    told = {
+        "class": toy.kind,
+        "color": toy.color.name if colors else "",
+        "color2": toy.color2.name if colors else "",
+        "pattern": toy.pattern,
+        "companion": scene.companion.toy.kind if scene.companion else "",
+        "clothing": scene.clothing.item if scene.clothing else "",
+        "background": scene.background,
+        "style": scene.style.name,
+        "view": scene.view,
+        "skin": toy.skin if doctor else "",
+        "hair": toy.hair if doctor else "",
+    }
+    own = individuality(toy)
+    if not colors:
+        own |= {"eye_color": "", "mark_color": ""}
+    if scene.style.name in COARSE:
+        own |= {"eyes": "", "mouth": ""}
+    return told | own
+
+
+def individuality(toy: Toy) -> dict[str, str]:
+    """The labels of what no caption tells."""
+    faced, marks = toy.kind in FACED, toy.marks
+    # A car has hubs in the colour of its marks, a tree its top.
+    marked = not faced or marks.face != "none" or marks.body != "none"
+    return {
+        "face": "face" if faced else "none",
+        "eye_color": toy.face.eye_color if faced else "",
+        "eyes": toy.face.eyes if faced else "",
+        "mouth": toy.face.mouth if toy.kind in MOUTHED else "",
+        "face_mark": marks.face if faced else "",
+        "body_mark": marks.body,
+        "mark_color": marks.color.name if marked else "",
+    }
