@@ -36,9 +36,9 @@ vq_f4 = partial(
     VQModel, channels=128, channel_mult=(1, 2, 4), num_res_blocks=2, z_channels=3, embed_dim=3, codebook_size=8192
 )
 
-# Images 128x128x3 <-> latents 16x16x8. Every normalisation group has at least four channels, as in kl_f8.
+# Images 128x128x3 <-> latents 32x32x4. Every normalisation group has at least four channels, as in kl_f8.
 toyland_first_stage = partial(
-    AutoencoderKL, channels=16, channel_mult=(1, 2, 4, 8), num_res_blocks=1, z_channels=8, embed_dim=8, groups=4
+    AutoencoderKL, channels=32, channel_mult=(1, 2, 4), num_res_blocks=1, z_channels=4, embed_dim=4, groups=8
 )
 
 

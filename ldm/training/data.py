@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pytorch_lightning as L
+import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from ..images import to_tensor
@@ -125,7 +126,9 @@ class CaptionedData(L.LightningDataModule):
 class PictureData(CaptionedData):
     """Batches {"image" [b, 3, s, s] in [-1, 1], "caption" list of b}.
 
-    `crop` is the side of a random square crop, to train convolutional models on parts of images; None does not crop."""
+    `crop` is the side of a random square crop, to train convolutional models on parts of images; None does not crop.
+    `figure_weight` and `face_weight` are added to the weight 1 of the pixels of `Masked` images that show the figure
+    and its face. If one is not zero, batches also hold "weight" [b, 1, s, s], whose mean is 1."""
 
     def __init__(
         self,
@@ -134,18 +137,34 @@ class PictureData(CaptionedData):
         batch_size: int,
         val_size: int = 256,
         crop: int | None = None,
+        figure_weight: float = 0.0,
+        face_weight: float = 0.0,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
         super().__init__(train, val, batch_size, val_size, seed, num_workers)
-        self.crop = crop
+        self.crop, self.figure_weight, self.face_weight = crop, figure_weight, face_weight
 
     def train_batch(self, step: int) -> Batch:
-        indices = self._indices(step)
+        indices = self._indices(step).tolist()
         rng = numpy_generator(self.seed, step, 1)
-        images = np.stack([self._view(self.train.images[i], rng) for i in indices])
-        captions = [self.train.caption(int(i), step) for i in indices]
-        return {"image": to_tensor(images), "caption": captions}
+        views = np.stack([self._view(self._layers(i), rng) for i in indices])
+        batch: Batch = {"image": to_tensor(views[..., :3]), "caption": [self.train.caption(i, step) for i in indices]}
+        if self._weighted:
+            weight = 1.0 + self.figure_weight * views[..., 3] + self.face_weight * views[..., 4]
+            batch["weight"] = torch.from_numpy(weight / weight.mean()).float()[:, None]
+        return batch
+
+    @property
+    def _weighted(self) -> bool:
+        return self.figure_weight != 0.0 or self.face_weight != 0.0
+
+    def _layers(self, index: int) -> np.ndarray:
+        """Return the image and, if pixels are weighted, its two masks, uint8 [H, W, 3 or 5]."""
+        image = self.train.images[index]
+        if not self._weighted:
+            return image
+        return np.dstack([image, self.train.mask(index), self.train.face_mask(index)])
 
     def _view(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self.crop is not None:
