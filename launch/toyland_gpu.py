@@ -413,6 +413,7 @@ def main():
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--ae-batch", type=int, default=32)
     parser.add_argument("--judge", action="store_true")
+    parser.add_argument("--start", type=Path, help="folder with autoencoder/ (final: it is not trained) and ldm/")
     given = parser.parse_args()
     import torch
     import torch.nn.functional as F
@@ -432,7 +433,7 @@ def main():
     val = Pictures(given.scratch / "val", words, 2, True, VAL, max(1, given.workers // 3))
     pictures = Pictures(given.scratch / "train", words, 1, False, given.count, given.workers)
     from ldm.modules.autoencoder import psnr
-    from ldm.weights.checkpoint import write_weights
+    from ldm.weights.checkpoint import pretrained, write_weights
     from ldm.latent_diffusion import LatentDiffusion
     from ldm.sampling import Sampler
     from ldm.modules.text import BERTTextEncoder
@@ -461,13 +462,22 @@ def main():
         loss = l1 + 0.5 * edges + 1e-3 * kl + 0.25 * scale
         return {"loss": loss, "l1": l1, "kl": kl, "scale": scale}
 
-    learner = Learner([ae], ae_losses, 1.5e-3, 0.998, decay=0.0, warmup=100)
-    learner.train("autoencoder", time.time() - STARTED, until_ae, "cosine", lambda: pictures.update() if learner.steps % 20 == 0 else None)
-    learner.use_average()
-    ae.float()
-    ae_average = {n[2:]: a for n, a in zip(learner.names, learner.average)}
-    for n, p in ae.named_parameters():
-        p.data = ae_average[n].clone()
+    if given.start:  # until the pictures are rendered
+        pretrained(ae, given.start / "autoencoder").to(DEVICE)
+        while time.time() - STARTED < until_ae and pictures.ready < pictures.count:
+            pictures.update()
+            time.sleep(0.2)
+        report["ae_steps"] = 0
+    else:
+        learner = Learner([ae], ae_losses, 1.5e-3, 0.998, decay=0.0, warmup=100)
+        learner.train("autoencoder", time.time() - STARTED, until_ae, "cosine", lambda: pictures.update() if learner.steps % 20 == 0 else None)
+        learner.use_average()
+        ae.float()
+        ae_average = {n[2:]: a for n, a in zip(learner.names, learner.average)}
+        for n, p in ae.named_parameters():
+            p.data = ae_average[n].clone()
+        report["ae_steps"] = learner.steps
+        del learner
     ae.requires_grad_(False).eval()
     pictures.stop()
     report["pictures"] = pictures.ready
@@ -481,9 +491,7 @@ def main():
     save_sheet(given.out / "reconstructions.png", sheet, 12)
     write_weights(given.out / "autoencoder", ae.state_dict())
     (given.scratch / "ready.json").write_text(json.dumps([pictures.ready, until_side]))
-    report["ae_steps"] = learner.steps
     say("autoencoder", report)
-    del learner
     moments = encode(ae, pictures)
     mean, std = moments[:20000, 0].float(), moments[:20000, 1].float()
     scale = float(1.0 / (mean.var() + std.square().mean()).sqrt())
@@ -494,6 +502,10 @@ def main():
     unet = UNet(4, 4, 32, (1, 2, 4, 8), 1, (2, 3), num_heads=4, context_dim=256, sample_size=32, groups=8)
     text = BERTTextEncoder("vocab.txt", len(words), 256, 3, LENGTH, 4, 64)
     ldm = LatentDiffusion(unet, ae, text, scale_factor=scale)
+    if given.start:  # its first stage is an earlier one
+        kept = {n: v.clone() for n, v in ae.state_dict().items()}
+        pretrained(ldm, given.start / "ldm")
+        ae.load_state_dict(kept)
     alpha_bar = ldm.alpha_bar.to(DEVICE)
     empty = torch.tensor(pieces("", {w: i for i, w in enumerate(words)}), device=DEVICE)
     b = given.batch
