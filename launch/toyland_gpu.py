@@ -101,7 +101,9 @@ class Pictures:
         for worker in self.workers:
             worker.start()
         kinds = {np.dtype(np.uint8): torch.uint8, np.dtype(np.int16): torch.int16, np.dtype(np.int8): torch.int8}
-        self.on_device = {n: torch.zeros(s, dtype=kinds[np.dtype(d)], device=DEVICE) for n, (s, d) in shapes(count).items()}
+        self.on_device = {
+            n: torch.zeros(s, dtype=kinds[np.dtype(d)], device=DEVICE) for n, (s, d) in shapes(count).items()
+        }
         self.size = torch.zeros((), device=DEVICE)  # how many are there, for the graphs
 
     def update(self):
@@ -153,7 +155,9 @@ class Learner:
         decays = [m for m in self.masters if m.ndim > 1]
         others = [m for m in self.masters if m.ndim <= 1]
         groups = [{"params": decays, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=betas, fused=True, **({"capturable": True} if CUDA else {}))
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=self.lr, betas=betas, fused=True, **({"capturable": True} if CUDA else {})
+        )
         self.steps, self.graph, self.terms, self.graphs = 0, None, {}, graphs
 
     def _step(self):
@@ -340,7 +344,9 @@ def judge(given):
         return {"loss": torch.stack(losses).sum()}
 
     try:
-        learner = Learner([classifier], classifier_losses, 2e-3, 0.995, betas=(0.9, 0.98), decay=0.05, warmup=50, graphs=False)
+        learner = Learner(
+            [classifier], classifier_losses, 2e-3, 0.995, betas=(0.9, 0.98), decay=0.05, warmup=50, graphs=False
+        )
         learner.train("classifier", time.time() - STARTED, until_classifier, "cosine")
         learner.use_average()
         truth = val.on_device["labels"].long()
@@ -470,7 +476,13 @@ def main():
         report["ae_steps"] = 0
     else:
         learner = Learner([ae], ae_losses, 1.5e-3, 0.998, decay=0.0, warmup=100)
-        learner.train("autoencoder", time.time() - STARTED, until_ae, "cosine", lambda: pictures.update() if learner.steps % 20 == 0 else None)
+        learner.train(
+            "autoencoder",
+            time.time() - STARTED,
+            until_ae,
+            "cosine",
+            lambda: pictures.update() if learner.steps % 20 == 0 else None,
+        )
         learner.use_average()
         ae.float()
         ae_average = {n[2:]: a for n, a in zip(learner.names, learner.average)}
