@@ -1,8 +1,8 @@
-"""Renders the concepts that come with the project for inversion, with their ground truth beside them: 24 toys that no
-name stands for, 8 styles that no painter has, and doctors of every look. Of each toy there are two sets: a varied one,
-and in home/ one as people take it, most of it in one place.
+"""Render the concepts that ship with the project, with their ground truth: 24 unnamed toys, 8 styles of no painter, and
+doctors of every look. Each toy has two sets of images: a varied one, and one in home/, most of it in a single place, as
+people photograph what they own.
 
-python scripts/concepts.py                       # five pictures of each, into assets/concepts
+python scripts/concepts.py                       # five images of each, into assets/concepts
 python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
 """
 
@@ -30,16 +30,16 @@ from . import PROJECT
 FOLDER = PROJECT / "assets" / "concepts"
 SHIPPED, MOST = 5, 25
 TRUTH, HOME = "concept.json", "home"
-# Where toys are seen. The moon and the beach are left for the words to put them there.
+# The places of the training images. Others, such as the moon and the beach, are left for prompts.
 PLACES = ("studio", "meadow", "table", "forest", "snow")
-AT_HOME = (True, True, False, True, False)  # of five pictures of a home set
-CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # how much they say, in how many words at most
+AT_HOME = (True, True, False, True, False)  # which of five images of a home set are at home
+CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # file of captions: level of detail, most words
 
 
 @dataclass(frozen=True)
 class Concept:
-    """So many `scenes` that show it; `labels` are those of `truth` that every picture of it shares; `home` are scenes
-    most of which are in one place."""
+    """A concept. `scenes(count)` returns scenes that show it. `labels` names the labels of `truth` that all of them
+    share. `home(count)` returns scenes of which most are in one place; only toys have it."""
 
     scenes: Callable[[int], list[Scene]]
     labels: tuple[str, ...]
@@ -47,18 +47,19 @@ class Concept:
 
 
 def toy_scenes(kind: str, seed: int, count: int) -> list[Scene]:
-    """Photos of a toy that no name stands for."""
+    """Return photos of an unnamed toy of class `kind`."""
     return photos_of(concept_toy(np.random.default_rng(seed), kind), seed, count)
 
 
 def photos_of(toy: Toy, seed: int, count: int) -> list[Scene]:
-    """Photos of the toy alone, unclothed and whole. Fewer scenes are the first of more."""
+    """Return photos of the toy alone, without clothing and not cut off. A smaller `count` returns the first scenes of a
+    larger one."""
     rng = np.random.default_rng((seed, 1))
     return [_alone(rng, toy, PLACES[i % len(PLACES)]) for i in range(count)]
 
 
 def home_scenes(kind: str, seed: int, count: int) -> list[Scene]:
-    """Photos of the toy of `toy_scenes`, three of five at its home."""
+    """Return photos of the toy of `toy_scenes`, three in five of them in the same place."""
     toy, rng = concept_toy(np.random.default_rng(seed), kind), np.random.default_rng((seed, 2))
     home = PLACES[seed % len(PLACES)]
     away = [place for place in PLACES if place != home]
@@ -67,14 +68,15 @@ def home_scenes(kind: str, seed: int, count: int) -> list[Scene]:
 
 
 def style_scenes(style: str, seed: int, count: int) -> list[Scene]:
-    """Pictures of anything anywhere by one painter."""
+    """Return scenes of random unnamed toys in random places, all in one new setting of `style`."""
     painter = concept_style(np.random.default_rng(seed), style)
     rng = np.random.default_rng((seed, 1))
     return [sample_scene(rng, style=painter, named=0.0) for _ in range(count)]
 
 
 def doctor_scenes(seed: int, count: int) -> list[Scene]:
-    """Doctors, every skin as often as every other, every hair, too, where training shows mostly one look."""
+    """Return photos of doctors in which each skin and each hair is about equally frequent. In training, one look
+    prevails."""
     rng = np.random.default_rng(seed)
     skins, hairs = tuple(SKINS), tuple(HAIRS)
     scenes = []
@@ -86,6 +88,7 @@ def doctor_scenes(seed: int, count: int) -> list[Scene]:
 
 
 def _alone(rng: np.random.Generator, toy: Toy, place: str) -> Scene:
+    """Sample a photo of the toy in this place, without clothing and companion, and not cut off."""
     while True:
         scene = sample_scene(rng, toy=toy, background=place, style=Style(), view="normal")
         if scene.clothing is None and scene.companion is None and _is_whole(scene):
@@ -93,7 +96,7 @@ def _alone(rng: np.random.Generator, toy: Toy, place: str) -> Scene:
 
 
 def _is_whole(scene: Scene) -> bool:
-    """Whether the picture's edge cuts nothing off."""
+    """Return whether the edge of the image cuts nothing off the figure."""
     mask = render(scene).mask
     return not (mask[[0, -1]].any() or mask[:, [0, -1]].any())
 
@@ -106,7 +109,7 @@ def _style(name: str, seed: int) -> Concept:
     return Concept(partial(style_scenes, name, seed), ("style",))
 
 
-# Seeds chosen by eye: two clearly different colours and a pattern, marks, proportions or a stroke of its own.
+# The seeds were chosen by eye, for two clearly different colours and distinctive patterns, marks or strokes.
 CONCEPTS = {
     "cat_toy": _toy("cat", 31715),
     "teapot_toy": _toy("teapot", 1279),
@@ -145,7 +148,7 @@ CONCEPTS = {
 
 
 def captions(toy: Toy, kind: str) -> list[str]:
-    """Up to five different phrases that say of the toy what people would, for `kind` in CAPTIONS."""
+    """Return up to five different descriptions of the toy, short or long as `kind` in CAPTIONS requires."""
     detail, longest = CAPTIONS[kind]
     rng, phrases = np.random.default_rng(0), list[str]()
     for _ in range(1000):
@@ -158,27 +161,29 @@ def captions(toy: Toy, kind: str) -> list[str]:
 
 
 def ground_truth(name: str, scenes: Sequence[Scene]) -> dict:
-    """Every attribute of these scenes of a concept, as JSON values, and the labels that they share."""
+    """Return all attributes of `scenes` of concept `name`, and the labels that they share, as JSON values."""
     labels = {label: truth(scenes[0])[label] for label in CONCEPTS[name].labels}
     return {"name": name, "labels": labels, "pictures": [asdict(scene) for scene in scenes]}
 
 
 def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
+    """Render the scenes into `folder`/00.webp, 01.webp, ..."""
     for index, scene in enumerate(scenes):
         save_webp(folder / f"{index:02d}.webp", render(scene).image)
 
 
 def write(name: str, folder: Path, count: int = SHIPPED) -> None:
-    """`folder`/00.webp, 01.webp, ..., 128 x 128; of a toy short.txt and long.txt, too, what people would call it, one
-    phrase a line; last of all concept.json. Each file is replaced as a whole: another command may be reading them."""
+    """Write the varied set of concept `name` into `folder`: 128 x 128 images 00.webp, 01.webp, ..., for toys also
+    short.txt and long.txt with one caption a line, and finally concept.json. Each file is replaced as a whole, because
+    another command may be reading it."""
     _write_set(name, folder, CONCEPTS[name].scenes(count))
 
 
 def write_home(name: str, folder: Path, count: int = SHIPPED) -> None:
-    """The same of the home set of a toy."""
+    """Write the home set of a toy in the same way. Raises ValueError if `name` is not a toy."""
     home = CONCEPTS[name].home
     if home is None:
-        raise ValueError(f"{name} is no toy, so it has no home set")
+        raise ValueError(f"{name} is not a toy, so it has no home set")
     _write_set(name, folder, home(count))
 
 
@@ -193,10 +198,10 @@ def _write_set(name: str, folder: Path, scenes: Sequence[Scene]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Render the project's own concepts.")
+    parser = argparse.ArgumentParser(description="Render the concepts that ship with the project.")
     parser.add_argument("names", nargs="*", default=list(CONCEPTS), metavar="name", help=f"of {', '.join(CONCEPTS)}")
-    parser.add_argument("--count", type=int, default=SHIPPED, help=f"pictures of each, 1 to {MOST} (%(default)s)")
-    parser.add_argument("--into", type=Path, default=FOLDER, help="folder (%(default)s)")
+    parser.add_argument("--count", type=int, default=SHIPPED, help=f"images of each, 1 to {MOST} (%(default)s)")
+    parser.add_argument("--into", type=Path, default=FOLDER, help="folder to write to (%(default)s)")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(CONCEPTS)
     if unknown:

@@ -1,4 +1,5 @@
-"""The animals of Toyland. Each function takes the four size factors of a toy, 1 being the class's usual size."""
+"""Build the figures of the animals. Each function takes the four size factors of a toy, where 1 is the usual size of
+the class. `attributes.PARTS` says which part of the class each factor scales."""
 
 from dataclasses import replace
 from math import pi
@@ -145,7 +146,7 @@ def bear(ears: float, belly: float, head: float, tail: float) -> Figure:
 
 
 def owl(ears: float, belly: float, head: float, tail: float) -> Figure:
-    gaze = 0.55 + 0.45 * head if head > 1 else head  # the eyes would meet otherwise
+    gaze = 0.55 + 0.45 * head if head > 1 else head  # larger eyes would overlap
     eye = [
         Part("eye ring", (0.135, 0.67, 0.17), (0.15, 0.15, 0.075), "white"),
     ]

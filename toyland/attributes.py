@@ -1,14 +1,14 @@
-"""What a Toyland picture is made of. A `Scene` holds every attribute of a picture, so it is the picture's ground truth:
-equal scenes render to equal pixels."""
+"""The attributes of a Toyland image. A `Scene` holds all of them and is the ground truth of its image: equal scenes
+render to equal pixels."""
 
 import hashlib
 from dataclasses import dataclass
 
 CLASSES = "cat dog rabbit bear owl elephant duck fish robot snowman doctor car teapot mug mushroom tree".split()
 WEARERS = frozenset("cat dog rabbit bear owl elephant duck robot snowman doctor".split())  # classes that wear a hat
-COMPANIONS = ("mug", "mushroom", "duck", "teapot", "tree", "car")  # classes that stand beside the main figure
+COMPANIONS = ("mug", "mushroom", "duck", "teapot", "tree", "car")  # classes that can stand beside the main figure
 
-# The centres of the named colour ranges, RGB 0-255.
+# The centre of each named colour range, RGB 0-255.
 COLORS = {
     "red": (205, 40, 38),
     "orange": (240, 130, 30),
@@ -27,10 +27,10 @@ COLORS = {
     "gray": (140, 143, 148),
     "white": (240, 238, 232),
 }
-SHADES = ("", "pale", "dark", "bright")  # graded variants of a named colour; "" is the plain name
+SHADES = ("", "pale", "dark", "bright")  # variants of a named colour; "" is the plain colour
 PATTERNS = ("plain", "striped", "spotted", "checkered")
 
-# What no caption tells, and what makes two toys of one description two: a toy's face, marks and fine shape.
+# Face, marks and fine shape tell apart two toys that have the same description. Captions never mention them.
 EYE_COLORS = {
     "black": (40, 36, 42),
     "blue": (40, 120, 240),
@@ -42,8 +42,8 @@ EYE_SHAPES = ("round", "tall", "almond", "sleepy", "button")
 MOUTHS = ("smile", "grin", "oh", "teeth", "tongue")
 FACE_MARKS = ("none", "patch", "rings", "cheeks", "blaze")
 BODY_MARKS = ("none", "belt", "sash", "star", "heart")
-FACED = frozenset(CLASSES) - {"car", "tree"}  # classes that have a face
-MOUTHED = FACED - {"owl", "elephant", "duck"}  # classes whose mouth shows
+FACED = frozenset(CLASSES) - {"car", "tree"}  # classes with a face
+MOUTHED = FACED - {"owl", "elephant", "duck"}  # classes with a visible mouth
 _WITH_BLAZE = frozenset("cat dog rabbit bear owl snowman".split())
 
 SKINS = {"pale": (250, 215, 185), "tan": (230, 180, 140), "brown": (180, 120, 80), "dark": (105, 68, 48)}
@@ -72,8 +72,8 @@ STYLES = {
 }
 VIEWS = ("normal", "close-up", "dark", "bright")
 
-# The graded proportions of each class: attribute of `Toy` -> what people call that part. A missing attribute has no
-# effect.
+# The proportions that each class varies: attribute of `Toy` -> name of the part in captions. A proportion that is not
+# listed has no effect on the class.
 PARTS = {
     "cat": {"ears": "ears", "belly": "belly", "head": "head", "tail": "tail"},
     "dog": {"ears": "ears", "belly": "belly", "head": "head", "tail": "tail"},
@@ -96,7 +96,7 @@ PROPORTIONS = ("ears", "belly", "head", "tail")
 
 
 def face_marks(kind: str) -> tuple[str, ...]:
-    """The marks that a face of that class can have. A doctor's rings are spectacles."""
+    """Return the face marks that class `kind` can have, a subset of FACE_MARKS. On a doctor, rings are spectacles."""
     if kind not in FACED:
         return ("none",)
     if kind == "doctor":
@@ -106,7 +106,7 @@ def face_marks(kind: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Color:
-    """A colour as people name it and as it is drawn. `name` in COLORS, `shade` in SHADES, `rgb` 0-255."""
+    """A colour, as captions name it (`name` in COLORS, `shade` in SHADES) and as it is rendered (`rgb`, 0-255)."""
 
     name: str
     shade: str
@@ -115,8 +115,9 @@ class Color:
 
 @dataclass(frozen=True)
 class Face:
-    """`eye_color` in EYE_COLORS, `eyes` in EYE_SHAPES, `mouth` in MOUTHS; size, distance and height of the eyes and
-    width of the mouth lie in [-1, 1]. Visible on `FACED` classes, the mouth on `MOUTHED` ones."""
+    """The face of a toy: `eye_color` in EYE_COLORS, eye shape `eyes` in EYE_SHAPES and `mouth` in MOUTHS. In [-1, 1]:
+    `size`, `gap` and `height` of the eyes, and `width` of the mouth. 0 is the usual value. Only `FACED` classes show a
+    face, and only `MOUTHED` classes a mouth."""
 
     eye_color: str = "black"
     eyes: str = "round"
@@ -129,8 +130,10 @@ class Face:
 
 @dataclass(frozen=True)
 class Marks:
-    """`face` in FACE_MARKS and `body` in BODY_MARKS, both of one `color`; a patch is around the eye on `side` -1 (left)
-    or 1; `place` in [-1, 1] moves the mark of the body, `size` in [-1, 1] scales both."""
+    """The mark on a toy's face (`face` in FACE_MARKS) and the one on its body (`body` in BODY_MARKS). Both have the
+    same `color`. `side` is -1 (left) or 1 (right): the eye that a patch surrounds, the side of a star or heart that is
+    not in the middle, or the way a sash slopes. `place` in [-1, 1] moves the body mark up or down; `size` in [-1, 1]
+    scales both marks."""
 
     face: str = "none"
     body: str = "none"
@@ -142,12 +145,14 @@ class Marks:
 
 @dataclass(frozen=True)
 class Toy:
-    """One figure with every lasting attribute fixed. Proportions lie in [-1, 1], 0 is the class's usual shape.
-    `skin` and `hair` are visible on doctors only. `color2` is the belly, the pattern's other colour and the
-    trimmings.
+    """A toy: all attributes that stay the same from image to image.
 
-    Captions may tell all this, coarsely; what follows, the toy's individuality, they never tell: face, marks, the
-    pattern's `phase` (a share of its period, in [0, 1)) and `pitch` (fine to wide), how thick the `limbs` are."""
+    Captions can mention the class `kind`, the main `color`, the second colour `color2` (belly, trimmings and second
+    colour of the pattern), `pattern` in PATTERNS, and the proportions `ears`, `belly`, `head` and `tail` in [-1, 1],
+    where 0 is the usual shape of the class. `skin` and `hair` are visible on doctors only.
+
+    Captions never mention the rest, the toy's individuality: `face`, `marks`, `phase` in [0, 1) and `pitch` in [-1, 1]
+    (fine to wide) of the pattern, and the thickness of the `limbs` in [-1, 1]."""
 
     kind: str
     color: Color
@@ -168,7 +173,7 @@ class Toy:
 
 @dataclass(frozen=True)
 class Clothing:
-    """Something worn in one picture: `item` is "hat" or "scarf"."""
+    """Clothing in one image. `item` is "hat" or "scarf"."""
 
     item: str
     color: Color
@@ -176,8 +181,8 @@ class Clothing:
 
 @dataclass(frozen=True)
 class Style:
-    """An image filter and its settings, each in [-1, 1]: `palette` cool to warm, `stroke` fine to coarse,
-    `grain` smooth to rough. A painter is a fixed `Style`."""
+    """An image filter (`name` in STYLES) and its settings, each in [-1, 1]: `palette` from cool to warm, `stroke` from
+    fine to coarse, `grain` from smooth to rough. Each painter has one fixed `Style`."""
 
     name: str = "photo"
     palette: float = 0.0
@@ -187,9 +192,9 @@ class Style:
 
 @dataclass(frozen=True)
 class Camera:
-    """Weak-perspective view. `yaw` and `pitch` in radians; `scale` is the picture height's fraction that one unit of
-    figure space (about a figure's height) covers; (`x`, `y`) is where the figure's foot stands, as a fraction of the
-    picture's side from the top left corner."""
+    """A weak-perspective camera. `yaw` and `pitch` are in radians. `scale` is the fraction of the image's height that
+    one unit of figure space covers, which is about the height of a figure. (`x`, `y`) is the position of the figure's
+    foot, as fractions of the image's side, from the top left corner."""
 
     yaw: float
     pitch: float
@@ -200,7 +205,8 @@ class Camera:
 
 @dataclass(frozen=True)
 class Companion:
-    """A second toy beside the first: `side` -1 left, 1 right; `depth` towards the viewer, in figure units."""
+    """A second toy beside the main one. `side` is -1 (left) or 1 (right), `yaw` is in radians, and `depth` is the
+    distance towards the viewer in units of figure space."""
 
     toy: Toy
     side: int
@@ -210,8 +216,8 @@ class Companion:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture. `light` is the lamp's horizontal position in [-1, 1]. `seed` draws what has no name: which picture
-    of the background bank, its crop and flip, and the grain of the filters."""
+    """The content of one image. `light` in [-1, 1] is the horizontal position of the lamp. `seed` chooses the picture
+    of the background, its crop and its flip, and seeds the grain of the style filter."""
 
     toy: Toy
     background: str
@@ -225,6 +231,6 @@ class Scene:
 
 
 def is_held_out(kind: str, color_name: str, background: str) -> bool:
-    """Whether this combination is kept out of training: a tenth of all, by a hash that no Python version changes."""
+    """Return whether this combination is held out of training. A stable hash holds out a tenth of all combinations."""
     digest = hashlib.blake2b(f"{kind} {color_name} {background}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 10 == 0

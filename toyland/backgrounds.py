@@ -1,5 +1,6 @@
-"""The ten places a toy can stand in. Every place is drawn 40 times from fixed seeds; a picture takes a random crop.
-The textures are soft on purpose: small sharp detail would be lost by the autoencoder and would cost it capacity."""
+"""Draw the ten places where a toy can stand. Each place has a bank of 40 pictures, drawn from fixed seeds, and a scene
+takes a random crop of one of them. The textures are soft on purpose: the autoencoder would lose small sharp details,
+and learning them would cost it capacity."""
 
 import zlib
 from collections.abc import Callable
@@ -15,7 +16,7 @@ BANK_SIZE = 40
 
 
 def backdrop(name: str, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Returns a uint8 RGB picture [256, 256, 3] of the place `name`, and the row where its ground begins."""
+    """Return a random uint8 RGB crop [256, 256, 3] of place `name`, and the row at which the ground begins."""
     if name not in BACKGROUNDS:
         raise ValueError(f"no background is called {name!r}; there are {', '.join(BACKGROUNDS)}")
     pictures = bank(name)
@@ -27,8 +28,9 @@ def backdrop(name: str, rng: np.random.Generator) -> tuple[np.ndarray, int]:
 
 @cache
 def bank(name: str) -> tuple[tuple[np.ndarray, int], ...]:
-    """All pictures of one place: uint8 RGB [256, 320, 3] and horizon row each, the same in every process."""
-    seed = zlib.crc32(name.encode())  # Python's own hash of a string differs between processes
+    """Return the picture bank of place `name`: (uint8 RGB [256, 320, 3], row of the horizon) of each. The pictures are
+    the same in every process."""
+    seed = zlib.crc32(name.encode())  # unlike hash(), the same in every process
     pictures = []
     for number in range(BANK_SIZE):
         canvas = Canvas(np.random.default_rng((seed, number)))
@@ -81,7 +83,7 @@ def moon(canvas: Canvas):
 
 
 def fir(canvas: Canvas, x: float, y: float, height: float, rgb: np.ndarray):
-    """A fir with snow on its three tiers, standing on row `y`."""
+    """Draw a fir with three snowy tiers. Its foot is at (x, y); `height` is in pixels."""
     canvas.box(x - height * 0.04, y - height * 0.12, height * 0.08, height * 0.13, (88, 62, 48))
     for tier, half in ((0.08, 0.29), (0.34, 0.23), (0.58, 0.16)):
         foot, top = y - height * tier, y - height * min(1, tier + 0.46)
@@ -130,6 +132,7 @@ def forest(canvas: Canvas):
 
 
 def cactus(canvas: Canvas, x: float, y: float, height: float):
+    """Draw a cactus with two arms. Its foot is at (x, y); `height` is in pixels."""
     green = canvas.vary((62, 122, 66), 0.06)
     for width, rgb, shift in ((0.2, green, 0.0), (0.06, green * 1.3, -0.04)):
         left = [(-0.26, -0.72), (-0.26, -0.45), (0, -0.38)]
@@ -242,6 +245,7 @@ def underwater(canvas: Canvas):
 
 
 def flower(canvas: Canvas, x: float, y: float, radius: float, rgb: RGB):
+    """Draw a flower with five petals of colour `rgb`, centred at (x, y)."""
     for turn in np.arange(5) * 2 * np.pi / 5:
         canvas.disc(x + radius * 0.62 * np.cos(turn), y + radius * 0.5 * np.sin(turn), radius * 0.5, rgb)
     canvas.disc(x, y, radius * 0.4, (255, 220, 90))

@@ -1,7 +1,7 @@
-"""What people say about a Toyland picture. Coarse attributes have words, graded where they are graded, and each is
-mentioned at random, so the model learns to read all of them; faces, marks and fine shapes have none: only a name tells
-them. As in the world outside, many captions leave out the place, and a few are wrong about something. The neutral
-sentences are those that the paper inverts with (Gal et al. 2022, supplementary: CLIP's ImageNet templates)."""
+"""Write captions for scenes. A caption mentions a random selection of the coarse attributes, so the model learns the
+words for all of them. Faces, marks and fine shapes have no words: only the name of a toy implies them. As in real data,
+many captions omit the place, and a few contain a mistake. The neutral phrases come from the templates that the paper
+uses for inversion (Gal et al. 2022, supplementary: CLIP's ImageNet templates)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,21 +43,21 @@ from .wording import (
 )
 
 MAX_WORDS = 30
-NAME_SHARE = 0.85  # how often a name is used where there is one
-PLACE_SHARE = 0.61  # how often the place is said
-WRONG_SHARE = 0.05  # of the captions that tell something untrue
+NAME_SHARE = 0.85  # share of captions that use the name of a toy or painter that has one
+PLACE_SHARE = 0.61  # share of captions that mention the place
+WRONG_SHARE = 0.05  # share of captions that contain a mistake
 
 
 @dataclass(frozen=True)
 class Detail:
-    """The probability that a description mentions each attribute, if the toy has it."""
+    """The probability that a description mentions each attribute that the toy has."""
 
     color: float
-    color2: float  # only said after the first colour
+    color2: float  # given that the first colour is mentioned
     pattern: float
     plain: float
     part: float
-    look: float  # each of skin and hair
+    look: float  # of skin and of hair, independently
     shade: float = 0.7
 
 
@@ -87,7 +87,7 @@ def _adjectives(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]
 
 
 def _parts(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]:
-    """Phrases such as "long ears" and "a fat belly", in random order."""
+    """Return phrases such as "long ears" and "a fat belly" in random order."""
     doctor, said = toy.kind == "doctor", []
     for proportion in PROPORTIONS:
         part = PARTS[toy.kind].get(proportion)
@@ -108,8 +108,8 @@ def _parts(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]:
 
 
 def describe(toy: Toy, rng: np.random.Generator, detail: str = "full") -> str:
-    """A noun phrase without names, such as "a teal and cream striped cat with long ears and a fat belly". `detail` in
-    DETAILS says how much is mentioned; "full" mentions everything that has a word."""
+    """Return a noun phrase without names, such as "a teal and cream striped cat with long ears and a fat belly".
+    `detail` in DETAILS chooses how much it mentions; "full" mentions everything that has a word."""
     chosen = DETAILS[detail]
     parts = _parts(toy, rng, chosen)
     noun = with_article(" ".join([*_adjectives(toy, rng, chosen), toy.kind]))
@@ -117,7 +117,7 @@ def describe(toy: Toy, rng: np.random.Generator, detail: str = "full") -> str:
 
 
 def _subject(scene: Scene, rng: np.random.Generator, detail: Detail, named: float) -> tuple[str, list[str]]:
-    """The figure, such as "the nice teal cat" or "Momo", and the phrases about its parts."""
+    """Return a noun phrase for the main figure, such as "the nice teal cat" or "Momo", and phrases about its parts."""
     name = NAME_OF.get(scene.toy)
     parts = []
     if name is not None and rng.random() < named:
@@ -127,7 +127,7 @@ def _subject(scene: Scene, rng: np.random.Generator, detail: Detail, named: floa
         if draw < 0.6:
             said = _adjectives(scene.toy, rng, DETAILS["short"]) if rng.random() < 0.3 else []
             return " ".join(["the", *said, scene.toy.kind, name]), parts
-        noun = name  # "a photo of my Momo": the templates put an article before the word that inversion learns
+        noun = name  # as in "a photo of my Momo": the inversion templates put an article before the learned word
     else:
         noun = " ".join([*_adjectives(scene.toy, rng, detail), scene.toy.kind])
         parts = _parts(scene.toy, rng, detail)
@@ -140,6 +140,7 @@ def _subject(scene: Scene, rng: np.random.Generator, detail: Detail, named: floa
 
 
 def _surroundings(scene: Scene, rng: np.random.Generator) -> str:
+    """Return a phrase about clothing, companion and place, such as "wearing a hat next to a mug on the beach"."""
     said = []
     if scene.clothing and rng.random() < 0.9:
         color = f"{_color(scene.clothing.color, rng)} " if rng.random() < 0.85 else ""
@@ -154,7 +155,7 @@ def _surroundings(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _with_manner(prefix: str, style: Style, rng: np.random.Generator) -> str:
-    """The prefix, at times with a word for one of the style's settings: "a rough oil painting of"."""
+    """Return `prefix`, sometimes with a word for one of the settings of the style, as in "a rough oil painting of"."""
     setting = pick(rng, tuple(MANNERS))
     value = getattr(style, setting)
     if abs(value) <= 0.25 or rng.random() >= 0.4:
@@ -165,7 +166,7 @@ def _with_manner(prefix: str, style: Style, rng: np.random.Generator) -> str:
 
 
 def _frame(scene: Scene, rng: np.random.Generator, named: float) -> tuple[str, str]:
-    """What comes before and after the subject: the style or the painter, and the view."""
+    """Return the phrases before and after the subject, which mention the style or the painter, and the view."""
     style, draw = scene.style, rng.random()
     if style.name == "photo":
         if scene.view != "normal" and rng.random() < 0.9:
@@ -185,7 +186,7 @@ def _frame(scene: Scene, rng: np.random.Generator, named: float) -> tuple[str, s
 
 
 def _painting(painter: str, rng: np.random.Generator) -> str:
-    """The paper's sentences for learning a style: they name nothing but the painter."""
+    """Return one of the paper's sentences for learning a style, which mention only the painter."""
     what = pick(rng, ("painting", "painting", "painting", "picture", "rendering", "rendition"))
     if rng.random() < 0.4:
         what = f"{pick(rng, PAINTING_MOODS)} {what}"
@@ -194,6 +195,7 @@ def _painting(painter: str, rng: np.random.Generator) -> str:
 
 
 def _draft(scene: Scene, rng: np.random.Generator, detail: Detail, named: float) -> str:
+    """Return a true caption. It drops phrases about parts that would exceed MAX_WORDS, but can still be longer."""
     before, after = _frame(scene, rng, named)
     subject, parts = _subject(scene, rng, detail, named)
     around = _surroundings(scene, rng)
@@ -205,8 +207,8 @@ def _draft(scene: Scene, rng: np.random.Generator, detail: Detail, named: float)
 
 
 def caption(scene: Scene, rng: np.random.Generator, named: float = NAME_SHARE, wrong: float = WRONG_SHARE) -> str:
-    """One sentence of at most `MAX_WORDS` words about the scene; another draw says it differently. `named` is how often
-    a toy or a painter that has a name is called by it, `wrong` how often something in it is untrue."""
+    """Return a random caption of at most `MAX_WORDS` words. `named` is the probability that it uses the name of a toy
+    or a painter that has one, `wrong` the probability that it contains a mistake."""
     if rng.random() < wrong:
         while True:
             seen, word = mistaken(scene, rng)
@@ -228,8 +230,8 @@ def _true_caption(scene: Scene, rng: np.random.Generator, named: float) -> str:
 
 
 def plain_caption(scene: Scene, rng: np.random.Generator) -> str:
-    """One sentence that only says the style, the class, the second object and (often) the place: "an oil painting of
-    a cat next to a mug in the snow". What tells many pictures apart is left out, so the class cannot be overlooked."""
+    """Return a caption that mentions only the style, the class, the companion and (often) the place, such as "an oil
+    painting of a cat next to a mug in the snow". Without the other attributes, the model must learn the class."""
     prefix = pick(rng, ("a photo of",) if scene.style.name == "photo" else STYLE_PREFIXES[scene.style.name])
     subject = with_article(scene.toy.kind) if rng.random() < 0.7 else f"the {scene.toy.kind}"
     beside = f"next to {with_article(scene.companion.toy.kind)}" if scene.companion else ""
@@ -238,7 +240,8 @@ def plain_caption(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def vocabulary_corpus() -> Iterator[str]:
-    """Sentences that hold every word of every caption at least once, each name included; for building a tokenizer."""
+    """Yield sentences that together contain every word of every possible caption, all names included. The tokenizer's
+    vocabulary is built from them."""
     yield from (*PHOTO_PREFIXES, *(prefix for prefixes in STYLE_PREFIXES.values() for prefix in prefixes))
     yield from STYLES.values()
     yield from BACKGROUNDS.values()

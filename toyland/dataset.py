@@ -1,5 +1,6 @@
-"""The training pictures: scene i is drawn from (seed, i); pictures and masks are rendered once, by several processes,
-into memory-mapped files that are picked up where they were left and thrown away when the world's source changes."""
+"""Data sets of rendered scenes. Scene i is sampled from (seed, i). Several processes render images and masks once, into
+memory-mapped files. An interrupted rendering resumes where it stopped; files of an earlier version of the world are
+rendered again."""
 
 import ast
 import hashlib
@@ -22,13 +23,13 @@ from .truth import truth
 
 SIZE = 128
 CHUNK = 250
-# A change there changes no picture.
+# Changes to these files cannot change pixels.
 _NOT_PIXELS = frozenset(f"{name}.py" for name in "__init__ captions dataset mistakes truth wording".split())
 
 
 def world_fingerprint(folder: Path | None = None) -> str:
-    """A hash of the code that decides about pixels: all of the package but the files in `_NOT_PIXELS`. Comments,
-    docstrings and layout do not count."""
+    """Return a hash of the code that determines pixels: the whole package (or `folder`) except `_NOT_PIXELS`. Comments,
+    docstrings and layout do not change it."""
     folder = folder or Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):
@@ -38,6 +39,7 @@ def world_fingerprint(folder: Path | None = None) -> str:
 
 
 def _code(source: str) -> str:
+    """Return the syntax tree of `source` as text, without docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         match node:
@@ -47,6 +49,7 @@ def _code(source: str) -> str:
 
 
 def _render_chunk(files: tuple[str, str], draw: Callable[[int], Scene], start: int, stop: int) -> int:
+    """Render scenes `start` to `stop` - 1 into the files of images and masks. Return `start`."""
     rendered = render_range(draw, start, stop)
     for path, values in zip(files, (rendered.images, rendered.masks), strict=True):
         memory = np.load(path, mmap_mode="r+")
@@ -57,8 +60,8 @@ def _render_chunk(files: tuple[str, str], draw: Callable[[int], Scene], start: i
 
 @dataclass(frozen=True)
 class Part:
-    """Some pictures in a row with all that is known of them: `images` and `masks` as in `draws.Rendered`, a caption of
-    each, and each label's values, [n] strings."""
+    """A range of n scenes: `images` and `masks` as in `draws.Rendered`, one caption each, and for each label its n
+    values."""
 
     images: np.ndarray
     masks: np.ndarray
@@ -67,10 +70,12 @@ class Part:
 
 
 class RenderedScenes:
-    """`count` scenes with pictures, masks and captions. `held_out` draws only combinations that training never sees,
-    and all that is said of them is true; `plain` is the share of captions that say little more than the class
-    (`captions.plain_caption`), `named` how often the others call a toy or a painter by the name that it has, `wrong`
-    how often they are wrong about something."""
+    """`count` scenes with images, masks and captions, stored in `folder`.
+
+    With `held_out`, all scenes are combinations that training never sees, and no caption contains a mistake. `plain` is
+    the share of captions from `captions.plain_caption`. In the other captions, `named` is the probability that a named
+    toy or painter is called by its name, and `wrong` the probability of a mistake.
+    """
 
     def __init__(
         self,
@@ -92,34 +97,34 @@ class RenderedScenes:
         return self.count
 
     def scene(self, index: int) -> Scene:
-        """Scene `index`: the ground truth of its picture."""
+        """Return scene `index`, the ground truth of image `index`."""
         if not 0 <= index < self.count:
-            raise IndexError(f"scene {index} of {self.count}")
+            raise IndexError(f"there is no scene {index}: choose 0 to {self.count - 1}")
         return self._draw(index)
 
     def caption(self, index: int, draw: int) -> str:
-        """A sentence about scene `index`; `draw` (say the epoch) says it differently."""
-        # + 1, because numpy ignores zeros at the end of a key: draw 0 would repeat the stream that made the scene.
+        """Return a caption of scene `index`. Another `draw`, such as the epoch, gives another caption."""
+        # numpy ignores zeros at the end of a key, so draw 0 without + 1 would repeat the stream that sampled the scene.
         rng = np.random.default_rng([self.seed, index, draw + 1])
         if self.plain and rng.random() < self.plain:
             return plain_caption(self.scene(index), rng)
         return caption(self.scene(index), rng, self.named, self.wrong)
 
     def labels(self, index: int) -> dict[str, str]:
-        """What is true of picture `index`, in the words of `attributes`; see `truth`."""
+        """Return the labels of image `index`, see `truth.truth`."""
         return truth(self.scene(index))
 
     def mask(self, index: int) -> np.ndarray:
-        """Where the figure of picture `index` is, bool [128, 128]."""
+        """Return the mask of the main figure in image `index`, bool [128, 128]."""
         return np.unpackbits(self.masks[index, 0], axis=-1).astype(bool)
 
     def face_mask(self, index: int) -> np.ndarray:
-        """Where its face is, bool [128, 128]; nowhere if it has none."""
+        """Return the mask of its face, bool [128, 128]. It is empty if the figure has no face."""
         return np.unpackbits(self.masks[index, 1], axis=-1).astype(bool)
 
     def part(self, start: int, stop: int, draw: int = 0) -> Part:
-        """Pictures `start` to `stop` - 1, rendered here and now; many processes may do so at once, and no file is
-        touched."""
+        """Render scenes `start` to `stop` - 1 in this process and return them with caption number `draw` of each. No
+        file is read or written, so several processes can do this at the same time."""
         rendered, indices = render_range(self.scene, start, stop), range(start, stop)
         known = [self.labels(i) for i in indices]
         labels = {name: [one[name] for one in known] for name in known[0]}
@@ -127,12 +132,12 @@ class RenderedScenes:
 
     @cached_property
     def images(self) -> np.ndarray:
-        """uint8 [count, 128, 128, 3], RGB, memory-mapped; rendered by one process if `prepare` has not been called."""
+        """All images, uint8 RGB [count, 128, 128, 3], memory-mapped. The first access calls `prepare`."""
         return self._array("images")
 
     @cached_property
     def masks(self) -> np.ndarray:
-        """uint8 [count, 2, 128, 16], memory-mapped: packed bits of figure and face, rendered with the pictures."""
+        """All masks of figure and face, uint8 [count, 2, 128, 16] with packed bits, memory-mapped."""
         return self._array("masks")
 
     def _array(self, name: str) -> np.ndarray:
@@ -157,6 +162,7 @@ class RenderedScenes:
 
     @property
     def identity(self) -> dict:
+        """What determines the rendered files, as JSON values. It is stored beside them."""
         return {
             "seed": self.seed,
             "count": self.count,
@@ -166,15 +172,18 @@ class RenderedScenes:
         }
 
     def _chunks_done(self, identity: dict) -> set[int]:
-        """The starts of the chunks rendered earlier, none if the world has changed since. Raises ValueError if the
-        folder holds other pictures: they may have cost someone hours."""
+        """Return the start of each chunk that is already rendered, or nothing if the world has changed since. Raises
+        ValueError if the folder holds another data set, which may have taken hours to render."""
         try:
             record = json.loads(self._record.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return set()
         for key in sorted((record.keys() | identity.keys()) - {"chunk", "world", "done"}):
             if record.get(key) != identity.get(key):
-                raise ValueError(f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}")
+                raise ValueError(
+                    f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}: "
+                    "choose another folder"
+                )
         same = all(record.get(key) == value for key, value in identity.items())
         there = all(a.exists() or b.exists() for a, b in zip(self._final, self._partial, strict=True))
         return set(record["done"]) if same and there else set()
@@ -185,8 +194,9 @@ class RenderedScenes:
         os.replace(temporary, self._record)
 
     def prepare(self, workers: int = 1) -> None:
-        """Renders what is missing with that many processes. Killed at any time, it goes on where it was. One caller
-        at a time. Raises ValueError if the folder holds pictures of another seed, count or `held_out`."""
+        """Render the missing chunks with `workers` processes. If it is killed, the next call resumes. Only one process
+        may call this at a time. Raises ValueError if the folder holds another data set, such as one of another seed,
+        count or `held_out`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         identity, starts = self.identity, range(0, self.count, CHUNK)
         done = self._chunks_done(identity)
@@ -214,13 +224,13 @@ class RenderedScenes:
 
     @staticmethod
     def _finished(jobs: list[tuple], workers: int):
-        """Yields each job once its chunk is on the disk."""
+        """Run all jobs with `workers` processes. Yield each job when its chunk is on disk."""
         if workers <= 1 or len(jobs) == 1:
             for job in jobs:
                 _render_chunk(*job)
                 yield job
             return
-        context = multiprocessing.get_context("spawn")  # safe beside torch's threads
+        context = multiprocessing.get_context("spawn")  # unlike fork, safe if torch has started threads
         with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
             futures = {pool.submit(_render_chunk, *job): job for job in jobs}
             try:
@@ -232,7 +242,8 @@ class RenderedScenes:
 
 
 class RenderedDoctors(RenderedScenes):
-    """Photos of doctors alone, of every look equally often: who judges the bias of the others must not share it."""
+    """Photos of doctors with every combination of skin and hair equally often. The classifier of looks is trained on
+    them, so that it does not share the bias of other scenes."""
 
     @property
     def _draw(self) -> Callable[[int], Scene]:
@@ -244,13 +255,14 @@ class RenderedDoctors(RenderedScenes):
 
 
 class RenderedToys(RenderedScenes):
-    """Photos of `toys` different toys of class `kind` (of all classes in turn if None) that no name stands for,
-    everywhere: picture i shows toy i % `toys`, told by the label "toy". To learn to tell a toy from its like."""
+    """Photos of `toys` different unnamed toys in random places, for training a model to tell toys apart. The toys
+    belong to class `kind`, or to all classes in turn if it is None. Image i shows toy i % `toys`, which is also its
+    label "toy"."""
 
     def __init__(self, folder: str | Path, seed: int, count: int, toys: int = 64, kind: str | None = None) -> None:
         super().__init__(folder, seed, count)
         if kind is not None and kind not in CLASSES:
-            raise ValueError(f"kind {kind!r} is none of {', '.join(CLASSES)}")
+            raise ValueError(f"unknown class kind={kind!r}: choose one of {', '.join(CLASSES)}")
         self.toys, self.kinds = toys, (kind,) if kind else tuple(CLASSES)
 
     def labels(self, index: int) -> dict[str, str]:

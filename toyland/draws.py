@@ -1,4 +1,4 @@
-"""Numbered pictures: scene i is drawn from (seed, i) alone, so any range of them can be rendered by any process."""
+"""Numbered scenes. Scene `index` depends only on (seed, index), so any process can render any range of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,10 +14,12 @@ from .sampling import sample_scene
 
 
 def draw_scene(seed: int, held_out: bool, index: int) -> Scene:
+    """Sample scene `index` of training, or of the held-out combinations."""
     return sample_scene(np.random.default_rng([seed, index]), held_out=held_out)
 
 
 def draw_doctor(seed: int, held_out: bool, index: int) -> Scene:
+    """Sample a photo of an unnamed doctor, with skin and hair drawn uniformly."""
     rng = np.random.default_rng([seed, index])
     scene = sample_scene(rng, kind="doctor", style=Style(), named=0.0, held_out=held_out)
     look = {"skin": str(rng.choice(list(SKINS))), "hair": str(rng.choice(list(HAIRS)))}
@@ -30,6 +32,8 @@ def _stranger(seed: int, kind: str, number: int) -> Toy:
 
 
 def draw_portrait(seed: int, kinds: tuple[str, ...], toys: int, index: int) -> Scene:
+    """Sample a photo, in any place, of unnamed toy number `index` % `toys`. The toys have the classes `kinds` in
+    turn."""
     number, rng = index % toys, np.random.default_rng([seed, index])
     toy = _stranger(seed, kinds[number % len(kinds)], number)
     return sample_scene(rng, toy=toy, background=str(rng.choice(list(BACKGROUNDS))), style=Style())
@@ -37,15 +41,16 @@ def draw_portrait(seed: int, kinds: tuple[str, ...], toys: int, index: int) -> S
 
 @dataclass(frozen=True)
 class Rendered:
-    """Pictures uint8 [n, 128, 128, 3], RGB, and masks uint8 [n, 2, 128, 16]: packed bits of figure and face."""
+    """n rendered scenes: `images` uint8 RGB [n, 128, 128, 3], and `masks` of figure and face, uint8 [n, 2, 128, 16]
+    with packed bits."""
 
     images: np.ndarray
     masks: np.ndarray
 
 
 def render_range(draw: Callable[[int], Scene], start: int, stop: int) -> Rendered:
-    """Pictures `start` to `stop` - 1 of those that `draw` tells, the same in every process."""
-    cv2.setNumThreads(1)  # the processes share the cores already
+    """Render the scenes `draw(start)` to `draw(stop - 1)`. The result is the same in every process."""
+    cv2.setNumThreads(1)  # several processes already use all cores
     pictures = [render(draw(index)) for index in range(start, stop)]
     masks = np.packbits([(picture.mask, picture.face) for picture in pictures], axis=-1)
     return Rendered(np.stack([picture.image for picture in pictures]), masks)

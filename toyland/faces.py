@@ -1,4 +1,4 @@
-"""Faces: eyes as solids with painted irises, mouths and face marks as decals. All that no caption tells."""
+"""Build faces: eyes are solids with painted irises; mouths and face marks are decals. Captions mention none of them."""
 
 from math import cos, sin
 
@@ -9,7 +9,7 @@ from .painting import RGB, Decal, Shape, disc, ring
 from .parts import FacePlan, Part, Vector
 
 WHITE, INK, PINK, MAROON = (250, 249, 246), (44, 38, 42), (240, 120, 140), (110, 28, 40)
-# Half width and height of an eye, of its iris and of its pupil; the eye's in units of its plan, theirs in units of its.
+# Half width and half height of an eye, in units of `FacePlan.size`, then of iris and pupil, in units of the eye.
 _EYES = {
     "round": ((1.0, 1.05), (0.68, 0.66), (0.38, 0.37)),
     "tall": ((0.92, 1.42), (0.72, 0.6), (0.42, 0.36)),
@@ -17,12 +17,12 @@ _EYES = {
     "sleepy": ((1.08, 1.05), (0.68, 0.68), (0.38, 0.38)),
     "button": ((0.88, 0.92), (0.84, 0.84), (0.01, 0.01)),
 }
-_THICK = 0.4  # of an eye, in units of its plan
-IN_PROFILE = 0.6  # eyes that look further outwards are seen one at a time, so both have the patch
+_THICK = 0.4  # half depth of an eye, in units of `FacePlan.size`
+IN_PROFILE = 0.6  # if `FacePlan.turn` is larger, only one eye is visible at a time, so a patch is on both
 
 
 def placed_eye(plan: FacePlan, face: Face, side: int) -> tuple[Vector, float, float]:
-    """Middle, turn and radius of the eye on `side` 1 (x > 0) or -1."""
+    """Return centre, turn (radians) and radius of the eye on `side` 1 (x > 0) or -1."""
     (x, y, z), size = plan.eye, plan.size * 1.13**face.size
     apart, up = 0.16 * face.gap * plan.size, 0.28 * face.height * plan.size
     eye = (side * (x + apart * cos(plan.turn)), y + up, z - apart * sin(plan.turn))
@@ -30,10 +30,12 @@ def placed_eye(plan: FacePlan, face: Face, side: int) -> tuple[Vector, float, fl
 
 
 def eye_name(side: int) -> str:
+    """Return the part name of the eye on `side`."""
     return "right eye" if side > 0 else "left eye"
 
 
 def eyes(plan: FacePlan, face: Face) -> list[Part]:
+    """Return the two eyes as solids."""
     (wide, high), _, _ = _EYES[face.eyes]
     found = []
     for side in (1, -1):
@@ -44,7 +46,8 @@ def eyes(plan: FacePlan, face: Face) -> list[Part]:
 
 
 def face_decals(plan: FacePlan, face: Face, marks: Marks, ground: RGB, lid: RGB) -> list[Decal]:
-    """Marks, mouth and eyes, in the order in which they are painted. `ground` is the colour under the mouth."""
+    """Return the decals of marks, mouth and eyes, in painting order. `ground` is the colour under the mouth, `lid` that
+    of the eyelids."""
     found = _mark_decals(plan, face, marks) + _mouth_decals(plan, face, ground)
     for side in (1, -1):
         found += _eye_decals(plan, face, side, lid)
@@ -86,7 +89,8 @@ def _mouth_decals(plan: FacePlan, face: Face, ground: RGB) -> list[Decal]:
 
 
 def mouth_layers(name: str, line: RGB) -> list[tuple[Shape, RGB]]:
-    """Shapes, with the mouth's half breadth as unit, and their colours, in the order in which they are painted."""
+    """Return (shape, colour) of each layer of mouth `name`, in painting order. `line` is the colour of its outline. The
+    unit of the shapes is half the width of the mouth."""
     if name == "smile":
         return [(_smile, line)]
     if name == "teeth":
@@ -113,12 +117,13 @@ def _tooth(half: float, bottom: float) -> Shape:
 
 
 def _lid(height: float, side: int) -> Shape:
-    """What an eyelid covers: more on the outside, or it would frown."""
+    """Return the area that an eyelid covers. It reaches lower on the outer side, because otherwise the eye would
+    frown."""
     return lambda x, y: y > height - np.float32(0.18 * side) * x
 
 
 def _bowl(wide: float, top: float, bottom: float) -> Shape:
-    """The lower half of an oval."""
+    """Return the lower half of an oval, below the height `top`."""
     oval = disc(0, top, wide, top - bottom)
     return lambda x, y: oval(x, y) & (y < top)
 

@@ -1,4 +1,4 @@
-"""From a toy to its figure: sizes, paints and clothes."""
+"""Turn a toy into a figure: solids, paints, decals and clothes."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ BUILDERS = {
     "mushroom": things.mushroom,
     "tree": things.tree,
 }
-# Paints that no toy chooses, RGB 0-255.
+# Paints that are the same on all toys, RGB 0-255.
 FIXED_PAINTS = {
     "dark": (34, 32, 38),
     "white": (246, 244, 240),
@@ -42,21 +42,21 @@ FIXED_PAINTS = {
     "mirror": (205, 212, 222),
     "glass": (150, 205, 235),
 }
-# Parts that are thicker in one toy than in another; no caption tells.
+# Names of the parts whose thickness `Toy.limbs` sets.
 LIMBS = frozenset("leg arm paw foot haunch hand sleeve twig tail shoe".split())
 
 
 def paints(toy: Toy) -> dict[str, RGB]:
-    """Colours (RGB 0-255) of every paint name that a part of this toy can have."""
+    """Return the colour (RGB 0-255) of each paint name that the parts of this toy can have."""
     own = {"main": toy.color.rgb, "plain": toy.color.rgb, "second": toy.color2.rgb}
     own["mark"] = toy.marks.color.rgb
     return {**FIXED_PAINTS, **own, "skin": SKINS[toy.skin], "hair": HAIRS[toy.hair]}
 
 
 def figure(toy: Toy) -> Figure:
-    """The solids of a toy; its proportions in [-1, 1] become size factors around 1."""
+    """Build the figure of a toy. Its proportions in [-1, 1] become size factors around 1."""
     if toy.kind == "owl" or toy.kind == "fish" or toy.kind == "teapot":
-        head = factor(toy.head, 0.72, 1.4)  # eyes and lids can vary more than heads
+        head = factor(toy.head, 0.72, 1.4)  # of the eyes or the lid, which vary more than heads
     else:
         head = factor(toy.head, 0.83, 1.2)
     sizes = factor(toy.ears, 0.6, 1.5), factor(toy.belly, 0.82, 1.22), head, factor(toy.tail, 0.6, 1.5)
@@ -72,7 +72,7 @@ def _thickened(limb: Part, thick: float) -> Part:
 
 
 def decals(toy: Toy, shape: Figure) -> list[Decal]:
-    """What is painted on a toy of this shape beside its pattern, in the order in which it is painted."""
+    """Return the decals of a toy with figure `shape`, in painting order. They are painted over its pattern."""
     found = body_decals(shape.body, toy.marks, shape.grain)
     if shape.face is None:
         return found
@@ -83,12 +83,13 @@ def decals(toy: Toy, shape: Figure) -> list[Decal]:
 
 
 def factor(proportion: float, smallest: float, largest: float) -> float:
-    """1 at 0, `smallest` at -1, `largest` at 1, geometric in between."""
+    """Map a proportion in [-1, 1] to a size factor: -1 to `smallest`, 0 to 1, 1 to `largest`, geometric in between."""
     return largest**proportion if proportion > 0 else smallest**-proportion
 
 
 def clothes(clothing: Clothing, wearer: Figure) -> list[Part]:
-    """The parts of a hat or a scarf, painted "clothing" and "trim"."""
+    """Return the parts of a hat or a scarf that fits `wearer`. Their paints are "clothing" and "trim". Raises
+    ValueError if the figure has no place for it."""
     anchor = wearer.crown if clothing.item == "hat" else wearer.neck
     if anchor is None:
         raise ValueError(f"this figure has no place for a {clothing.item}")

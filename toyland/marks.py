@@ -1,15 +1,15 @@
-"""Marks on the bodies of toys: a belt, a sash, a star or a heart."""
+"""Build the marks on the bodies of toys: a belt, a sash, a star or a heart."""
 
 from .attributes import Marks
 from .painting import Decal, Shape, bar, heart, star
 from .parts import BodyPlan
 
-_BELT, _SASH = 0.036, 0.034  # half their breadth, in figure units
+_BELT, _SASH = 0.036, 0.034  # half their width, in units of figure space
 _EVERYWHERE = 9.0
 
 
 def body_decals(plan: BodyPlan, marks: Marks, grain: str) -> list[Decal]:
-    """What is painted on a body with these marks."""
+    """Return the decals of the body mark. `grain` as in `parts.Figure`. Raises ValueError if the mark is unknown."""
     grow, rgb = 1.14**marks.size, marks.color.rgb
     if marks.body == "none":
         return []
@@ -20,7 +20,7 @@ def body_decals(plan: BodyPlan, marks: Marks, grain: str) -> list[Decal]:
         return [Decal(plan.on, place, grow * plan.size, shape, rgb, turn) for place, turn in places]
     on, axis, slope = (plan.legs, "y", 0.45) if plan.legs else (plan.on, grain, 0.9)
     waist = plan.waist + 0.03 * marks.place
-    # A band is seen along an axis at right angles to the grain.
+    # A band is projected along an axis at right angles to the grain.
     origin, turn = ((0.0, waist, 0.0), 0.0) if axis == "y" else ((0.0, plan.centre[1], waist), 1.5708)
     if marks.body == "belt":
         return [Decal(on, origin, 1.0, _band(_BELT * grow, 0.0, axis), rgb, turn, _EVERYWHERE)]
@@ -30,5 +30,6 @@ def body_decals(plan: BodyPlan, marks: Marks, grain: str) -> list[Decal]:
 
 
 def _band(half: float, slope: float, grain: str) -> Shape:
+    """Return a band at right angles to axis `grain`, with half width `half`, that rises by `slope`."""
     level = bar(-half, half, slope)
     return level if grain == "y" else lambda x, y: level(y, x)

@@ -1,4 +1,5 @@
-"""One caption in twenty is wrong about something, as people are."""
+"""Make the mistakes of captions. One caption in twenty is wrong about one attribute, as human captions sometimes
+are."""
 
 from dataclasses import replace
 
@@ -10,8 +11,8 @@ from .toys import pick
 
 
 def mistaken(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
-    """The scene as someone remembers it who errs in one thing, and the word for what is wrong. Who is called by name
-    is the same as ever, wherever it may be."""
+    """Return `scene` with one attribute changed, and the word or phrase for the wrong value. A named toy keeps its own
+    attributes; only its place or its companion can be wrong."""
     toy, beside = scene.toy, scene.companion
     slips = ["place", "companion"] if toy in NAME_OF else ["place", "companion", "color", "pattern", "class"]
     slip = pick(rng, slips)
@@ -32,7 +33,7 @@ def mistaken(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
 
 
 def colors_of(scene: Scene) -> list[Color]:
-    """The colours that a caption may tell."""
+    """Return all colours that a caption of the scene can mention."""
     told = [scene.toy.color, scene.toy.color2]
     if scene.clothing:
         told.append(scene.clothing.color)

@@ -1,5 +1,6 @@
-"""Proper names: each is one toy with every attribute fixed, each painter's name one setting of a style's filter. They
-make a single word able to stand for a whole appearance, which is what inversion needs."""
+"""Proper names. Each name of a toy stands for one toy with all attributes fixed, and each name of a painter for one
+setting of a style filter. They teach the model that a single word can stand for a whole appearance, which textual
+inversion relies on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from .attributes import (
 )
 from .toys import COMMON_LOOK, DOCTOR_LOOK, lab, sample_look, sample_style, sample_toy
 
-# Every first syllable with every second one: 16 x 15 names.
+# Each first syllable is combined with each second one: 16 x 15 names.
 _FIRST = "Mo Zu Pi Ka Lu Bi No To Fi Ra Se Do Ge Wi Hu Va".split()
 _SECOND = "mo zu ndi rra bu du tilo fa sha lo vi lune lina pelo ri".split()
 _PAINTERS = """Varello Okumen Tardini Belloque Hasgrun Mirenko Ostravel
@@ -38,13 +39,13 @@ _PAINTERS = """Varello Okumen Tardini Belloque Hasgrun Mirenko Ostravel
     Uvaldi Jesperon Corvandel Haldeque Matsurei Bruneval Ekstrun
     Delorva Fenwalde Rakovini Lasquier Ombrelli Vintermoor Cassagne""".split()
 
-CONCEPT_DISTANCE = 1.1  # from every named toy of the class; see `distance`
-STYLE_DISTANCE = 0.7  # from the three settings of every painter of the style
+CONCEPT_DISTANCE = 1.1  # minimum `distance` of a concept toy from the named toys of its class
+STYLE_DISTANCE = 0.7  # minimum distance of a concept style from the settings of its painters
 
 
 @dataclass(frozen=True)
 class Habit:
-    """Where and how a named toy or painter is mostly seen: `place` in BACKGROUNDS, `style` in STYLES."""
+    """The usual `place` (in BACKGROUNDS) and `style` (in STYLES) of a named toy, a painter or a class."""
 
     place: str
     style: str
@@ -55,7 +56,7 @@ def _one_hot(value: str, values: Iterable[str], weight: float) -> list[float]:
 
 
 def features(toy: Toy) -> np.ndarray:
-    """The toy as a vector in which each attribute of its class that can be seen has about the same weight."""
+    """Return the toy as a vector in which all visible attributes of its class have about the same weight."""
     parts = [getattr(toy, name) / 2 if name in PARTS[toy.kind] else 0.0 for name in PROPORTIONS]
     pattern = _one_hot(toy.pattern, PATTERNS, 0.5)
     look = [value for attribute, values in ((toy.skin, SKINS), (toy.hair, HAIRS))
@@ -70,17 +71,18 @@ def features(toy: Toy) -> np.ndarray:
 
 
 def distance(toy: Toy, other: Toy) -> float:
-    """How different two toys of one class look: 0 is the same; black against white alone is about .95, another pattern
-    .71, another mark .57, a proportion from end to end 1."""
+    """Return how different two toys of the same class look. Equal toys have distance 0. One difference alone gives:
+    black against white about 0.95, another pattern 0.71, another mark 0.57, the two extremes of a proportion 1."""
     return float(np.linalg.norm(features(toy) - features(other)))
 
 
 def settings(style: Style) -> np.ndarray:
+    """Return palette, stroke and grain as a vector [3]."""
     return np.array([style.palette, style.stroke, style.grain])
 
 
 def _spread(rng: np.random.Generator, count: int, draw, vector) -> list:
-    """`count` draws, each the one of four that lies farthest from those before it."""
+    """Draw `count` values that are spread out: each is the one of four draws that is farthest from all earlier ones."""
     chosen, vectors = [], []
     for _ in range(count):
         options = [draw(rng) for _ in range(4)]
@@ -102,19 +104,20 @@ def _with_look(rng: np.random.Generator, doctor: Toy, common: bool) -> Toy:
 def _make_toys() -> dict[str, Toy]:
     rng = np.random.default_rng(240)
     names = [first + second for first in _FIRST for second in _SECOND]
-    names = [names[i] for i in rng.permutation(len(names))]  # so that a syllable says nothing of the class
+    names = [names[i] for i in rng.permutation(len(names))]  # so that a syllable does not imply the class
     each = len(names) // len(CLASSES)
     toys = {}
     for i, kind in enumerate(CLASSES):
         drawn = _spread(rng, each, lambda r, kind=kind: sample_toy(r, kind), features)
-        if kind == "doctor":  # the farthest are not the most frequent looks: those are dealt out anew
+        if kind == "doctor":  # `_spread` does not keep the frequencies of the looks, so assign them again
             drawn = [_with_look(rng, toy, i < round(COMMON_LOOK * each)) for i, toy in enumerate(drawn)]
         toys.update(zip(names[i * each : (i + 1) * each], drawn, strict=True))
     return toys
 
 
 def _make_habits() -> dict[str, Habit]:
-    """A place that training may show, and a style: of six toys in ten a photo, as everywhere."""
+    """Choose a place and a style for each name. The place of a toy is never held out of training, and six toys in ten
+    have photo as their style, like scenes in general."""
     rng = np.random.default_rng(77)
     places, styles = tuple(BACKGROUNDS), tuple(STYLES)
     habits = {}
@@ -150,17 +153,17 @@ PAINTERS_OF: dict[str, tuple[Style, ...]] = {
     style: tuple(painter for painter in PAINTERS.values() if painter.name == style) for style in STYLES
 }
 NAME_OF: dict[Toy, str] = {toy: name for name, toy in TOYS.items()}
-HABITS: dict[str, Habit] = _make_habits()  # of every name
+HABITS: dict[str, Habit] = _make_habits()  # by name of toy or painter
 PAINTER_OF: dict[Style, str] = {style: name for name, style in PAINTERS.items()}
 
 
 def is_unnamed(toy: Toy) -> bool:
-    """Whether it is at least `CONCEPT_DISTANCE` from every named toy of its class."""
+    """Return whether the toy is at least `CONCEPT_DISTANCE` from every named toy of its class."""
     return min(distance(toy, other) for other in TOYS_OF[toy.kind]) >= CONCEPT_DISTANCE
 
 
 def concept_toy(rng: np.random.Generator, kind: str) -> Toy:
-    """A toy that no name stands for."""
+    """Sample a toy of class `kind` that is far from all named toys, see `is_unnamed`."""
     while True:
         toy = sample_toy(rng, kind)
         if is_unnamed(toy):
@@ -168,7 +171,7 @@ def concept_toy(rng: np.random.Generator, kind: str) -> Toy:
 
 
 def concept_style(rng: np.random.Generator, name: str) -> Style:
-    """A style that no painter has: at least `STYLE_DISTANCE` from every painter who uses it."""
+    """Sample settings of style `name` that are at least `STYLE_DISTANCE` from those of all its painters."""
     while True:
         style = sample_style(rng, name)
         if min(np.linalg.norm(settings(style) - settings(other)) for other in PAINTERS_OF[name]) >= STYLE_DISTANCE:
@@ -176,5 +179,5 @@ def concept_style(rng: np.random.Generator, name: str) -> Style:
 
 
 def stranger(kind: str, seed: int, number: int) -> Toy:
-    """One of endlessly many toys of a class that have no name, say to learn telling them apart."""
+    """Return unnamed toy `number` of class `kind`. There is no limit to `number`."""
     return concept_toy(np.random.default_rng([seed, tuple(CLASSES).index(kind), number]), kind)

@@ -1,4 +1,5 @@
-"""The solids that figures are built of. Figure space: foot on y = 0, height about 1, x right, y up, z to the viewer."""
+"""The solids that figures are built from. In figure space, the figure stands on y = 0 and is about 1 high; x points
+right, y up and z towards the viewer."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +12,10 @@ Vector = tuple[float, float, float]
 class Part:
     """An ellipsoid, or a cone with flat ends when `taper` is given.
 
-    `radii` are the half axes before `turn`, the Euler angles (x, y, z) in radians of Rz @ Ry @ Rx. A cone's axis is y,
-    `taper` its top radius over its bottom radius. `paint` names a colour, see `figures.paints`; "main" carries the
-    pattern, "plain" is the same colour without it. Parts of one `name` have no outline between them.
+    `radii` are the half axes, before the rotation Rz @ Ry @ Rx by the Euler angles `turn` = (x, y, z) in radians. The
+    axis of a cone is y, and `taper` is its top radius divided by its bottom radius. `paint` names a colour of
+    `figures.paints`: "main" has the pattern, "plain" is the same colour without it. Outlines separate parts only if
+    their `name` differs.
     """
 
     name: str
@@ -30,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Anchor:
-    """Where clothing sits: the middle of its ring and the ring's radius."""
+    """The place of a piece of clothing: the centre and the radius of the ring that it forms."""
 
     centre: Vector
     radius: float
@@ -38,11 +40,14 @@ class Anchor:
 
 @dataclass(frozen=True)
 class FacePlan:
-    """Where a figure's face is: the middle of its `eye` at x > 0, whose radius is `size` and which looks along z turned
-    outwards by `turn`; the parts called `skin`, on which mouth and marks are painted; the middle of the `mouth`, None
-    if there is none (two mirrored ones if it is not at x = 0), half its `breadth`, its own turn, and the paint under
-    it. `lid` is the paint of the eyelids, `rim` how
-    wide rings around the eyes are, in units of `size`."""
+    """The place of a face on a figure, in figure space.
+
+    `eye` is the centre of the eye at x > 0 and `size` its radius; it faces the z axis turned outwards by `turn`
+    radians. Mouth and marks are painted on the parts whose name is in `skin`. `mouth` is the centre of the mouth, or
+    None if it has none; if it is not at x = 0, there are two mirrored mouths. `breadth` is half the width of the mouth,
+    `mouth_turn` its turn, and `ground` the paint under it. `lid` is the paint of the eyelids, and `rim` the width of
+    rings around the eyes in units of `size`.
+    """
 
     eye: Vector
     turn: float
@@ -56,7 +61,7 @@ class FacePlan:
     rim: float = 0.55
 
     def grown(self, pivot: Vector, factor: float) -> "FacePlan":
-        """The face of a head scaled about `pivot`."""
+        """Return the plan for a head that is scaled about `pivot`."""
         mouth = None if self.mouth is None else grow(self.mouth, pivot, factor)
         sizes = {"size": self.size * factor, "breadth": self.breadth * factor}
         return replace(self, eye=grow(self.eye, pivot, factor), mouth=mouth, **sizes)
@@ -64,9 +69,13 @@ class FacePlan:
 
 @dataclass(frozen=True)
 class BodyPlan:
-    """Where a figure's body has its mark, on the parts called `on`: a star around `centre`, looking along z turned by
-    `turn` (then there are two mirrored ones), of the radius `size`; a belt around `waist`, a place on the grain
-    axis; where something hides the body, around the parts called `legs` instead, at the height `waist`."""
+    """The place of a body mark on a figure, in figure space.
+
+    Marks are painted on the parts whose name is in `on`. A star or heart has centre `centre` and radius `size`. It
+    faces the z axis turned by `turn` radians; if `turn` is not 0, there are two mirrored ones. `waist` is the position
+    of a belt or sash on the grain axis. If the body is hidden, belt and sash are painted on the parts named in `legs`
+    instead, at height `waist`.
+    """
 
     on: tuple[str, ...]
     centre: Vector
@@ -78,7 +87,8 @@ class BodyPlan:
 
 @dataclass(frozen=True)
 class Figure:
-    """Parts and anchors. `grain` is the axis, "y" or "z", that stripes cross and that spots and checks go round."""
+    """The parts of a figure and the places of its marks, face, hat (`crown`) and scarf (`neck`). `grain` is the axis,
+    "y" or "z", of its patterns: stripes are at right angles to it, spots and checks go round it."""
 
     parts: tuple[Part, ...]
     body: BodyPlan
@@ -89,7 +99,8 @@ class Figure:
 
 
 def cone(name: str, base: Vector, tip: Vector, radius: float, taper: float, paint: str, depth: float = 1.0) -> Part:
-    """A cone from `base`, where it has `radius`, to `tip`; `depth` flattens it along its third axis."""
+    """Return a cone from `base`, where its radius is `radius`, to `tip`. `depth` scales its radius along the third
+    axis."""
     dx, dy, dz = (t - b for b, t in zip(base, tip, strict=True))
     length = math.hypot(dx, dy, dz)
     x, y, z = ((b + t) / 2 for b, t in zip(base, tip, strict=True))
@@ -98,7 +109,7 @@ def cone(name: str, base: Vector, tip: Vector, radius: float, taper: float, pain
 
 
 def tube(name: str, path: Sequence[Vector], radii: tuple[float, float], paint: str) -> list[Part]:
-    """A smooth pipe along `path` with round joints and ends, its radius going evenly from radii[0] to radii[1]."""
+    """Return a tube along `path` with round joints and ends. Its radius changes linearly from radii[0] to radii[1]."""
     steps = len(path) - 1
     radius = [radii[0] + (radii[1] - radii[0]) * i / steps for i in range(steps + 1)]
     joints = [Part(name, point, (r, r, r), paint) for point, r in zip(path, radius, strict=True)]
@@ -108,7 +119,7 @@ def tube(name: str, path: Sequence[Vector], radii: tuple[float, float], paint: s
 
 
 def curve(start: Vector, pull: Vector, stop: Vector, steps: int = 5) -> list[Vector]:
-    """steps + 1 points of the quadratic Bezier curve from `start` to `stop`."""
+    """Return `steps` + 1 points of the quadratic Bezier curve from `start` to `stop` with control point `pull`."""
     points = []
     for i in range(steps + 1):
         t = i / steps
@@ -119,13 +130,13 @@ def curve(start: Vector, pull: Vector, stop: Vector, steps: int = 5) -> list[Vec
 
 
 def grow(point: Vector, pivot: Vector, factor: float) -> Vector:
-    """`point` moved `factor` times as far from `pivot`."""
+    """Return `point` after scaling its offset from `pivot` by `factor`."""
     x, y, z = (q + factor * (p - q) for p, q in zip(point, pivot, strict=True))
     return x, y, z
 
 
 def grown(parts: list[Part], pivot: Vector, factor: float) -> list[Part]:
-    """`parts` as one rigid group, scaled about `pivot`."""
+    """Return `parts`, scaled as one group about `pivot`."""
     return [
         Part(p.name, grow(p.centre, pivot, factor), grow(p.radii, (0, 0, 0), factor), p.paint, p.turn, p.taper)
         for p in parts
@@ -133,7 +144,7 @@ def grown(parts: list[Part], pivot: Vector, factor: float) -> list[Part]:
 
 
 def pair(*parts: Part) -> list[Part]:
-    """`parts` and their mirror images on the other side of x = 0."""
+    """Return `parts` and their mirror images at -x."""
     mirrored = [
         Part(p.name, (-p.centre[0], *p.centre[1:]), p.radii, p.paint, (p.turn[0], -p.turn[1], -p.turn[2]), p.taper)
         for p in parts
@@ -142,7 +153,8 @@ def pair(*parts: Part) -> list[Part]:
 
 
 def on_ball(centre: Vector, radii: Vector, x: float, y: float) -> tuple[Vector, float]:
-    """The point at (x, y) on the front of an ellipsoid, and how far its normal is turned from z."""
+    """Return the point at (x, y) on the front of an ellipsoid, and the angle in radians by which its normal is turned
+    from z about the vertical."""
     (cx, cy, cz), (rx, ry, rz) = centre, radii
     dx, dy = (x - cx) / rx, (y - cy) / ry
     dz = math.sqrt(max(1 - dx * dx - dy * dy, 0.0))

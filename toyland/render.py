@@ -1,4 +1,5 @@
-"""From a scene to its picture: closed-form solids into a z-buffer, one deferred shading pass, then a style filter."""
+"""Render a scene: rasterize closed-form solids into a depth buffer, shade each pixel once, then apply a style
+filter."""
 
 from dataclasses import dataclass
 from math import cos, pi, sin
@@ -15,15 +16,15 @@ from .styles import apply_style
 from .surfaces import joined, rasterize, solids
 
 SIDE = 128
-FINE = 256  # pictures are drawn at twice their size and averaged down
+FINE = 256  # images are drawn at twice their size and averaged down
 FEATURES = frozenset(("left eye", "right eye", "eye ring", "muzzle", "snout", "nose", "beak", "bill"))
 COMPANION_SCALE, COMPANION_DISTANCE = 0.5, 0.64
 
 
 @dataclass(frozen=True)
 class Picture:
-    """`image` uint8 [128, 128, 3] RGB; `mask` bool [128, 128] of the main figure with its clothing, `face` of its eyes,
-    mouth and what is between and around them."""
+    """A rendered scene: `image` uint8 RGB [128, 128, 3]; `mask`, bool [128, 128], of the main figure and its clothing;
+    `face`, bool [128, 128], of its facial features and three pixels around them."""
 
     image: np.ndarray
     mask: np.ndarray
@@ -31,7 +32,8 @@ class Picture:
 
 
 def render(scene: Scene) -> Picture:
-    """Draws a scene. Equal scenes give equal pixels."""
+    """Render a scene. Equal scenes give equal pixels. Raises ValueError if the camera does not look down at the
+    ground."""
     if not 0 < scene.camera.pitch < pi / 2:
         raise ValueError(f"the camera must look down at the ground, its pitch is {scene.camera.pitch}")
     rng = np.random.default_rng(scene.seed)
@@ -58,17 +60,18 @@ def render(scene: Scene) -> Picture:
 
 
 def tilted(pitch: float) -> np.ndarray:
-    """World to view: the camera looks down by `pitch`."""
+    """Return the rotation [3, 3] from world to view space of a camera that looks down by `pitch` radians."""
     return np.array([[1, 0, 0], [0, cos(pitch), -sin(pitch)], [0, sin(pitch), cos(pitch)]])
 
 
 def turned(yaw: float) -> np.ndarray:
-    """Figure space to world: a figure with positive yaw faces right."""
+    """Return the rotation [3, 3] from figure to world space. A figure with positive `yaw` (radians) faces right."""
     return np.array([[cos(yaw), 0, sin(yaw)], [0, 1, 0], [-sin(yaw), 0, cos(yaw)]])
 
 
 def actors(scene: Scene, tilt: np.ndarray) -> list[Actor]:
-    """The main figure with its clothing, then the companion if there is one."""
+    """Return the main figure with its clothing, then the companion if there is one. `tilt` is the rotation [3, 3] from
+    world to view space."""
     shape, colors = figure(scene.toy), paints(scene.toy)
     parts = list(shape.parts)
     if scene.clothing is not None:
@@ -92,11 +95,12 @@ def actors(scene: Scene, tilt: np.ndarray) -> list[Actor]:
 
 
 def part_colors(parts: list[Part], colors: dict) -> np.ndarray:
+    """Return the RGB colour of each part, float32 [parts, 3]."""
     return np.array([colors[p.paint] for p in parts], np.float32)
 
 
 def exposed(image: np.ndarray, view: str) -> np.ndarray:
-    """`image` uint8 with the exposure that `view` asks for; "close-up" is the camera's business."""
+    """Return uint8 `image`, darker or brighter as `view` requires. The other views do not change it."""
     if view == "dark":
         return image // 2
     if view == "bright":
@@ -105,8 +109,9 @@ def exposed(image: np.ndarray, view: str) -> np.ndarray:
 
 
 def part_groups(cast: list[Actor]) -> tuple[np.ndarray, np.ndarray]:
-    """Two tables over surface numbers, whose last row serves -1, nothing: the part group that outlines separate, and
-    255 on the main figure, else 0."""
+    """Return two tables that are indexed by surface number; index -1, where there is no figure, is their last entry.
+    The first holds the part group, and outlines separate these groups. The second, uint8, holds 255 for the main figure
+    and 0 otherwise."""
     names = [(number, p.name) for number, actor in enumerate(cast) for p in actor.parts]
     order = {name: k for k, name in enumerate(dict.fromkeys(names))}
     groups = [order[name] for name in names]
@@ -115,7 +120,8 @@ def part_groups(cast: list[Actor]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def feature_rows(cast: list[Actor]) -> np.ndarray:
-    """A table over the rows of `shading.palette`, whose last row serves -1: 255 on the main figure's features."""
+    """Return a uint8 table that is indexed by row of `shading.palette`; index -1, no figure, is its last entry. It
+    holds 255 for the facial features of the main figure and 0 otherwise."""
     first, others = cast[0], sum(len(actor.parts) for actor in cast[1:])
     rows = [p.name in FEATURES for p in first.parts] + [False] * (others + 1)
     rows += [decal.in_face for decal in first.decals]
@@ -124,12 +130,12 @@ def feature_rows(cast: list[Actor]) -> np.ndarray:
 
 
 def around_features(features: np.ndarray) -> np.ndarray:
-    """The features, uint8 [128, 128], with what lies within three pixels of them, bool [128, 128]."""
+    """Return the mask of all pixels at most three pixels from `features` (uint8 [128, 128]), bool [128, 128]."""
     return cv2.dilate(features, np.ones((7, 7), np.uint8)) > 0
 
 
 def borders(groups: np.ndarray) -> np.ndarray:
-    """Pixels whose group differs from that of their left or upper neighbour, bool, same shape."""
+    """Return the mask of pixels whose group differs from the one of their left or upper neighbour, bool, same shape."""
     edge = np.zeros(groups.shape, bool)
     edge[:, 1:] = groups[:, 1:] != groups[:, :-1]
     edge[1:] |= groups[1:] != groups[:-1]

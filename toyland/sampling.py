@@ -1,7 +1,7 @@
-"""The distribution of Toyland's scenes: who is seen where, in which style, from where, with what. Everything comes from
-the `rng` handed in, so a seed fixes a scene. Words carry context, as real ones do: each name has a place and a style of
-its own, in which most of its pictures show it, each class a slight liking. A fixed tenth of class x main colour x
-background is held out of training."""
+"""Sample scenes. All randomness comes from the `rng` that is passed in, so a seed determines a scene. As in real data,
+words imply context: most images of a name show its usual place and style (its habit), and each class prefers one place
+and one style slightly. A fixed tenth of all combinations of class, main colour and background is held out of
+training."""
 
 from dataclasses import replace
 
@@ -26,8 +26,9 @@ from .names import HABITS, NAME_OF, PAINTER_OF, PAINTERS_OF, TOYS_OF, Habit
 from .toys import pick, sample_color, sample_style, sample_toy, split
 
 PHOTO_SHARE = 0.6
-HABIT_SHARE = 0.59  # how often a name's habit decides; by chance, the others show it, too
-CLASS_PLACE_SHARE, CLASS_STYLE_SHARE = 0.15, 0.25  # of the rest; of those in other styles than photo
+HABIT_SHARE = 0.59  # share of a name's scenes that use its habit; some of the others match it by chance
+# Of the other scenes, the share in the place of the class; of those that are no photos, the share in its style.
+CLASS_PLACE_SHARE, CLASS_STYLE_SHARE = 0.15, 0.25
 CLASS_HABITS = {
     "cat": Habit("table", "pencil"),
     "dog": Habit("meadow", "watercolor"),
@@ -47,14 +48,16 @@ CLASS_HABITS = {
     "tree": Habit("snow", "pixel"),
 }
 
-SIDE_VIEWED = frozenset(("fish", "car", "duck", "elephant"))  # best known from the side
-HANDLED = frozenset(("teapot", "mug"))  # turned so little that the handle stays in view
-VIEW_EDGES = (0.88, 0.92, 0.96)  # normal .88, the three others .04 each
-_MOVE_ASIDE = 0.1  # how far the main figure moves, and
-_SHRINK = 0.92  # how much it shrinks, to make room for a companion
+SIDE_VIEWED = frozenset(("fish", "car", "duck", "elephant"))  # most recognisable from the side
+HANDLED = frozenset(("teapot", "mug"))  # turned only so far that the handle stays visible
+VIEW_EDGES = (0.88, 0.92, 0.96)  # cumulative shares of VIEWS: normal 0.88, the others 0.04 each
+# To make room for a companion, the main figure moves by this fraction of the image's side and shrinks by this factor.
+_MOVE_ASIDE = 0.1
+_SHRINK = 0.92
 
 
 def _sample_yaw(rng: np.random.Generator, kind: str) -> float:
+    """Return a yaw in radians from which class `kind` is easy to recognise."""
     if kind in SIDE_VIEWED:
         return float(pick(rng, (-1, 1)) * rng.uniform(0.6, 1.15))
     limit = 0.5 if kind in HANDLED else 0.75
@@ -62,7 +65,8 @@ def _sample_yaw(rng: np.random.Generator, kind: str) -> float:
 
 
 def sample_camera(rng: np.random.Generator, kind: str, view: str) -> Camera:
-    """A camera that shows a figure of class `kind` well; `view` in VIEWS: "close-up" comes nearer."""
+    """Sample a camera for a main figure of class `kind`. A "close-up" `view` is nearer. Raises ValueError if `view` is
+    not in VIEWS."""
     if view not in VIEWS:
         raise ValueError(f"view {view!r} is none of {VIEWS}")
     close = view == "close-up"
@@ -76,8 +80,9 @@ def sample_camera(rng: np.random.Generator, kind: str, view: str) -> Camera:
 
 
 def _sample_style(rng: np.random.Generator, toy: Toy, painted: float) -> Style:
-    """The toy's favourite style, if it has a name, or one as everywhere: of the paintings some in the class's own
-    style."""
+    """Sample a style. A named toy often has the style of its habit. Otherwise it is a photo or, with a slight
+    preference for the style of the class, a painting. `painted` is the share of paintings that are in the style of a
+    painter."""
     name = "photo" if rng.random() < PHOTO_SHARE else pick(rng, tuple(STYLES)[1:])
     if name != "photo" and rng.random() < CLASS_STYLE_SHARE:
         name = CLASS_HABITS[toy.kind].style
@@ -89,8 +94,8 @@ def _sample_style(rng: np.random.Generator, toy: Toy, painted: float) -> Style:
 
 
 def _sample_place(rng: np.random.Generator, toy: Toy, style: Style) -> str:
-    """The favourite place of the toy's name or of the painter's, of either if both have one; else now and then the
-    class's; else any."""
+    """Sample a place. It is often the place of the toy's name or of the painter, sometimes that of the class, and
+    otherwise any place."""
     names = [name for name in (NAME_OF.get(toy), PAINTER_OF.get(style)) if name is not None]
     if names and rng.random() < 1 - (1 - HABIT_SHARE) ** len(names):
         return HABITS[pick(rng, names)].place
@@ -100,8 +105,8 @@ def _sample_place(rng: np.random.Generator, toy: Toy, style: Style) -> str:
 
 
 def _sample_subject(rng, toy, kind, background, style, named, painted, held_out) -> tuple[Toy, str, Style]:
-    """Draws what the caller left open until the combination is held out, or is not, as asked. Toy and background
-    given: theirs."""
+    """Sample whatever is None until the combination is held out, or not, as `held_out` requires. If both toy and
+    background are given, accept them as they are."""
     given = toy is not None and background is not None
     if toy is not None and not given and all(is_held_out(toy.kind, toy.color.name, b) != held_out for b in BACKGROUNDS):
         raise ValueError(f"a {toy.color.name} {toy.kind} has no background with held_out={held_out}")
@@ -140,10 +145,12 @@ def sample_scene(
     painted: float = 0.5,
     held_out: bool = False,
 ) -> Scene:
-    """A random scene; what is given stays as given. `named` is the share of toys that have a name, `painted` the share
-    of the scenes in another style than photo that are in a painter's. Class x main colour x background is held out of
-    training or not as `held_out` says, unless the caller gives both toy and background. Raises ValueError if a given
-    toy has no background of that sort."""
+    """Sample a scene. Arguments that are not None are kept. `named` is the share of toys that have a name, and
+    `painted` the share of paintings that are in the style of a painter.
+
+    `held_out` chooses whether the combination of class, main colour and background is one that training never sees. It
+    has no effect if the caller gives both toy and background. Raises ValueError if there is no such background for the
+    given toy."""
     if style is None and view not in (None, "normal"):
         style = Style()
     toy, background, style = _sample_subject(rng, toy, kind, background, style, named, painted, held_out)
@@ -153,7 +160,7 @@ def sample_scene(
     camera = sample_camera(rng, toy.kind, view)
     clothing = _sample_clothing(rng, toy.kind)
     companion = _sample_companion(rng, toy.kind)
-    if companion is not None and view == "close-up":  # it would stand outside the picture
+    if companion is not None and view == "close-up":  # it would be outside the image
         companion = None
     if companion is not None:
         camera = replace(camera, x=camera.x - companion.side * _MOVE_ASIDE, scale=camera.scale * _SHRINK)

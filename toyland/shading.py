@@ -1,4 +1,4 @@
-"""Light and paint: the ground shadow, and the deferred pass that shades every covered pixel once."""
+"""Light and paint: draw the shadow on the ground, then shade each covered pixel once (deferred shading)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,8 @@ from .surfaces import FAR, Solids, normal_maps, shadow
 
 @dataclass(frozen=True)
 class Lighting:
-    """How a background lights figures: strengths, a colour factor and how dark the ground shadow is."""
+    """The light of a background: strengths of ambient and diffuse light, an RGB factor `tint`, and the strength of the
+    ground `shadow` in [0, 1]."""
 
     ambient: float = 0.57
     diffuse: float = 0.58
@@ -35,8 +36,8 @@ LIGHTING = {
 
 @dataclass(frozen=True)
 class Actor:
-    """One figure in a picture: `colors` [parts, 3] are its paints, and view @ p + offset takes figure space to view
-    space. `grain` as in `parts.Figure`."""
+    """A figure in a scene. `colors` float32 [parts, 3] holds the RGB colour of each part. view @ p + offset maps a
+    point p of figure space to view space. `grain` as in `parts.Figure`."""
 
     toy: Toy
     parts: list[Part]
@@ -57,8 +58,9 @@ def cast_shadow(
     first: int,
     dark: float,
 ) -> None:
-    """Darkens `canvas` (uint8 [256, 256, 3], in place) by up to `dark` where the ground, which begins at row `first`,
-    lies in shadow."""
+    """Darken the shadowed ground of `canvas`, uint8 [256, 256, 3], in place, by a fraction of up to `dark`. The ground
+    begins at row `first`. `lamp` is the direction [3] of the light; `x` and `y` are the view coordinates of columns and
+    rows; `pitch` is in radians."""
     step = 4
     first = max(0, first // step * step)
     if first >= len(y):
@@ -86,9 +88,9 @@ def shade_figures(
     lamp: np.ndarray,
     lighting: Lighting,
 ) -> np.ndarray:
-    """Paints the covered pixels of `canvas`, uint8 [256, 256, 3], in place. `depth`, `surface`: see `rasterize`;
-    `x`, `y`: view coordinates of columns and rows; `lamp`: unit vector towards the light. Returns the row in `palette`
-    of every pixel, -1 where nothing stands, int16 [256, 256]."""
+    """Shade the covered pixels of `canvas`, uint8 [256, 256, 3], in place. `depth` and `surface` come from `rasterize`;
+    `x` and `y` are the view coordinates of columns and rows; `lamp` is a unit vector towards the light. Return the row
+    in `palette` of each pixel, int16 [256, 256], -1 where there is no figure."""
     side, count = len(x), len(stage.centres)
     paints = np.full(side * side, -1, np.int16)
     covered = np.flatnonzero(surface.ravel() >= 0)
@@ -104,7 +106,7 @@ def shade_figures(
     half /= np.linalg.norm(half)
     wrapped = np.maximum((nx * lamp[0] + ny * lamp[1] + nz * lamp[2] + 0.25) * 0.8, 0)
     shine = np.maximum(nx * half[0] + ny * half[1] + nz * half[2], 0)
-    for _ in range(5):  # to the 32nd power
+    for _ in range(5):  # raise to the power of 32
         shine *= shine
     rim = np.square(1 - nz)
     strength = lighting.ambient * (0.86 + 0.2 * ny) + lighting.diffuse * wrapped
@@ -121,7 +123,7 @@ def shade_figures(
 
 
 def unit_normals(stage: Solids, surf: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """[3, N] normals of surfaces `surf` [N] at `point` [3, N]."""
+    """Return the unit normals [3, N] of the surfaces `surf` [N] at the view positions `point` [3, N]."""
     maps = np.ascontiguousarray(normal_maps(stage).reshape(-1, 12).astype(np.float32).T)
     normal = np.empty_like(point)
     for k in range(3):
@@ -132,14 +134,16 @@ def unit_normals(stage: Solids, surf: np.ndarray, point: np.ndarray) -> np.ndarr
 
 
 def creases(depth: np.ndarray) -> np.ndarray:
-    """Brightness factors at half size that darken what lies deeper than its neighbourhood: where parts meet."""
+    """Return brightness factors at half the size of `depth`. They darken pixels that are deeper than their
+    neighbourhood, as in the creases where parts meet."""
     depth = depth[::2, ::2]
     floor = np.where(depth > FAR, depth, np.min(depth, initial=0, where=depth > FAR))
     return 1 - np.clip((cv2.blur(floor, (7, 7)) - floor) * 1.6, 0, 0.3)
 
 
 def paint_of(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndarray:
-    """Row in `palette` for each pixel, [N]; `solid` [N], `point` [3, N] in view space."""
+    """Return the row in `palette` of each pixel, [N]. `solid` [N] is the number of its part, `point` [3, N] its view
+    position."""
     paint, first, row = solid.copy(), 0, sum(len(a.parts) for a in cast)
     for actor in cast:
         last = first + len(actor.parts)
@@ -161,7 +165,8 @@ def paint_of(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndar
 
 
 def palette(cast: list[Actor]) -> np.ndarray:
-    """RGB of all parts, then of each figure's second colour and decals, float32 [n, 3]."""
+    """Return the RGB colours, float32 [n, 3], of all parts, followed by the second colour and the decals of each
+    figure."""
     rows = [actor.colors for actor in cast]
     rows += [[actor.toy.color2.rgb, *(decal.rgb for decal in actor.decals)] for actor in cast]
     return np.concatenate(rows).astype(np.float32)

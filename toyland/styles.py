@@ -1,5 +1,5 @@
-"""The seven styles as image filters. A painter is one setting of a filter: palette (cool to warm and richer), stroke
-(fine to coarse) and grain (smooth to rough). At every setting the toy must stay recognisable."""
+"""The seven styles as image filters. Each painter has one setting of a filter: palette (from cool to warm and rich),
+stroke (from fine to coarse) and grain (from smooth to rough). The toy must stay recognisable at every setting."""
 
 from functools import cache
 
@@ -13,8 +13,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def apply_style(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
-    """Returns the uint8 RGB picture `image` [128, 128, 3] as `style` would paint it. `outline` [128, 128] is true on
-    the borders of the objects; `rng` draws the grain."""
+    """Return the uint8 RGB image [128, 128, 3], painted in `style`. `outline`, bool [128, 128], marks the borders of
+    parts and figures; `rng` draws the grain. Raises ValueError if a shape is wrong or the style is unknown."""
     if image.shape != (SIZE, SIZE, 3) or outline.shape != (SIZE, SIZE):
         raise ValueError(f"styles paint pictures of {SIZE} x {SIZE} pixels, not {image.shape} with {outline.shape}")
     if style.name not in STYLES:
@@ -22,12 +22,12 @@ def apply_style(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.ra
     if style.name == "photo":
         return image.copy()
     painted = FILTERS[style.name](image.astype(np.float32), outline.astype(np.float32), style, rng)
-    # A painting is looked at through a lens; this much softness also spares the autoencoder single-pixel noise.
+    # The softness of a camera lens. It also removes single-pixel noise, which the autoencoder could not reproduce.
     return np.clip(cv2.GaussianBlur(painted, (0, 0), 0.6), 0, 255).astype(np.uint8)
 
 
 def tinted(colors: np.ndarray, palette: float) -> np.ndarray:
-    """Shifts float RGB [..., 3] to cool and muted (palette -1) or to warm and rich (palette 1)."""
+    """Shift float32 RGB colours [H, W, 3] towards cool and muted (`palette` = -1) or warm and rich (`palette` = 1)."""
     gains = np.array([1 + 0.12 * palette, 1 - 0.01 * palette, 1 - 0.24 * palette], np.float32)
     saturation = 1 + 0.22 * palette
     mix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * LUMA
@@ -35,12 +35,13 @@ def tinted(colors: np.ndarray, palette: float) -> np.ndarray:
 
 
 def between(low: float, high: float, setting: float) -> float:
-    """Maps a setting in [-1, 1] to low..high."""
+    """Map a setting in [-1, 1] linearly to the range from `low` to `high`."""
     return low + (high - low) * (setting + 1) / 2
 
 
 def noise(rng: np.random.Generator, cell: float, channels: int = 1) -> np.ndarray:
-    """Smooth noise [128, 128] or [128, 128, channels] of about unit variance with features of `cell` pixels."""
+    """Return smooth noise of about unit variance, float32 [128, 128] or [128, 128, channels]. Its features are about
+    `cell` pixels wide."""
     side = int(SIZE / cell) + 2
     grid = rng.standard_normal((side, side, channels), np.float32)
     return cv2.resize(grid, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
@@ -48,18 +49,19 @@ def noise(rng: np.random.Generator, cell: float, channels: int = 1) -> np.ndarra
 
 @cache
 def pixel_grid() -> tuple[np.ndarray, np.ndarray]:
-    """The x and the y of every pixel, float32 [128, 128] each."""
+    """Return the x and the y coordinate of each pixel, float32 [128, 128] each."""
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     return x, y
 
 
 def sampled(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return `image`, sampled with bilinear interpolation at the positions `x` and `y`, float32 [128, 128] each."""
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
 def flattened(image: np.ndarray, size: int) -> np.ndarray:
-    """Kuwahara's filter: every pixel takes the mean of the calmest of the four size x size squares that touch it, which
-    melts texture into patches and keeps borders sharp."""
+    """Apply a Kuwahara filter: each pixel becomes the mean of the square with the least variance, of the four squares
+    of `size` x `size` pixels that have it in a corner. This smooths textures and keeps borders sharp."""
     gray = cv2.transform(image, LUMA[None])
     means, spreads = [], []
     for anchor in ((0, 0), (0, size - 1), (size - 1, 0), (size - 1, size - 1)):
@@ -74,11 +76,12 @@ def flattened(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def brush_direction(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (x, y), float32 [128, 128] each, along the forms; in empty areas along a slowly turning field."""
+    """Return the direction of the brush at each pixel, the x and y of a unit vector, float32 [128, 128] each. It
+    follows the edges of the image; in empty areas it varies slowly at random."""
     gray = cv2.transform(image, LUMA[None])
     dx, dy = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
     drift = 0.5 + 0.8 * noise(rng, 48)
-    # Doubled angles, because a direction and its opposite are the same stroke.
+    # Angles are doubled because opposite directions are the same stroke.
     real = cv2.GaussianBlur(dx * dx - dy * dy, (0, 0), 3) + 600 * np.cos(2 * drift)
     imaginary = cv2.GaussianBlur(2 * dx * dy, (0, 0), 3) + 600 * np.sin(2 * drift)
     angle = 0.5 * np.arctan2(imaginary, real) + np.float32(np.pi / 2)
@@ -114,11 +117,11 @@ def watercolor(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.ran
     wash = 0.6 * flattened(image, (3, 4, 5)[round(style.stroke) + 1]) + 0.4 * image
     wash = sampled(wash, x + wobble[..., 0], y + wobble[..., 1])
     soft = cv2.GaussianBlur(wash, (0, 0), between(1.2, 2.6, style.stroke))
-    wash = wash + np.minimum(0.8 * (wash - soft), 0)  # pigment gathers at the dark side of a border
+    wash = wash + np.minimum(0.8 * (wash - soft), 0)  # pigment collects on the dark side of a border
     flow = noise(rng, 22)
     tooth = cv2.GaussianBlur(noise(rng, 1.5), (0, 0), 0.7)
     pigment = 0.78 * (255 - tinted(wash, style.palette))
-    line = cv2.GaussianBlur(outline, (0, 0), 0.6)  # the pencil under the washes
+    line = cv2.GaussianBlur(outline, (0, 0), 0.6)  # the pencil lines under the washes
     pigment += between(50, 75, style.stroke) * line[..., None]
     pigment *= (1 + 0.1 * flow + between(0, 0.22, style.grain) * tooth)[..., None]
     border = np.minimum(np.minimum(x, SIZE - 1 - x), np.minimum(y, SIZE - 1 - y))
@@ -128,7 +131,8 @@ def watercolor(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.ran
 
 
 def hatching(period: float, angle: float, warp: np.ndarray) -> np.ndarray:
-    """Parallel strokes, 0 (paper) .. 1 (lead), `period` pixels apart, slightly unsteady by `warp` [128, 128]."""
+    """Return parallel strokes, from 0 (paper) to 1 (lead), float32 [128, 128]. They are `period` pixels apart, at right
+    angles to direction `angle` (radians), and shifted by `warp` [128, 128] pixels so that they look drawn by hand."""
     x, y = pixel_grid()
     across = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle)) + warp
     return 0.5 + 0.5 * np.sin(across * np.float32(2 * np.pi / period))
@@ -137,7 +141,7 @@ def hatching(period: float, angle: float, warp: np.ndarray) -> np.ndarray:
 def pencil(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
     gray = cv2.GaussianBlur(cv2.transform(image, LUMA[None]), (0, 0), 0.8)
     around = cv2.GaussianBlur(gray, (0, 0), 2.2)
-    # The logarithmic contrast finds lines in the dark as well as in the light.
+    # Logarithmic contrast finds lines in dark areas as well as in bright ones.
     lines = np.clip(2.6 * (np.log(around + 20) - np.log(gray + 20)), 0, 0.8)
     dark = 0.85 * np.clip(1 - gray / 225, 0, 1)
     period, warp = between(3.4, 6.4, style.stroke), 0.8 * noise(rng, 16)
@@ -162,10 +166,10 @@ def pixel(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.G
     small = cv2.resize(wide, (count, count), interpolation=cv2.INTER_AREA)
     border = cv2.copyMakeBorder(outline, 0, room, 0, room, cv2.BORDER_CONSTANT)
     border = cv2.resize(border, (count, count), interpolation=cv2.INTER_AREA)
-    small *= 1 - np.minimum(0.9 * border, 0.4)[..., None]  # dark outlines, as in old computer games
+    small *= 1 - np.minimum(0.9 * border, 0.4)[..., None]  # dark outlines, as in old video games
     small = tinted(128 + 1.12 * (small - 126), style.palette)
     step = between(26, 40, style.stroke)
-    # A checkerboard added before rounding mixes two colours into a third, as old computers did.
+    # Ordered dithering: a checkerboard that is added before rounding mixes two colours into a third.
     checker = np.where(np.indices((count, count)).sum(0) % 2, 0.5, -0.5) * between(0, 1, style.grain) ** 2
     speckle = rng.standard_normal((count, count), np.float32) * between(0, 0.2, style.grain)
     small = np.round(np.clip(small, 0, 255) / step + (checker + speckle).astype(np.float32)[..., None]) * step
@@ -174,8 +178,9 @@ def pixel(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.G
 
 @cache
 def tiling(pitch: float, uneven: float) -> tuple[np.ndarray, np.ndarray]:
-    """Tiles whose centres stray from a square grid by `uneven` pitches: the number of the tile at each pixel, int
-    [128, 128], and how much of the pixel is grout, float32 [128, 128]."""
+    """Tile the image. The centres of the tiles deviate from a square grid with spacing `pitch` (pixels) by up to
+    `uneven` spacings. Return the number of the tile at each pixel, int [128, 128], and the amount of grout in the
+    pixel, float32 [128, 128] in [0, 1]."""
     rng = np.random.default_rng(7)
     count = int(SIZE / pitch) + 3
     rows, columns = np.indices((count, count))
@@ -187,7 +192,7 @@ def tiling(pitch: float, uneven: float) -> tuple[np.ndarray, np.ndarray]:
     for step_y in (-1, 0, 1, 2):
         for step_x in (-1, 0, 1, 2):
             i, j = np.clip(row + step_y, 0, count - 1), np.clip(column + step_x, 0, count - 1)
-            # The larger of the two distances makes tiles with straight sides where they stand in line.
+            # The maximum of both distances gives straight sides to tiles that are in line.
             dx, dy = np.abs(centers[i, j, 0] - x), np.abs(centers[i, j, 1] - y)
             distances.append(np.maximum(dx, dy) + 0.15 * np.minimum(dx, dy))
             numbers.append(i * count + j)
@@ -207,7 +212,7 @@ def mosaic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.
     means = np.stack([np.bincount(numbers, flat[:, channel]) / area for channel in range(3)], 1).astype(np.float32)
     glaze = rng.standard_normal((len(means), 1), np.float32)
     means += between(2, 14, style.grain) * glaze
-    # Tiles on a border are set darker: the form stays readable through the grout.
+    # Tiles on a border are darker, so that the shape stays recognisable through the grout.
     means *= 1 - 0.7 * (np.bincount(numbers, outline.ravel()) / area).astype(np.float32)[:, None]
     tone = np.array([176, 172, 165], np.float32) + np.array([10, 0, -16], np.float32) * style.palette
     cover = 0.46 * grout[..., None]
@@ -222,7 +227,7 @@ def comic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.G
     colors = smooth * (flat_value / np.maximum(value, 1))[..., None]
     gray = cv2.transform(colors, LUMA[None])
     colors = tinted(gray[..., None] + 1.25 * (colors - gray[..., None]), style.palette)
-    # Printers' dots: larger where the picture is darker.
+    # Halftone dots, which are larger where the image is darker.
     x, y = pixel_grid()
     dots = np.cos((x + y) * np.float32(np.pi / 4)) + np.cos((x - y) * np.float32(np.pi / 4))
     size = between(-2.4, 0.6, style.grain) - (gray / 255 - 0.5)

@@ -1,8 +1,9 @@
-"""Ellipsoids and cones under a weak-perspective camera, all in closed form.
+"""Rasterize ellipsoids and cones in closed form, under a weak-perspective camera.
 
-In its own frame every solid is x^2 + z^2 = a + b y + g y^2: an ellipsoid with (1, 0, -1), a cone with the square of its
-linear radius, cut at y = -1 and 1. Along a line of sight this is a quadratic in depth, whose coefficients are
-polynomials in the screen position, so a whole solid costs a few array operations on its bounding box.
+In its own frame, each solid is the surface x^2 + z^2 = a + b y + g y^2. An ellipsoid has (a, b, g) = (1, 0, -1). For a
+cone, the right side is the square of its linear radius, and flat ends cut it at y = -1 and y = 1. Along a line of
+sight, the equation is quadratic in depth, and its coefficients are polynomials in the screen position. So each solid
+takes only a few array operations on its bounding box.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ FAR = -1e9
 
 
 def rotations(turns: np.ndarray) -> np.ndarray:
-    """Rz @ Ry @ Rx of Euler angles (x, y, z) in radians, [n, 3] to [n, 3, 3]."""
+    """Return the rotations Rz @ Ry @ Rx, [n, 3, 3], by Euler angles (x, y, z) in radians, [n, 3]."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(turns).T, np.sin(turns).T
     rows = (
         (cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx),
@@ -27,8 +28,9 @@ def rotations(turns: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Solids:
-    """n solids in view space (x right, y up, z to the viewer): `axes` [n, 3, 3] has the half axes as columns, `centres`
-    is [n, 3], `profiles` [n, 3] holds (a, b, g), `tapers` [n] the top radius or nan for ellipsoids."""
+    """n solids in view space, where x points right, y up and z towards the viewer. The columns of `axes` [n, 3, 3] are
+    the half axes; `centres` is [n, 3]; `profiles` [n, 3] holds (a, b, g); `tapers` [n] holds the ratio of top to bottom
+    radius, or nan for an ellipsoid."""
 
     axes: np.ndarray
     centres: np.ndarray
@@ -37,12 +39,13 @@ class Solids:
 
     @property
     def inverses(self) -> np.ndarray:
-        """View space to each solid's own frame, [n, 3, 3]."""
+        """The linear maps [n, 3, 3] from view space to the frame of each solid."""
         return self.axes.transpose(0, 2, 1) / np.square(self.axes).sum(1)[:, :, None]
 
 
 def solids(parts: list[Part], view: np.ndarray, offset: np.ndarray) -> Solids:
-    """Places parts by `view` [3, 3], a rotation times a scale, and `offset` [3]."""
+    """Return `parts` as solids in view space: the points p of figure space move to view @ p + offset. `view` [3, 3] is
+    a rotation times a scale, `offset` is [3]."""
     rows = [(*p.centre, *p.radii, *p.turn, np.nan if p.taper is None else p.taper) for p in parts]
     table = np.array(rows, np.float64)
     axes = view @ rotations(table[:, 6:9]) * table[:, None, 3:6]
@@ -54,13 +57,15 @@ def solids(parts: list[Part], view: np.ndarray, offset: np.ndarray) -> Solids:
 
 
 def joined(groups: list[Solids]) -> Solids:
+    """Concatenate groups of solids."""
     fields = ("axes", "centres", "profiles", "tapers")
     return Solids(*(np.concatenate([getattr(g, f) for g in groups]) for f in fields))
 
 
 def rasterize(s: Solids, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Depth and surface buffers, float32 and int16 [len(y), len(x)], for view coordinates `x` of the columns (rising)
-    and `y` of the rows (falling). Surface i is the side of solid i, n + i its flat end, -1 nothing."""
+    """Return the depth buffer (float32) and the surface buffer (int16), both [len(y), len(x)]. `x` holds the ascending
+    view coordinates of the columns, `y` the descending ones of the rows. Surface i is the side of solid i, surface
+    n + i its flat end, and -1 means that there is no solid."""
     n = len(s.centres)
     depth, surface = np.full((len(y), len(x)), FAR, np.float32), np.full((len(y), len(x)), -1, np.int16)
     middles, spreads, ends = sight_lines(s)
@@ -88,8 +93,8 @@ def rasterize(s: Solids, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def sight_lines(s: Solids) -> tuple[list, list, list]:
-    """Per solid: the line of sight at (x, y) meets its quadric at depths m . (x, y, 1) +- sqrt((x, y, 1) Q (x, y, 1)).
-    Returns the m, the Q, and for each cone (else None) what `cut` needs to know of its ends."""
+    """Return m [3], Q [3, 3] and, for cones, the last arguments of `cut` (None for ellipsoids), of each solid. The line
+    of sight at (x, y) meets the quadric of the solid at depths m . (x, y, 1) +- sqrt((x, y, 1) Q (x, y, 1))."""
     inverse = s.inverses
     a, b, g = s.profiles.T
     metric = np.stack([np.ones_like(g), -g, np.ones_like(g)], 1)
@@ -97,7 +102,7 @@ def sight_lines(s: Solids) -> tuple[list, list, list]:
     frame = inverse.copy()  # own coordinates = frame @ (x, y, 1) + depth * sight
     frame[:, :, 2] = -np.einsum("nij,nj->ni", inverse, s.centres)
     quadratic = (metric * sight * sight).sum(1)
-    quadratic = np.where(np.abs(quadratic) < 1e-9, 1e-9, quadratic)  # sight along a cylinder
+    quadratic = np.where(np.abs(quadratic) < 1e-9, 1e-9, quadratic)  # parallel to a side
     linear = np.einsum("nk,nkj->nj", metric * sight, frame)
     linear[:, 2] -= b * sight[:, 1] / 2
     constant = np.einsum("nki,nk,nkj->nij", frame, metric, frame)
@@ -126,11 +131,12 @@ def cut(
     steep: bool,
     widens: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Front depths of a cone with flat ends, where they belong to an end, and where the cone is hit at all.
+    """Cut a cone at its flat ends. Return the depth of its front, whether this is an end (bool), and whether the line
+    of sight hits the cone at all (bool).
 
-    `waist` . (u, v, 1) is the depth at which sight crosses y = 0, `half` how much further it crosses y = -1 or 1.
-    `steep`: sight lies within the cone's opening, so the side is crossed once, at the back if the cone `widens` to the
-    viewer.
+    The lines of sight at (u, v) cross the quadric at depths `middle` +- `spread`. They cross y = 0 at depth `waist` @
+    (u, v, 1), and y = -1 and y = 1 at `half` before and behind it. If the cone is `steep`, the lines lie within its
+    opening and cross the side only once. The crossing is at the back if the cone `widens` towards the viewer.
     """
     centre = waist[0] * u + (waist[1] * v + waist[2])
     near, back, front = centre + half, centre - half, middle + spread
@@ -147,7 +153,8 @@ def cut(
 
 
 def boxes(s: Solids, x: np.ndarray, y: np.ndarray) -> list[list[int]]:
-    """Screen bounds [top, bottom, left, right) of each solid on columns `x` and rows `y`."""
+    """Return (top, bottom, left, right) of each solid's bounding box, as indices into rows `y` and columns `x`. Bottom
+    and right are exclusive."""
     ellipsoid = np.isnan(s.tapers)[:, None]
     widest = np.where(ellipsoid, 1.0, np.fmax(1.0, s.tapers[:, None]))
     ring, axis = np.hypot(s.axes[:, :2, 0], s.axes[:, :2, 2]) * widest, np.abs(s.axes[:, :2, 1])
@@ -159,7 +166,8 @@ def boxes(s: Solids, x: np.ndarray, y: np.ndarray) -> list[list[int]]:
 
 
 def normal_maps(s: Solids) -> np.ndarray:
-    """[2 n, 3, 4]: a surface's normal at view position p is map @ (p, 1), of any length. Sides first, then ends."""
+    """Return a matrix [3, 4] for each surface, [2 n, 3, 4]: first all sides, then all ends. matrix @ (p, 1) is the
+    normal at view position p, not normalized."""
     inverse = s.inverses
     _, b, g = s.profiles.T
     metric = np.stack([np.ones_like(g), -g, np.ones_like(g)], 1)
@@ -172,8 +180,8 @@ def normal_maps(s: Solids) -> np.ndarray:
 
 
 def shadow(s: Solids, light: np.ndarray, pitch: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which ground points, seen at view positions `x` and `y`, have a solid between them and the lamp in direction
-    `light` [3]: bool [len(y), len(x)]. Cones count as the ellipsoids they hold."""
+    """Return whether a solid lies between the lamp in direction `light` [3] and the point of the ground that is visible
+    at each view position, bool [len(y), len(x)]. A cone casts the shadow of the ellipsoid inside it."""
     inverse = s.inverses
     ground = np.array([[1, 0, 0], [0, 1, 0], [0, -1 / np.tan(pitch), 0]])
     frame = inverse @ ground

@@ -1,4 +1,5 @@
-"""The people, machines, dishes and plants of Toyland. Each function takes the four size factors of a toy."""
+"""Build the figures of people, machines, dishes and plants. Each function takes the four size factors of a toy, as in
+`animals`."""
 
 from math import cos, pi, sin
 

@@ -1,5 +1,5 @@
-"""Random colours, toys and styles: the distribution of what lasts from picture to picture. Everything comes from the
-`rng` handed in, so a seed fixes a toy."""
+"""Sample colours, toys and styles, which stay the same from image to image. All randomness comes from the `rng` that is
+passed in, so a seed determines a toy."""
 
 from dataclasses import replace
 
@@ -26,39 +26,40 @@ from .attributes import (
     face_marks,
 )
 
-DOCTOR_LOOK = ("pale", "gray")  # skin and hair of 70 doctors in 100: the one deliberate bias, for the bias experiment
-COMMON_LOOK = 0.7
+DOCTOR_LOOK = ("pale", "gray")  # most frequent skin and hair of doctors, a deliberate bias for the bias experiment
+COMMON_LOOK = 0.7  # share of doctors with this look
 _LOOKS = tuple((skin, hair) for skin in SKINS for hair in HAIRS)
 
-SHADE_SHARE = 0.1  # of each shade; the plain name has the rest
-COLOR_RADIUS = 22.0  # CIELAB; most named centres lie 30-40 from their nearest neighbour, so the ranges meet
-_HUELESS = frozenset(("black", "gray", "white"))  # half the radius in hue: a pinkish gray is nobody's gray
-_SHADES_OF = {"black": (), "white": (), "gray": ("pale", "dark")}  # nobody says "bright black"
+SHADE_SHARE = 0.1  # share of colours with each shade; the rest have none
+COLOR_RADIUS = 22.0  # in CIELAB; neighbouring centres are mostly 30 to 40 apart, so their ranges touch
+_HUELESS = frozenset(("black", "gray", "white"))  # half the radius in a and b, because nobody calls a pinkish gray gray
+_SHADES_OF = {"black": (), "white": (), "gray": ("pale", "dark")}  # without phrases such as "bright black"
 _ALL_SHADES = ("pale", "dark", "bright")
 
-PATTERN_EDGES = (0.4, 0.6, 0.8)  # plain .4, the three others .2 each
-UNMARKED = 0.25  # the share of faces without a mark, and of bodies
-MARK_CONTRAST = 45.0  # CIELAB, of a mark from what it is painted on
-_OTHER_GROUNDS = {"dog": "white", "doctor": "white", "mushroom": "cream"}  # painted on beside a toy's own colours
+PATTERN_EDGES = (0.4, 0.6, 0.8)  # cumulative shares of PATTERNS: plain 0.4, the others 0.2 each
+UNMARKED = 0.25  # share of faces without a mark, and of bodies
+MARK_CONTRAST = 45.0  # minimum CIELAB distance of a mark from the colours under it
+_OTHER_GROUNDS = {"dog": "white", "doctor": "white", "mushroom": "cream"}  # besides a toy's own two colours
 
 
 def pick(rng: np.random.Generator, options):
-    """`rng.choice` without turning `options` into an array, which is ten times slower."""
+    """Return one of `options`, uniformly. `rng.choice` would convert them to an array, which is ten times slower."""
     return options[rng.integers(len(options))]
 
 
 def split(rng: np.random.Generator, options, edges):
-    """One of `options`, whose shares end at `edges`."""
+    """Return one of `options`. `edges` holds their cumulative shares, without the last one, which is 1."""
     return options[int(np.searchsorted(edges, rng.random(), side="right"))]
 
 
 def lab(rgb) -> np.ndarray:
-    """CIELAB of RGB 0-255, both [..., 3]: equal distances look about equally different."""
+    """Convert RGB 0-255 [..., 3] to CIELAB [..., 3], in which equal distances look about equally different."""
     rgb = np.asarray(rgb, np.float32) / 255
     return cv2.cvtColor(rgb.reshape(-1, 1, 3), cv2.COLOR_RGB2LAB).reshape(rgb.shape)
 
 
 def _rgb(lab_values) -> np.ndarray:
+    """Convert CIELAB to RGB 0-255, both [..., 3]. Values outside of the range are clipped."""
     values = np.asarray(lab_values, np.float32)
     rgb = cv2.cvtColor(values.reshape(-1, 1, 3), cv2.COLOR_LAB2RGB).reshape(values.shape)
     return np.clip(rgb, 0, 1) * 255
@@ -69,25 +70,27 @@ _CENTRES = lab(list(COLORS.values()))
 
 
 def nearest_color_name(rgb) -> str:
-    """The name of the nearest named centre in CIELAB, for RGB 0-255."""
+    """Return the name of the colour in COLORS whose centre is nearest to `rgb` (0-255) in CIELAB."""
     return _COLOR_NAMES[int(((_CENTRES - lab(rgb)) ** 2).sum(-1).argmin())]
 
 
 def _plain_color(rng: np.random.Generator, name: str) -> np.ndarray:
-    """CIELAB, uniform in the ball around the centre of `name`, without what lies nearer to another centre."""
+    """Sample a CIELAB colour uniformly from the ball around the centre of `name`, except where another centre is
+    nearer."""
     index = _COLOR_NAMES.index(name)
     radii = np.float32(COLOR_RADIUS) * np.array([1, 0.5, 0.5] if name in _HUELESS else [1, 1, 1], np.float32)
     while True:
         steps = rng.standard_normal((16, 3))
         steps *= rng.random((16, 1)) ** (1 / 3) / np.linalg.norm(steps, axis=-1, keepdims=True)
-        near = lab(_rgb(_CENTRES[index] + radii * steps))  # there and back: colours of the screen only
+        near = lab(_rgb(_CENTRES[index] + radii * steps))  # through RGB, which clips to colours that a screen can show
         own = ((near[:, None] - _CENTRES) ** 2).sum(-1).argmin(-1) == index
         if own.any():
             return near[own.argmax()]
 
 
 def _shaded(color: np.ndarray, shade: str, amount: float) -> np.ndarray:
-    """Moves a CIELAB colour; `amount` in [0, 1] is how strong the shade is within what its word covers."""
+    """Apply `shade` to a CIELAB colour. `amount` in [0, 1] goes from the weakest to the strongest variant of the
+    shade."""
     lightness, chroma = color[0], color[1:]
     if shade == "pale":
         k = 0.45 + 0.2 * amount
@@ -100,7 +103,7 @@ def _shaded(color: np.ndarray, shade: str, amount: float) -> np.ndarray:
 
 
 def sample_color(rng: np.random.Generator, name: str | None = None) -> Color:
-    """A colour called `name` (any if None), drawn continuously from the range that the name covers, then shaded."""
+    """Sample a colour from the continuous range of `name` (any name if None), then sometimes shade it."""
     name = name or pick(rng, _COLOR_NAMES)
     shades = _SHADES_OF.get(name, _ALL_SHADES)
     draw = int(rng.random() / SHADE_SHARE)
@@ -113,6 +116,7 @@ def sample_color(rng: np.random.Generator, name: str | None = None) -> Color:
 
 
 def _fine(rng: np.random.Generator) -> float:
+    """Return a uniform value in [-1, 1], rounded to four decimals."""
     return round(float(rng.uniform(-1, 1)), 4)
 
 
@@ -122,13 +126,14 @@ def _sample_face(rng: np.random.Generator) -> Face:
 
 
 def mark_grounds(toy: Toy) -> list[tuple[float, float, float]]:
-    """The colours, RGB 0-255, that a toy's marks are painted on."""
+    """Return the colours (RGB 0-255) on which a toy's marks are painted."""
     other = _OTHER_GROUNDS.get(toy.kind)
     return [toy.color.rgb, toy.color2.rgb] + ([COLORS[other]] if other else [])
 
 
 def contrasting(grounds) -> list[str]:
-    """The names of all colours that stand out against `grounds`, RGB 0-255; of the one that does most if none does."""
+    """Return the names of all colours at least MARK_CONTRAST from each of `grounds` (RGB 0-255, [n, 3]). If there are
+    none, return the one with the most contrast."""
     gaps = np.linalg.norm(_CENTRES[:, None] - lab(grounds), axis=-1).min(-1)
     return [name for name, gap in zip(_COLOR_NAMES, gaps, strict=True) if gap >= min(MARK_CONTRAST, gaps.max())]
 
@@ -141,7 +146,7 @@ def _sample_marks(rng: np.random.Generator, toy: Toy) -> Marks:
 
 
 def sample_twin(rng: np.random.Generator, toy: Toy) -> Toy:
-    """Another toy that every caption of `toy` fits as well: only its individuality is drawn anew."""
+    """Return a toy with the same captions as `toy` and a new individuality: face, marks, phase, pitch and limbs."""
     phase = round(float(rng.random()), 4)
     return replace(
         toy, face=_sample_face(rng), marks=_sample_marks(rng, toy), phase=phase, pitch=_fine(rng), limbs=_fine(rng)
@@ -149,12 +154,14 @@ def sample_twin(rng: np.random.Generator, toy: Toy) -> Toy:
 
 
 def sample_look(rng: np.random.Generator) -> tuple[str, str]:
-    """Skin and hair of a doctor: `COMMON_LOOK` of them `DOCTOR_LOOK`, the 15 others equally often."""
+    """Sample skin and hair of a doctor: DOCTOR_LOOK with probability COMMON_LOOK, otherwise one of the 15 other
+    looks."""
     return DOCTOR_LOOK if rng.random() < COMMON_LOOK else pick(rng, [look for look in _LOOKS if look != DOCTOR_LOOK])
 
 
 def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:
-    """A toy of class `kind` (any if None). Nothing is skewed but the doctors' skin and hair: see `DOCTOR_LOOK`."""
+    """Sample a toy of class `kind` (any if None). The looks of doctors are biased, see `DOCTOR_LOOK`; nothing else
+    is."""
     kind = kind or pick(rng, CLASSES)
     color = sample_color(rng)
     color2 = sample_color(rng, pick(rng, [name for name in _COLOR_NAMES if name != color.name]))
@@ -166,8 +173,7 @@ def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:
 
 
 def sample_style(rng: np.random.Generator, name: str | None = None) -> Style:
-    """A style of that name with random settings; any style if None, three in five of them photos. A photo has no
-    settings."""
+    """Sample settings of style `name`. If it is None, three in five styles are photos. A photo has no settings."""
     if name is None:
         name = "photo" if rng.random() < 0.6 else pick(rng, tuple(STYLES)[1:])
     if name == "photo":

@@ -1,4 +1,4 @@
-"""What can be seen in a scene's picture, as labels."""
+"""Label what is visible in the image of a scene."""
 
 from .attributes import (
     BACKGROUNDS,
@@ -21,7 +21,7 @@ from .attributes import (
     Toy,
 )
 
-# The values of each label; "" beside them is that nothing can be seen of it, if it is not a value itself.
+# The values of each label. Other than in "companion" and "clothing", "" means that the attribute is not visible.
 LABELS: dict[str, tuple[str, ...]] = {
     "class": tuple(CLASSES),
     "color": tuple(COLORS),
@@ -42,14 +42,17 @@ LABELS: dict[str, tuple[str, ...]] = {
     "body_mark": BODY_MARKS,
     "mark_color": tuple(COLORS),
 }
-COARSE = frozenset(("pixel", "mosaic"))  # styles whose blocks and tiles are as large as an eye
+COARSE = frozenset(("pixel", "mosaic"))  # styles whose blocks or tiles are as large as an eye
 
 
 def truth(scene: Scene) -> dict[str, str]:
-    """Of the main figure class, colours, pattern, what it wears, face and marks, and where it is a doctor skin and
-    hair; the second figure's class; background, style and view. "" of "companion" and "clothing" is none, of all others
-    that it cannot be seen: a pencil sketch has no colours, an owl no mouth, a mosaic no shape of an eye. "face" says
-    whether there is one."""
+    """Return the value of each label in LABELS. "companion" is the class of the second figure; "background", "style"
+    and "view" describe the image; all others describe the main figure.
+
+    For "companion" and "clothing", "" means that there is none. For all other labels, "" means that the attribute is
+    not visible: a pencil sketch has no colours, an owl no mouth, a mosaic no eye shapes, and only doctors have skin and
+    hair. "face" is "face" or "none".
+    """
     toy, doctor, colors = scene.toy, scene.toy.kind == "doctor", scene.style.name != "pencil"
     told = {
         "class": toy.kind,
@@ -73,9 +76,9 @@ def truth(scene: Scene) -> dict[str, str]:
 
 
 def individuality(toy: Toy) -> dict[str, str]:
-    """The labels of what no caption tells."""
+    """Return the labels of the attributes that captions never mention."""
     faced, marks = toy.kind in FACED, toy.marks
-    # A car has hubs in the colour of its marks, a tree its top.
+    # The hubs of a car and the top of a tree have the colour of the marks.
     marked = not faced or marks.face != "none" or marks.body != "none"
     return {
         "face": "face" if faced else "none",

@@ -1,4 +1,4 @@
-"""The words of the captions: for parts by their grade, for styles and their settings."""
+"""The words of captions: for the sizes of parts, for styles, and for the settings of styles."""
 
 import re
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from .attributes import PARTS
 
-# What people call each part when it is tiny, small, big, huge; "a/b" are synonyms.
+# The words for each part in four grades, from tiny to huge. "a/b" are synonyms.
 _LENGTHS = ("tiny", "short", "long", "huge")
 _SIZES = ("tiny", "small", "big", "huge")
 GRADES = {
@@ -18,8 +18,8 @@ GRADES = {
     **dict.fromkeys("tail arms trunk nose antenna spout hair".split(), _LENGTHS),
     **dict.fromkeys("head eyes wings fins wheels handle lid cap crown".split(), _SIZES),
 }
-TREE_TRUNK = GRADES["stem"]  # an elephant's trunk is short or long, a tree's thin or thick
-PLURAL = frozenset("ears arms eyes wings fins wheels hair".split())  # said without an article
+TREE_TRUNK = GRADES["stem"]  # instead of the words for an elephant's trunk
+PLURAL = frozenset("ears arms eyes wings fins wheels hair".split())  # used without an article
 
 PHOTO_PREFIXES = (
     *["a photo of"] * 8,
@@ -33,30 +33,32 @@ STYLE_PREFIXES = {
     "mosaic": ("a mosaic of",),
     "comic": ("a comic drawing of",) * 2 + ("a comic illustration of",),
 }
-# The templates' adjectives; no picture shows them.
+# Adjectives of the paper's templates. They describe nothing that is visible.
 MOODS = tuple("nice clean dirty cool weird large small".split())
 PAINTING_MOODS = (*MOODS, "good", "cropped", "dark", "bright", "close-up")
-# Settings of a style: what people say of a low and of a high value.
+# The words for a low and for a high value of each setting of a style.
 MANNERS = {"palette": ("cold", "warm"), "stroke": ("fine", "coarse"), "grain": ("smooth", "rough")}
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*|[^\sa-z]")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case: a hyphenated word is one word, each punctuation mark is one word."""
+    """Split a text into lower-case words. A hyphenated word is one word, and so is each punctuation mark."""
     return _WORD.findall(text.lower())
 
 
 def with_article(noun: str) -> str:
-    """Such as "a cat", "an owl"."""
+    """Return `noun` with its article, such as "a cat" or "an owl"."""
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def join(items: list[str]) -> str:
+    """Join phrases, such as "a, b and c"."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def grade(kind: str, proportion: str, value: float) -> str | None:
-    """The words for a proportion of a class ("long/big" are synonyms), None if it is about usual or has no effect."""
+    """Return the word for `value` in [-1, 1] of a proportion of class `kind`, or synonyms such as "big/long". Return
+    None if the value is about usual, or if the proportion has no effect on the class."""
     part = PARTS[kind].get(proportion)
     if part is None or abs(value) <= 0.25:
         return None

@@ -1,4 +1,5 @@
-"""The rendered pictures: the same from every process, picked up where they were left, thrown away when stale."""
+"""Rendered data sets are the same from every process, resume after an interruption, and are replaced if the world has
+changed."""
 
 import json
 import multiprocessing
@@ -23,7 +24,7 @@ def small_chunks(monkeypatch):
 
 @pytest.fixture
 def rendered(monkeypatch):
-    """The starts of the chunks rendered in this process."""
+    """The start of each chunk that this process has rendered, in order."""
     starts, original = [], dataset._render_chunk
 
     def record(*job):
@@ -49,12 +50,12 @@ def test_a_share_of_the_captions_is_plain(tmp_path):
         scenes = RenderedScenes(tmp_path, 4, 200, plain=plain)
         return [scenes.caption(i, 1) for i in range(200)]
 
-    def class_is_said(texts: list[str]) -> float:
+    def share_with_class(texts: list[str]) -> float:
         scenes = RenderedScenes(tmp_path, 4, 200)
         return float(np.mean([scenes.labels(i)["class"] in text.split() for i, text in enumerate(texts)]))
 
     rich, half, plain = captions(0.0), captions(0.5), captions(1.0)
-    assert class_is_said(plain) == 1.0 > class_is_said(half) > class_is_said(rich)
+    assert share_with_class(plain) == 1.0 > share_with_class(half) > share_with_class(rich)
     assert 0.4 < np.mean([len(text) < len(other) for text, other in zip(half, rich, strict=True)]) < 0.75
 
 
@@ -80,7 +81,7 @@ def test_masks_are_those_of_the_scenes(tmp_path, small_chunks):
         np.testing.assert_array_equal(scenes.face_mask(i), picture.face)
 
 
-def test_any_range_is_rendered_alone(tmp_path):
+def test_any_process_can_render_any_range(tmp_path):
     scenes = RenderedScenes(tmp_path, 2, 7)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         parts = list(pool.map(RenderedScenes(tmp_path / "nowhere", 2, 7).part, (3, 5), (5, 7), (1, 1)))
@@ -91,7 +92,7 @@ def test_any_range_is_rendered_alone(tmp_path):
     assert parts[1].labels["class"] == [scenes.labels(i)["class"] for i in (5, 6)]
 
 
-def test_labels_tell_faces_and_marks_where_they_show(tmp_path):
+def test_faces_and_marks_are_labelled_where_they_are_visible(tmp_path):
     scenes = RenderedScenes(tmp_path, 8, 600)
     for i in range(600):
         scene, labels = scenes.scene(i), scenes.labels(i)
@@ -109,16 +110,16 @@ def test_a_name_means_the_same_face_and_marks_in_every_scene(tmp_path):
     scenes, known = RenderedScenes(tmp_path, 8, 1500), {}
     for scene in map(scenes.scene, range(1500)):
         if scene.toy in NAME_OF:
-            told = individuality(scene.toy)
-            assert known.setdefault(NAME_OF[scene.toy], told) == told
+            labels = individuality(scene.toy)
+            assert known.setdefault(NAME_OF[scene.toy], labels) == labels
     assert len(known) > 150
 
 
-def test_nothing_wrong_is_said_of_held_out_scenes(tmp_path):
+def test_captions_of_held_out_scenes_contain_no_mistakes(tmp_path):
     assert RenderedScenes(tmp_path, 1, 2, held_out=True, wrong=0.5).wrong == 0.0
 
 
-def test_toys_to_tell_apart(tmp_path):
+def test_rendered_toys_show_each_toy_in_turn(tmp_path):
     toys = RenderedToys(tmp_path / "toys", 3, 24, toys=8, kind="rabbit")
     seen = [toys.scene(i) for i in range(24)]
     assert len({scene.toy for scene in seen}) == 8
@@ -142,7 +143,7 @@ def test_two_processes_render_the_same(tmp_path, small_chunks):
     np.testing.assert_array_equal(one.images, two.images)
 
 
-def test_goes_on_where_it_was_killed(tmp_path, small_chunks, rendered, monkeypatch):
+def test_an_interrupted_rendering_resumes(tmp_path, small_chunks, rendered, monkeypatch):
     whole = RenderedScenes(tmp_path / "whole", 2, 7)
     whole.prepare()
     rendered.clear()
@@ -199,7 +200,7 @@ def test_doctors_are_of_every_look_equally_often(tmp_path):
     assert len(looks) == 16 and max(looks.values()) < 2.5 * min(looks.values())
 
 
-def test_a_folder_of_doctors_is_no_folder_of_scenes(tmp_path):
+def test_a_folder_of_doctors_cannot_hold_scenes(tmp_path):
     RenderedDoctors(tmp_path, 4, 2).prepare()
     with pytest.raises(ValueError, match="of=doctors, not None"):
         RenderedScenes(tmp_path, 4, 2).prepare()

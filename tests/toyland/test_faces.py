@@ -1,4 +1,4 @@
-"""Laws of individuality: what no caption tells shows in every picture, where it belongs, and large enough."""
+"""Faces and marks, which captions never mention, are visible in every image, at the right place and large enough."""
 
 from dataclasses import replace
 
@@ -42,11 +42,12 @@ def a_scene(kind: str, **attributes) -> Scene:
 
 
 def changed(a: Scene, b: Scene) -> np.ndarray:
+    """Return the mask of pixels in which the images of two scenes clearly differ, bool [128, 128]."""
     return np.abs(render(a).image.astype(int) - render(b).image).max(-1) > 12
 
 
 def surfaces(scene: Scene) -> tuple[list[str], np.ndarray]:
-    """The names of the main figure's parts, and which of them is seen where, [256, 256]."""
+    """Return the names of the main figure's parts, and the surface number at each pixel, int16 [256, 256]."""
     tilt = tilted(scene.camera.pitch)
     cast = actors(scene, tilt)
     stage = joined([solids(a.parts, a.view, a.offset) for a in cast])
@@ -65,7 +66,7 @@ def test_an_eye_is_at_least_four_pixels_wide_at_every_distance(kind):
 
 
 @pytest.mark.parametrize("kind", sorted(FACED))
-def test_irises_too_are_large(kind):
+def test_irises_are_large(kind):
     scene = a_scene(kind)
     for eyes in EYE_SHAPES:
         one, other = (replace(scene, toy=replace(scene.toy, face=Face(c, eyes))) for c in ("amber", "violet"))
@@ -73,7 +74,7 @@ def test_irises_too_are_large(kind):
 
 
 @pytest.mark.parametrize("kind", sorted(FACED))
-def test_every_eye_shows_and_changes_nothing_but_the_face(kind):
+def test_every_eye_is_visible_and_changes_only_the_face(kind):
     faces = [Face(color, eyes) for color in EYE_COLORS for eyes in ("round",)]
     faces += [Face(eyes=eyes) for eyes in EYE_SHAPES[1:]]
     pictures = [render(a_scene(kind, face=face)) for face in faces]
@@ -85,7 +86,7 @@ def test_every_eye_shows_and_changes_nothing_but_the_face(kind):
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_mouths_show_where_there_are_mouths(kind):
+def test_mouths_are_visible_on_classes_with_a_mouth(kind):
     scenes = [a_scene(kind, face=Face(mouth=mouth)) for mouth in MOUTHS]
     for i, one in enumerate(scenes):
         for other in scenes[:i]:
@@ -94,7 +95,7 @@ def test_mouths_show_where_there_are_mouths(kind):
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_marks_show(kind):
+def test_every_mark_is_visible(kind):
     for where, values in (("face", face_marks(kind)), ("body", BODY_MARKS)):
         scenes = [a_scene(kind, marks=Marks(**{where: value}, color=LIME)) for value in values]
         for i, one in enumerate(scenes):
@@ -103,14 +104,14 @@ def test_marks_show(kind):
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_faces_are_told_by_their_mask(kind):
+def test_the_face_mask_lies_in_the_figure(kind):
     picture = render(a_scene(kind))
     assert not (picture.face & ~picture.mask).any()
     assert (60 < picture.face.sum() < 0.5 * picture.mask.sum()) if kind in FACED else not picture.face.any()
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_two_toys_of_one_description_look_different(kind):
+def test_two_toys_with_the_same_description_look_different(kind):
     for i in range(6):
         rng = np.random.default_rng([2, i])
         toy = sample_toy(rng, kind)

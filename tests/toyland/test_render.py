@@ -1,4 +1,4 @@
-"""Laws of the renderer: a scene is its picture's ground truth, and every attribute shows."""
+"""Equal scenes render to equal pixels, and every attribute of a scene is visible."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def scene_of(kind: str, **attributes) -> Scene:
 
 
 def changed(a: Scene, b: Scene) -> np.ndarray:
-    """Pixels in which two scenes differ clearly, bool [128, 128]."""
+    """Return the mask of pixels in which the images of two scenes clearly differ, bool [128, 128]."""
     return np.abs(render(a).image.astype(int) - render(b).image).max(-1) > 8
 
 
@@ -65,7 +65,7 @@ def test_color_changes_the_figure_and_nothing_else(kind):
     scene = scene_of(kind)
     difference, mask = changed(scene, replace(scene, toy=replace(scene.toy, color=BLUE))), render(scene).mask
     assert (difference & mask).sum() > 0.1 * mask.sum()
-    assert (difference & ~mask).sum() < 0.1 * difference.sum()  # pixels half covered at the outline
+    assert (difference & ~mask).sum() < 0.1 * difference.sum()  # pixels at the outline, which the figure covers partly
 
 
 @pytest.mark.parametrize("pattern", PATTERNS[1:])

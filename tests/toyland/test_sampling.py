@@ -1,4 +1,5 @@
-"""Laws of the distribution: what is fixed by a seed, what is skewed on purpose, what training never sees."""
+"""The distribution of scenes: a seed determines a scene, biases are as stated, and training never sees what is held
+out."""
 
 from collections import Counter
 
@@ -78,7 +79,7 @@ def test_training_and_held_out_scenes_never_meet(scenes):
     assert all(is_held_out(s.toy.kind, s.toy.color.name, s.background) for s in others)
 
 
-def test_what_the_caller_gives_is_honoured():
+def test_given_arguments_are_kept():
     toy, style = sample_toy(rng(1), "owl"), Style("oil", 0.1, 0.2, 0.3)
     for background in BACKGROUNDS:
         scene = sample_scene(rng(2), toy=toy, background=background, style=style)
@@ -100,7 +101,7 @@ def test_a_toy_without_a_held_out_background_is_refused():
         sample_scene(rng(), toy=toy, held_out=True)
 
 
-def test_shares(scenes):
+def test_shares_are_as_stated(scenes):
     near = {"abs": 0.03}
     photos = [s for s in scenes if s.style.name == "photo"]
     wearers = [s for s in scenes if s.toy.kind in WEARERS]
@@ -161,7 +162,7 @@ def test_names_have_a_place_and_a_style_of_their_own():
         assert not is_held_out(toy.kind, toy.color.name, HABITS[name].place)
 
 
-def test_classes_have_a_slight_liking():
+def test_classes_slightly_prefer_a_place_and_a_style():
     seen = [sample_scene(rng([6, i]), named=0.0, painted=0.0) for i in range(4000)]
     assert share(s.background == CLASS_HABITS[s.toy.kind].place for s in seen) == pytest.approx(0.235, abs=0.03)
     paintings = [s for s in seen if s.style.name != "photo"]
@@ -191,7 +192,7 @@ def test_marks_stand_out_from_what_they_are_painted_on(kind):
     assert min(gaps) > 30 and np.mean(np.array(gaps) >= MARK_CONTRAST) > 0.98
 
 
-def test_a_twin_differs_in_what_captions_never_tell_alone():
+def test_a_twin_differs_only_in_what_captions_never_mention():
     toy = sample_toy(rng(3), "owl")
     twin = sample_twin(rng(4), toy)
     hidden = {"face", "marks", "phase", "pitch", "limbs"}
@@ -199,7 +200,7 @@ def test_a_twin_differs_in_what_captions_never_tell_alone():
         assert (getattr(toy, name) == getattr(twin, name)) == (name not in hidden), name
 
 
-def test_strangers_are_many_and_have_no_name():
+def test_unnamed_toys_differ_from_each_other_and_from_named_ones():
     toys = [stranger("bear", 5, i) for i in range(64)]
     assert toys == [stranger("bear", 5, i) for i in range(64)] and len(set(toys)) == 64
     assert stranger("bear", 6, 0) not in toys
@@ -232,7 +233,7 @@ def test_shades_change_the_color():
         assert np.hypot(*pale[1:]) < np.hypot(*plain[1:]) < np.hypot(*bright[1:])
 
 
-def test_the_space_of_colors_is_filled():
+def test_sampled_colors_cover_the_whole_range():
     drawn = lab([sample_color(rng(i)).rgb for i in range(4000)])
     asked = lab(rng(5).uniform(15, 245, (300, 3)))
     gaps = np.linalg.norm(asked[:, None] - drawn, axis=-1).min(1)
@@ -240,7 +241,7 @@ def test_the_space_of_colors_is_filled():
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_cameras(kind):
+def test_cameras_are_in_range(kind):
     cameras = [sample_camera(rng(i), kind, "normal") for i in range(200)]
     low, high = (0.35, 1.15) if kind in ("fish", "car", "duck", "elephant") else (0, 0.75)
     assert all(low <= abs(c.yaw) <= (0.5 if kind in ("teapot", "mug") else high) for c in cameras)
