@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ldm.text import WordPiece, whole_words
+from ldm.modules.text import WordPiece, whole_words
 from toyland.attributes import (
     BACKGROUNDS,
     BODY_MARKS,
