@@ -19,11 +19,11 @@ from ldm.files import write_whole
 from ldm.images import save_webp
 from toyland.attributes import HAIRS, SKINS, Scene, Style, Toy
 from toyland.captions import describe, words
-from toyland.dataset import truth
 from toyland.names import concept_style, concept_toy
 from toyland.render import render
 from toyland.sampling import sample_scene
 from toyland.toys import sample_toy
+from toyland.truth import truth
 
 from . import PROJECT
 
@@ -48,14 +48,14 @@ class Concept:
 
 def toy_scenes(kind: str, seed: int, count: int) -> list[Scene]:
     """Return photos of an unnamed toy of class `kind`."""
-    return photos_of(concept_toy(np.random.default_rng(seed), kind), seed, count)
+    return toy_photos(concept_toy(np.random.default_rng(seed), kind), seed, count)
 
 
-def photos_of(toy: Toy, seed: int, count: int) -> list[Scene]:
+def toy_photos(toy: Toy, seed: int, count: int) -> list[Scene]:
     """Return photos of the toy alone, without clothing and not cut off. A smaller `count` returns the first scenes of a
     larger one."""
     rng = np.random.default_rng((seed, 1))
-    return [_alone(rng, toy, PLACES[i % len(PLACES)]) for i in range(count)]
+    return [_sample_alone(rng, toy, PLACES[i % len(PLACES)]) for i in range(count)]
 
 
 def home_scenes(kind: str, seed: int, count: int) -> list[Scene]:
@@ -64,7 +64,7 @@ def home_scenes(kind: str, seed: int, count: int) -> list[Scene]:
     home = PLACES[seed % len(PLACES)]
     away = [place for place in PLACES if place != home]
     places = [home if AT_HOME[i % 5] else away[(i // 2) % len(away)] for i in range(count)]
-    return [_alone(rng, toy, place) for place in places]
+    return [_sample_alone(rng, toy, place) for place in places]
 
 
 def style_scenes(style: str, seed: int, count: int) -> list[Scene]:
@@ -83,11 +83,11 @@ def doctor_scenes(seed: int, count: int) -> list[Scene]:
     for i in range(count):
         look = {"skin": skins[i % len(skins)], "hair": hairs[(i + i // len(skins)) % len(hairs)]}
         doctor = replace(sample_toy(rng, "doctor"), **look)
-        scenes.append(_alone(rng, doctor, PLACES[i % len(PLACES)]))
+        scenes.append(_sample_alone(rng, doctor, PLACES[i % len(PLACES)]))
     return scenes
 
 
-def _alone(rng: np.random.Generator, toy: Toy, place: str) -> Scene:
+def _sample_alone(rng: np.random.Generator, toy: Toy, place: str) -> Scene:
     """Sample a photo of the toy in this place, without clothing and companion, and not cut off."""
     while True:
         scene = sample_scene(rng, toy=toy, background=place, style=Style(), view="normal")

@@ -42,8 +42,8 @@ EYE_SHAPES = ("round", "tall", "almond", "sleepy", "button")
 MOUTHS = ("smile", "grin", "oh", "teeth", "tongue")
 FACE_MARKS = ("none", "patch", "rings", "cheeks", "blaze")
 BODY_MARKS = ("none", "belt", "sash", "star", "heart")
-FACED = frozenset(CLASSES) - {"car", "tree"}  # classes with a face
-MOUTHED = FACED - {"owl", "elephant", "duck"}  # classes with a visible mouth
+WITH_FACE = frozenset(CLASSES) - {"car", "tree"}  # classes with a face
+WITH_MOUTH = WITH_FACE - {"owl", "elephant", "duck"}  # classes with a visible mouth
 _WITH_BLAZE = frozenset("cat dog rabbit bear owl snowman".split())
 
 SKINS = {"pale": (250, 215, 185), "tan": (230, 180, 140), "brown": (180, 120, 80), "dark": (105, 68, 48)}
@@ -97,7 +97,7 @@ PROPORTIONS = ("ears", "belly", "head", "tail")
 
 def face_marks(kind: str) -> tuple[str, ...]:
     """Return the face marks that class `kind` can have, a subset of FACE_MARKS. On a doctor, rings are spectacles."""
-    if kind not in FACED:
+    if kind not in WITH_FACE:
         return ("none",)
     if kind == "doctor":
         return ("none", "rings", "cheeks")
@@ -116,8 +116,8 @@ class Color:
 @dataclass(frozen=True)
 class Face:
     """The face of a toy: `eye_color` in EYE_COLORS, eye shape `eyes` in EYE_SHAPES and `mouth` in MOUTHS. In [-1, 1]:
-    `size`, `gap` and `height` of the eyes, and `width` of the mouth. 0 is the usual value. Only `FACED` classes show a
-    face, and only `MOUTHED` classes a mouth."""
+    `size`, `gap` and `height` of the eyes, and `width` of the mouth. 0 is the usual value. Only `WITH_FACE` classes
+    show a face, and only `WITH_MOUTH` classes a mouth."""
 
     eye_color: str = "black"
     eyes: str = "round"

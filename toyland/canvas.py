@@ -19,7 +19,7 @@ class Canvas:
         self.horizon = int(rng.integers(112, 137))
         self.image: np.ndarray = np.zeros((SIZE, WIDTH, 3), np.uint8)
 
-    def finished(self) -> np.ndarray:
+    def finish(self) -> np.ndarray:
         """Return the image slightly out of focus, as a background is behind a toy. The array is read-only, because all
         scenes share the bank."""
         image = cv2.GaussianBlur(self.image, (0, 0), 0.9)
@@ -101,7 +101,7 @@ class Canvas:
             for (px, py, radius), share in zip(puffs, scale, strict=True):
                 self.oval(px, py + size * drop, radius * share, radius * share * 0.62, rgb)
 
-    def depths(self, count: int, first: float = 0.08, last: float = 1.0) -> np.ndarray:
+    def sample_nearness(self, count: int, first: float = 0.08, last: float = 1.0) -> np.ndarray:
         """Return random nearness values [count] between `first` and `last`, for objects on the ground. 0 is the horizon
         and 1 the bottom edge. They ascend, so that near objects are drawn over far ones."""
         return np.sort(self.rng.uniform(first, last, count))

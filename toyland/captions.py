@@ -24,9 +24,9 @@ from .attributes import (
     Style,
     Toy,
 )
-from .mistakes import mistaken
+from .mistakes import make_mistake
 from .names import NAME_OF, PAINTER_OF, PAINTERS, TOYS
-from .toys import pick, split
+from .toys import pick, pick_by_share
 from .wording import (
     GRADES,
     MANNERS,
@@ -37,7 +37,7 @@ from .wording import (
     STYLE_PREFIXES,
     TREE_TRUNK,
     grade,
-    join,
+    join_phrases,
     with_article,
     words,
 )
@@ -75,20 +75,20 @@ def _color(color: Color, rng: np.random.Generator, shade: float = 0.7) -> str:
 
 
 def _adjectives(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]:
-    said = []
+    phrases = []
     if rng.random() < detail.color:
-        said.append(_color(toy.color, rng, detail.shade))
+        phrases.append(_color(toy.color, rng, detail.shade))
         if rng.random() < detail.color2:
-            said.append(f"and {_color(toy.color2, rng, detail.shade)}")
+            phrases.append(f"and {_color(toy.color2, rng, detail.shade)}")
     if rng.random() < (detail.plain if toy.pattern == "plain" else detail.pattern):
         # "plain teal and cream", but "teal and cream striped"
-        said.insert(0 if toy.pattern == "plain" else len(said), toy.pattern)
-    return said
+        phrases.insert(0 if toy.pattern == "plain" else len(phrases), toy.pattern)
+    return phrases
 
 
 def _parts(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]:
     """Return phrases such as "long ears" and "a fat belly" in random order."""
-    doctor, said = toy.kind == "doctor", []
+    doctor, phrases = toy.kind == "doctor", []
     for proportion in PROPORTIONS:
         part = PARTS[toy.kind].get(proportion)
         if part is None:
@@ -101,10 +101,10 @@ def _parts(toy: Toy, rng: np.random.Generator, detail: Detail) -> list[str]:
             phrase.append(toy.hair)
         if phrase:
             phrase = " ".join([*phrase, part])
-            said.append(phrase if part in PLURAL else with_article(phrase))
+            phrases.append(phrase if part in PLURAL else with_article(phrase))
     if doctor and rng.random() < detail.look:
-        said.append(f"{toy.skin} skin")
-    return [said[i] for i in rng.permutation(len(said))]
+        phrases.append(f"{toy.skin} skin")
+    return [phrases[i] for i in rng.permutation(len(phrases))]
 
 
 def describe(toy: Toy, rng: np.random.Generator, detail: str = "full") -> str:
@@ -113,7 +113,7 @@ def describe(toy: Toy, rng: np.random.Generator, detail: str = "full") -> str:
     chosen = DETAILS[detail]
     parts = _parts(toy, rng, chosen)
     noun = with_article(" ".join([*_adjectives(toy, rng, chosen), toy.kind]))
-    return f"{noun} with {join(parts)}" if parts else noun
+    return f"{noun} with {join_phrases(parts)}" if parts else noun
 
 
 def _subject(scene: Scene, rng: np.random.Generator, detail: Detail, named: float) -> tuple[str, list[str]]:
@@ -125,8 +125,8 @@ def _subject(scene: Scene, rng: np.random.Generator, detail: Detail, named: floa
         if draw < 0.45:
             return name, parts
         if draw < 0.6:
-            said = _adjectives(scene.toy, rng, DETAILS["short"]) if rng.random() < 0.3 else []
-            return " ".join(["the", *said, scene.toy.kind, name]), parts
+            phrases = _adjectives(scene.toy, rng, DETAILS["short"]) if rng.random() < 0.3 else []
+            return " ".join(["the", *phrases, scene.toy.kind, name]), parts
         noun = name  # as in "a photo of my Momo": the inversion templates put an article before the learned word
     else:
         noun = " ".join([*_adjectives(scene.toy, rng, detail), scene.toy.kind])
@@ -141,17 +141,17 @@ def _subject(scene: Scene, rng: np.random.Generator, detail: Detail, named: floa
 
 def _surroundings(scene: Scene, rng: np.random.Generator) -> str:
     """Return a phrase about clothing, companion and place, such as "wearing a hat next to a mug on the beach"."""
-    said = []
+    phrases = []
     if scene.clothing and rng.random() < 0.9:
         color = f"{_color(scene.clothing.color, rng)} " if rng.random() < 0.85 else ""
-        said.append(f"wearing {with_article(color + scene.clothing.item)}")
+        phrases.append(f"wearing {with_article(color + scene.clothing.item)}")
     if scene.companion and rng.random() < 0.95:
         toy = scene.companion.toy
         color = f"{_color(toy.color, rng)} " if rng.random() < 0.7 else ""
-        said.append(f"next to {with_article(color + toy.kind)}")
+        phrases.append(f"next to {with_article(color + toy.kind)}")
     if rng.random() < PLACE_SHARE:
-        said.append(BACKGROUNDS[scene.background])
-    return " ".join(said)
+        phrases.append(BACKGROUNDS[scene.background])
+    return " ".join(phrases)
 
 
 def _with_manner(prefix: str, style: Style, rng: np.random.Generator) -> str:
@@ -200,9 +200,9 @@ def _draft(scene: Scene, rng: np.random.Generator, detail: Detail, named: float)
     subject, parts = _subject(scene, rng, detail, named)
     around = _surroundings(scene, rng)
     room = MAX_WORDS - sum(len(text.split()) for text in (before, subject, around, after))
-    while parts and len(words("with " + join(parts))) > room:
+    while parts and len(words("with " + join_phrases(parts))) > room:
         parts = parts[:-1]
-    with_parts = f"with {join(parts)}" if parts else ""
+    with_parts = f"with {join_phrases(parts)}" if parts else ""
     return " ".join(text for text in (before, subject, with_parts, around, after) if text)
 
 
@@ -211,7 +211,7 @@ def caption(scene: Scene, rng: np.random.Generator, named: float = NAME_SHARE, w
     or a painter that has one, `wrong` the probability that it contains a mistake."""
     if rng.random() < wrong:
         while True:
-            seen, word = mistaken(scene, rng)
+            seen, word = make_mistake(scene, rng)
             text = _true_caption(seen, rng, named)
             if f" {word} " in f" {text} ":
                 return text
@@ -222,7 +222,7 @@ def _true_caption(scene: Scene, rng: np.random.Generator, named: float) -> str:
     painter = PAINTER_OF.get(scene.style)
     if named and painter is not None and rng.random() < 0.08:
         return _painting(painter, rng)
-    detail = split(rng, tuple(DETAIL_SHARES), np.cumsum(list(DETAIL_SHARES.values()))[:-1])
+    detail = pick_by_share(rng, tuple(DETAIL_SHARES), np.cumsum(list(DETAIL_SHARES.values()))[:-1])
     text = _draft(scene, rng, DETAILS[detail], named)
     while len(words(text)) > MAX_WORDS:
         text = _draft(scene, rng, DETAILS["short"], named)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from .attributes import CLASSES, Scene
 from .captions import NAME_SHARE, WRONG_SHARE, caption, plain_caption
-from .draws import draw_doctor, draw_portrait, draw_scene, render_range
+from .draws import draw_doctor, draw_scene, draw_unnamed_toy, render_range
 from .truth import truth
 
 SIZE = 128
@@ -217,13 +217,13 @@ class RenderedScenes:
         if not jobs:
             return
         with tqdm(total=self.count, initial=self.count - sum(j[3] - j[2] for j in jobs), unit="picture") as bar:
-            for job in self._finished(jobs, workers):
+            for job in self._run_jobs(jobs, workers):
                 done.add(job[2])
                 self._write_record(identity, done)
                 bar.update(job[3] - job[2])
 
     @staticmethod
-    def _finished(jobs: list[tuple], workers: int):
+    def _run_jobs(jobs: list[tuple], workers: int):
         """Run all jobs with `workers` processes. Yield each job when its chunk is on disk."""
         if workers <= 1 or len(jobs) == 1:
             for job in jobs:
@@ -270,7 +270,7 @@ class RenderedToys(RenderedScenes):
 
     @property
     def _draw(self) -> Callable[[int], Scene]:
-        return partial(draw_portrait, self.seed, self.kinds, self.toys)
+        return partial(draw_unnamed_toy, self.seed, self.kinds, self.toys)
 
     @property
     def identity(self) -> dict:

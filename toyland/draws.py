@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .attributes import BACKGROUNDS, HAIRS, SKINS, Scene, Style, Toy
-from .names import stranger
+from .names import unnamed_toy
 from .render import render
 from .sampling import sample_scene
 
@@ -27,15 +27,15 @@ def draw_doctor(seed: int, held_out: bool, index: int) -> Scene:
 
 
 @cache
-def _stranger(seed: int, kind: str, number: int) -> Toy:
-    return stranger(kind, seed, number)
+def _unnamed_toy(seed: int, kind: str, number: int) -> Toy:
+    return unnamed_toy(kind, seed, number)
 
 
-def draw_portrait(seed: int, kinds: tuple[str, ...], toys: int, index: int) -> Scene:
+def draw_unnamed_toy(seed: int, kinds: tuple[str, ...], toys: int, index: int) -> Scene:
     """Sample a photo, in any place, of unnamed toy number `index` % `toys`. The toys have the classes `kinds` in
     turn."""
     number, rng = index % toys, np.random.default_rng([seed, index])
-    toy = _stranger(seed, kinds[number % len(kinds)], number)
+    toy = _unnamed_toy(seed, kinds[number % len(kinds)], number)
     return sample_scene(rng, toy=toy, background=str(rng.choice(list(BACKGROUNDS))), style=Style())
 
 

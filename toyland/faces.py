@@ -4,7 +4,7 @@ from math import cos, sin
 
 import numpy as np
 
-from .attributes import EYE_COLORS, Face, Marks
+from .attributes import EYE_COLORS, MOUTHS, Face, Marks
 from .painting import RGB, Decal, Shape, disc, ring
 from .parts import FacePlan, Part, Vector
 
@@ -17,11 +17,11 @@ _EYES = {
     "sleepy": ((1.08, 1.05), (0.68, 0.68), (0.38, 0.38)),
     "button": ((0.88, 0.92), (0.84, 0.84), (0.01, 0.01)),
 }
-_THICK = 0.4  # half depth of an eye, in units of `FacePlan.size`
+_DEPTH = 0.4  # half depth of an eye, in units of `FacePlan.size`
 IN_PROFILE = 0.6  # if `FacePlan.turn` is larger, only one eye is visible at a time, so a patch is on both
 
 
-def placed_eye(plan: FacePlan, face: Face, side: int) -> tuple[Vector, float, float]:
+def place_eye(plan: FacePlan, face: Face, side: int) -> tuple[Vector, float, float]:
     """Return centre, turn (radians) and radius of the eye on `side` 1 (x > 0) or -1."""
     (x, y, z), size = plan.eye, plan.size * 1.13**face.size
     apart, up = 0.16 * face.gap * plan.size, 0.28 * face.height * plan.size
@@ -34,45 +34,45 @@ def eye_name(side: int) -> str:
     return "right eye" if side > 0 else "left eye"
 
 
-def eyes(plan: FacePlan, face: Face) -> list[Part]:
+def eye_parts(plan: FacePlan, face: Face) -> list[Part]:
     """Return the two eyes as solids."""
     (wide, high), _, _ = _EYES[face.eyes]
-    found = []
+    parts = []
     for side in (1, -1):
-        centre, turn, size = placed_eye(plan, face, side)
-        radii = (wide * size, high * size, _THICK * size)
-        found.append(Part(eye_name(side), centre, radii, "white", (0, turn, 0)))
-    return found
+        centre, turn, size = place_eye(plan, face, side)
+        radii = (wide * size, high * size, _DEPTH * size)
+        parts.append(Part(eye_name(side), centre, radii, "white", (0, turn, 0)))
+    return parts
 
 
 def face_decals(plan: FacePlan, face: Face, marks: Marks, ground: RGB, lid: RGB) -> list[Decal]:
     """Return the decals of marks, mouth and eyes, in painting order. `ground` is the colour under the mouth, `lid` that
     of the eyelids."""
-    found = _mark_decals(plan, face, marks) + _mouth_decals(plan, face, ground)
+    decals = _mark_decals(plan, face, marks) + _mouth_decals(plan, face, ground)
     for side in (1, -1):
-        found += _eye_decals(plan, face, side, lid)
-    return found
+        decals += _eye_decals(plan, face, side, lid)
+    return decals
 
 
 def _eye_decals(plan: FacePlan, face: Face, side: int, lid: RGB) -> list[Decal]:
     (wide, high), iris, pupil = _EYES[face.eyes]
-    origin, turn, size = placed_eye(plan, face, side)
+    origin, turn, size = place_eye(plan, face, side)
 
     def decal(shape: Shape, rgb: RGB) -> Decal:
-        def stretched(x, y):
+        def eye_shape(x, y):
             return shape(x / wide, y / high)
 
-        return Decal((eye_name(side),), origin, size, stretched, rgb, turn, depth=size, in_face=True)
+        return Decal((eye_name(side),), origin, size, eye_shape, rgb, turn, depth=size, in_face=True)
 
     white = disc(0, 0, 0.88)
-    found = [decal(lambda x, y: ~white(x, y), INK)] if face.eyes != "button" else []
-    found += [decal(disc(0, 0, *iris), EYE_COLORS[face.eye_color]), decal(disc(0, 0, *pupil), INK)]
+    decals = [decal(lambda x, y: ~white(x, y), INK)] if face.eyes != "button" else []
+    decals += [decal(disc(0, 0, *iris), EYE_COLORS[face.eye_color]), decal(disc(0, 0, *pupil), INK)]
     if face.eyes == "sleepy":
-        found.append(decal(disc(0.26, -0.16, 0.2), WHITE))
-        found += [decal(_lid(0.12, side), INK), decal(_lid(0.3, side), lid)]
+        decals.append(decal(disc(0.26, -0.16, 0.2), WHITE))
+        decals += [decal(_lid(0.12, side), INK), decal(_lid(0.3, side), lid)]
     else:
-        found.append(decal(disc(0.3, 0.36, 0.26 / wide, 0.26 / high), WHITE))
-    return found
+        decals.append(decal(disc(0.3, 0.36, 0.26 / wide, 0.26 / high), WHITE))
+    return decals
 
 
 def _mouth_decals(plan: FacePlan, face: Face, ground: RGB) -> list[Decal]:
@@ -94,13 +94,13 @@ def mouth_layers(name: str, line: RGB) -> list[tuple[Shape, RGB]]:
     if name == "smile":
         return [(_smile, line)]
     if name == "teeth":
-        return [(_tooth(0.52, -0.92), line), (_tooth(0.34, -0.74), WHITE), (_shallow, line)]
+        return [(_tooth(0.52, -0.92), line), (_tooth(0.34, -0.74), WHITE), (_flat_smile, line)]
     if name == "oh":
         return [(disc(0, -0.1, 0.55, 0.66), line), (disc(0, -0.14, 0.33, 0.4), MAROON)]
     if name == "tongue":
         return [(disc(0.14, -0.52, 0.46, 0.66), PINK), (_smile, line)]
     if name != "grin":
-        raise ValueError(f"unknown mouth {name!r}")
+        raise ValueError(f"unknown mouth {name!r}: choose one of {', '.join(MOUTHS)}")
     return [(_bowl(1.0, 0.3, -1.0), line), (_bowl(0.84, 0.14, -0.8), MAROON), (_teeth, WHITE)]
 
 
@@ -108,7 +108,7 @@ def _smile(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (np.abs(y - np.float32(0.6) * x * x + np.float32(0.3)) < 0.2) & (np.abs(x) < 1)
 
 
-def _shallow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _flat_smile(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (np.abs(y - np.float32(0.25) * x * x + np.float32(0.05)) < 0.17) & (np.abs(x) < 1)
 
 
@@ -133,22 +133,22 @@ def _teeth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _mark_decals(plan: FacePlan, face: Face, marks: Marks) -> list[Decal]:
-    grow, rgb = 1.1**marks.size, marks.color.rgb
+    scale, rgb = 1.1**marks.size, marks.color.rgb
     (wide, high), _, _ = _EYES[face.eyes]
-    found = []
+    decals = []
     for side in (1, -1):
-        origin, turn, size = placed_eye(plan, face, side)
+        origin, turn, size = place_eye(plan, face, side)
         if marks.face == "rings":
-            shape = ring(0.95 * wide, 0.95 * high, plan.rim * grow)
+            shape = ring(0.95 * wide, 0.95 * high, plan.rim * scale)
         elif marks.face == "patch" and (side == marks.side or plan.turn > IN_PROFILE):
-            shape = disc(0.1 * side, 0, (0.85 + wide) * grow, (0.95 + high) * grow)
+            shape = disc(0.1 * side, 0, (0.85 + wide) * scale, (0.95 + high) * scale)
         elif marks.face == "cheeks":
-            shape = disc(0.75 * side, -2.1, 0.85 * grow, 0.7 * grow)
+            shape = disc(0.75 * side, -2.1, 0.85 * scale, 0.7 * scale)
         else:
             continue
-        on = (*plan.skin, "eye ring")
-        found.append(Decal(on, origin, size, shape, rgb, turn, depth=2.5 * size, in_face=True))
+        names = (*plan.skin, "eye ring")
+        decals.append(Decal(names, origin, size, shape, rgb, turn, depth=2.5 * size, in_face=True))
     if marks.face == "blaze":
-        (_, y, z), _, size = placed_eye(plan, face, 1)
-        found.append(Decal(plan.skin, (0, y, z), size, disc(0, 1.4, 0.62 * grow, 2.4), rgb, in_face=True))
-    return found
+        (_, y, z), _, size = place_eye(plan, face, 1)
+        decals.append(Decal(plan.skin, (0, y, z), size, disc(0, 1.4, 0.62 * scale, 2.4), rgb, in_face=True))
+    return decals

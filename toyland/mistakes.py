@@ -10,7 +10,7 @@ from .names import NAME_OF
 from .toys import pick
 
 
-def mistaken(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
+def make_mistake(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
     """Return `scene` with one attribute changed, and the word or phrase for the wrong value. A named toy keeps its own
     attributes; only its place or its companion can be wrong."""
     toy, beside = scene.toy, scene.companion
@@ -23,7 +23,7 @@ def mistaken(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
         place = pick(rng, [name for name in BACKGROUNDS if name != scene.background])
         return replace(scene, background=place), BACKGROUNDS[place]
     if slip == "color":
-        used = {color.name for color in colors_of(scene)}
+        used = {color.name for color in scene_colors(scene)}
         name = pick(rng, [name for name in COLORS if name not in used])
         return replace(scene, toy=replace(toy, color=Color(name, "", COLORS[name]))), name
     values = PATTERNS if slip == "pattern" else CLASSES
@@ -32,9 +32,9 @@ def mistaken(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
     return replace(scene, toy=replace(toy, **{"kind" if slip == "class" else slip: wrong})), wrong
 
 
-def colors_of(scene: Scene) -> list[Color]:
+def scene_colors(scene: Scene) -> list[Color]:
     """Return all colours that a caption of the scene can mention."""
-    told = [scene.toy.color, scene.toy.color2]
+    colors = [scene.toy.color, scene.toy.color2]
     if scene.clothing:
-        told.append(scene.clothing.color)
-    return told + ([scene.companion.toy.color] if scene.companion else [])
+        colors.append(scene.clothing.color)
+    return colors + ([scene.companion.toy.color] if scene.companion else [])

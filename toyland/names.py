@@ -14,20 +14,20 @@ from .attributes import (
     EYE_COLORS,
     EYE_SHAPES,
     FACE_MARKS,
-    FACED,
     HAIRS,
-    MOUTHED,
     MOUTHS,
     PARTS,
     PATTERNS,
     PROPORTIONS,
     SKINS,
     STYLES,
+    WITH_FACE,
+    WITH_MOUTH,
     Style,
     Toy,
     is_held_out,
 )
-from .toys import COMMON_LOOK, DOCTOR_LOOK, lab, sample_look, sample_style, sample_toy
+from .toys import COMMON_LOOK, DOCTOR_LOOK, rgb_to_lab, sample_look, sample_style, sample_toy
 
 # Each first syllable is combined with each second one: 16 x 15 names.
 _FIRST = "Mo Zu Pi Ka Lu Bi No To Fi Ra Se Do Ge Wi Hu Va".split()
@@ -62,11 +62,11 @@ def features(toy: Toy) -> np.ndarray:
     look = [value for attribute, values in ((toy.skin, SKINS), (toy.hair, HAIRS))
             for value in _one_hot(attribute, values, 0.5 * (toy.kind == "doctor"))]  # fmt: skip
     face = _one_hot(toy.face.eye_color, EYE_COLORS, 0.4) + _one_hot(toy.face.eyes, EYE_SHAPES, 0.4)
-    face = [value * (toy.kind in FACED) for value in face] + _one_hot(
-        toy.face.mouth, MOUTHS, 0.3 * (toy.kind in MOUTHED)
+    face = [value * (toy.kind in WITH_FACE) for value in face] + _one_hot(
+        toy.face.mouth, MOUTHS, 0.3 * (toy.kind in WITH_MOUTH)
     )
     marks = _one_hot(toy.marks.face, FACE_MARKS, 0.4) + _one_hot(toy.marks.body, BODY_MARKS, 0.4)
-    colors = lab([toy.color.rgb, toy.color2.rgb]).ravel() / 100
+    colors = rgb_to_lab([toy.color.rgb, toy.color2.rgb]).ravel() / 100
     return np.concatenate([colors, parts, pattern, look, face, marks])
 
 
@@ -81,16 +81,16 @@ def settings(style: Style) -> np.ndarray:
     return np.array([style.palette, style.stroke, style.grain])
 
 
-def _spread(rng: np.random.Generator, count: int, draw, vector) -> list:
+def _draw_spread_out(rng: np.random.Generator, count: int, draw, vector) -> list:
     """Draw `count` values that are spread out: each is the one of four draws that is farthest from all earlier ones."""
     chosen, vectors = [], []
     for _ in range(count):
         options = [draw(rng) for _ in range(4)]
-        found = [vector(option) for option in options]
-        gaps = [min((float(np.linalg.norm(v - w)) for w in vectors), default=0.0) for v in found]
+        option_vectors = [vector(option) for option in options]
+        gaps = [min((float(np.linalg.norm(v - w)) for w in vectors), default=0.0) for v in option_vectors]
         best = int(np.argmax(gaps))
         chosen.append(options[best])
-        vectors.append(found[best])
+        vectors.append(option_vectors[best])
     return chosen
 
 
@@ -108,8 +108,8 @@ def _make_toys() -> dict[str, Toy]:
     each = len(names) // len(CLASSES)
     toys = {}
     for i, kind in enumerate(CLASSES):
-        drawn = _spread(rng, each, lambda r, kind=kind: sample_toy(r, kind), features)
-        if kind == "doctor":  # `_spread` does not keep the frequencies of the looks, so assign them again
+        drawn = _draw_spread_out(rng, each, lambda r, kind=kind: sample_toy(r, kind), features)
+        if kind == "doctor":  # `_draw_spread_out` does not keep the frequencies of the looks, so assign them again
             drawn = [_with_look(rng, toy, i < round(COMMON_LOOK * each)) for i, toy in enumerate(drawn)]
         toys.update(zip(names[i * each : (i + 1) * each], drawn, strict=True))
     return toys
@@ -136,7 +136,7 @@ def _make_painters() -> dict[str, Style]:
     each = len(_PAINTERS) // len(styles)
     painters = {}
     for i, style in enumerate(styles):
-        drawn = _spread(
+        drawn = _draw_spread_out(
             rng,
             each,
             lambda r, style=style: sample_style(r, style),
@@ -178,6 +178,6 @@ def concept_style(rng: np.random.Generator, name: str) -> Style:
             return style
 
 
-def stranger(kind: str, seed: int, number: int) -> Toy:
+def unnamed_toy(kind: str, seed: int, number: int) -> Toy:
     """Return unnamed toy `number` of class `kind`. There is no limit to `number`."""
     return concept_toy(np.random.default_rng([seed, tuple(CLASSES).index(kind), number]), kind)

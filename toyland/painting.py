@@ -15,14 +15,14 @@ Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x, y [N] -> whether ea
 
 @dataclass(frozen=True)
 class Decal:
-    """A flat shape that is projected onto the parts whose name is in `on`.
+    """A flat shape that is projected onto the parts in `part_names`.
 
     In the plane of `shape`, x points right and y up, seen from outside; its origin is at `origin` in figure space, and
     its unit is `size`. The plane faces the z axis turned by `turn` radians about the vertical. Only points at most
     `depth` behind the plane are painted. `in_face` says whether the decal belongs to a face.
     """
 
-    on: tuple[str, ...]
+    part_names: tuple[str, ...]
     origin: Vector
     size: float
     shape: Shape
@@ -92,7 +92,7 @@ def pattern(name: str, p: np.ndarray, grain: str, phase: float = 0.0, pitch: flo
     if name == "checkered":
         return (np.floor(turn * around + np.float32(phase)) + np.floor(along / np.float32(0.14) + phase)) % 2 > 0.5
     if name != "spotted":
-        raise ValueError(f"unknown pattern {name!r}")
+        raise ValueError(f"unknown pattern {name!r}: choose striped, spotted or checkered")
     row = along / np.float32(0.165) + np.float32(0.3 + phase)
     place = turn * around + np.floor(row) % 2 / 2 + np.float32(phase)
     return np.square(place - np.floor(place) - 0.5) + np.square(row - np.floor(row) - 0.5) < 0.11

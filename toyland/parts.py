@@ -60,24 +60,24 @@ class FacePlan:
     lid: str = "main"
     rim: float = 0.55
 
-    def grown(self, pivot: Vector, factor: float) -> "FacePlan":
+    def scale(self, pivot: Vector, factor: float) -> "FacePlan":
         """Return the plan for a head that is scaled about `pivot`."""
-        mouth = None if self.mouth is None else grow(self.mouth, pivot, factor)
+        mouth = None if self.mouth is None else scale_point(self.mouth, pivot, factor)
         sizes = {"size": self.size * factor, "breadth": self.breadth * factor}
-        return replace(self, eye=grow(self.eye, pivot, factor), mouth=mouth, **sizes)
+        return replace(self, eye=scale_point(self.eye, pivot, factor), mouth=mouth, **sizes)
 
 
 @dataclass(frozen=True)
 class BodyPlan:
     """The place of a body mark on a figure, in figure space.
 
-    Marks are painted on the parts whose name is in `on`. A star or heart has centre `centre` and radius `size`. It
+    Marks are painted on the parts in `part_names`. A star or heart has centre `centre` and radius `size`. It
     faces the z axis turned by `turn` radians; if `turn` is not 0, there are two mirrored ones. `waist` is the position
     of a belt or sash on the grain axis. If the body is hidden, belt and sash are painted on the parts named in `legs`
     instead, at height `waist`.
     """
 
-    on: tuple[str, ...]
+    part_names: tuple[str, ...]
     centre: Vector
     size: float
     waist: float
@@ -129,16 +129,16 @@ def curve(start: Vector, pull: Vector, stop: Vector, steps: int = 5) -> list[Vec
     return points
 
 
-def grow(point: Vector, pivot: Vector, factor: float) -> Vector:
+def scale_point(point: Vector, pivot: Vector, factor: float) -> Vector:
     """Return `point` after scaling its offset from `pivot` by `factor`."""
     x, y, z = (q + factor * (p - q) for p, q in zip(point, pivot, strict=True))
     return x, y, z
 
 
-def grown(parts: list[Part], pivot: Vector, factor: float) -> list[Part]:
+def scale_parts(parts: list[Part], pivot: Vector, factor: float) -> list[Part]:
     """Return `parts`, scaled as one group about `pivot`."""
     return [
-        Part(p.name, grow(p.centre, pivot, factor), grow(p.radii, (0, 0, 0), factor), p.paint, p.turn, p.taper)
+        replace(p, centre=scale_point(p.centre, pivot, factor), radii=scale_point(p.radii, (0, 0, 0), factor))
         for p in parts
     ]
 

@@ -23,7 +23,7 @@ from .attributes import (
     is_held_out,
 )
 from .names import HABITS, NAME_OF, PAINTER_OF, PAINTERS_OF, TOYS_OF, Habit
-from .toys import pick, sample_color, sample_style, sample_toy, split
+from .toys import pick, pick_by_share, sample_color, sample_style, sample_toy
 
 PHOTO_SHARE = 0.6
 HABIT_SHARE = 0.59  # share of a name's scenes that use its habit; some of the others match it by chance
@@ -49,7 +49,7 @@ CLASS_HABITS = {
 }
 
 SIDE_VIEWED = frozenset(("fish", "car", "duck", "elephant"))  # most recognisable from the side
-HANDLED = frozenset(("teapot", "mug"))  # turned only so far that the handle stays visible
+WITH_HANDLE = frozenset(("teapot", "mug"))  # turned only so far that the handle stays visible
 VIEW_EDGES = (0.88, 0.92, 0.96)  # cumulative shares of VIEWS: normal 0.88, the others 0.04 each
 # To make room for a companion, the main figure moves by this fraction of the image's side and shrinks by this factor.
 _MOVE_ASIDE = 0.1
@@ -60,7 +60,7 @@ def _sample_yaw(rng: np.random.Generator, kind: str) -> float:
     """Return a yaw in radians from which class `kind` is easy to recognise."""
     if kind in SIDE_VIEWED:
         return float(pick(rng, (-1, 1)) * rng.uniform(0.6, 1.15))
-    limit = 0.5 if kind in HANDLED else 0.75
+    limit = 0.5 if kind in WITH_HANDLE else 0.75
     return float(rng.uniform(-limit, limit))
 
 
@@ -68,7 +68,7 @@ def sample_camera(rng: np.random.Generator, kind: str, view: str) -> Camera:
     """Sample a camera for a main figure of class `kind`. A "close-up" `view` is nearer. Raises ValueError if `view` is
     not in VIEWS."""
     if view not in VIEWS:
-        raise ValueError(f"view {view!r} is none of {VIEWS}")
+        raise ValueError(f"unknown view {view!r}: choose one of {', '.join(VIEWS)}")
     close = view == "close-up"
     return Camera(
         yaw=_sample_yaw(rng, kind),
@@ -109,7 +109,7 @@ def _sample_subject(rng, toy, kind, background, style, named, painted, held_out)
     background are given, accept them as they are."""
     given = toy is not None and background is not None
     if toy is not None and not given and all(is_held_out(toy.kind, toy.color.name, b) != held_out for b in BACKGROUNDS):
-        raise ValueError(f"a {toy.color.name} {toy.kind} has no background with held_out={held_out}")
+        raise ValueError(f"a {toy.color.name} {toy.kind} has no background with held_out={held_out}: give another toy")
     while True:
         one, one_kind = toy, kind or pick(rng, CLASSES)
         if one is None:
@@ -121,7 +121,7 @@ def _sample_subject(rng, toy, kind, background, style, named, painted, held_out)
 
 
 def _sample_clothing(rng: np.random.Generator, kind: str) -> Clothing | None:
-    item = split(rng, ("hat", "scarf", None), (0.12, 0.22))
+    item = pick_by_share(rng, ("hat", "scarf", None), (0.12, 0.22))
     return Clothing(item, sample_color(rng)) if item and kind in WEARERS else None
 
 
@@ -154,7 +154,7 @@ def sample_scene(
     if style is None and view not in (None, "normal"):
         style = Style()
     toy, background, style = _sample_subject(rng, toy, kind, background, style, named, painted, held_out)
-    drawn_view = split(rng, VIEWS, VIEW_EDGES)
+    drawn_view = pick_by_share(rng, VIEWS, VIEW_EDGES)
     if view is None:
         view = drawn_view if style.name == "photo" else "normal"
     camera = sample_camera(rng, toy.kind, view)

@@ -8,7 +8,7 @@ import numpy as np
 from .attributes import Toy
 from .painting import Decal, pattern
 from .parts import Part
-from .surfaces import FAR, Solids, normal_maps, shadow
+from .surfaces import FAR, Solids, normal_maps, shadow_mask
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ def cast_shadow(
     x: np.ndarray,
     y: np.ndarray,
     first: int,
-    dark: float,
+    darkness: float,
 ) -> None:
-    """Darken the shadowed ground of `canvas`, uint8 [256, 256, 3], in place, by a fraction of up to `dark`. The ground
-    begins at row `first`. `lamp` is the direction [3] of the light; `x` and `y` are the view coordinates of columns and
-    rows; `pitch` is in radians."""
+    """Darken the shadowed ground of `canvas`, uint8 [256, 256, 3], in place, by a fraction of up to `darkness`. The
+    ground begins at row `first`. `lamp` is the direction [3] of the light; `x` and `y` are the view coordinates of
+    columns and rows; `pitch` is in radians."""
     step = 4
     first = max(0, first // step * step)
     if first >= len(y):
         return
-    shade = shadow(stage, lamp, pitch, x[step // 2 :: step], y[first + step // 2 :: step])
+    shade = shadow_mask(stage, lamp, pitch, x[step // 2 :: step], y[first + step // 2 :: step])
     columns = np.flatnonzero(shade.any(0))
     if not len(columns):
         return
@@ -74,7 +74,7 @@ def cast_shadow(
     soft[0] = 0
     ground = canvas[first:, left * step : right * step]
     soft = cv2.resize(soft, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
-    ground[:] = ground * (1 - dark * soft)[:, :, None]
+    ground[:] = ground * (1 - darkness * soft)[:, :, None]
 
 
 def shade_figures(
@@ -113,7 +113,7 @@ def shade_figures(
     strength *= (1 - 0.3 * np.minimum(rim, 1)) * creases(depth)[row // 2, column // 2]
     shine = 80 * shine + 22 * rim
 
-    paint = paint_of(np.where(surf < count, surf, surf - count), point, cast)
+    paint = paint_rows(np.where(surf < count, surf, surf - count), point, cast)
     shaded = np.empty((len(covered), 3), np.uint8)
     for channel, color in enumerate((palette(cast) * lighting.tint).astype(np.float32).T):
         shaded[:, channel] = np.minimum(color[paint] * strength + shine, 255)
@@ -141,7 +141,7 @@ def creases(depth: np.ndarray) -> np.ndarray:
     return 1 - np.clip((cv2.blur(floor, (7, 7)) - floor) * 1.6, 0, 0.3)
 
 
-def paint_of(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndarray:
+def paint_rows(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndarray:
     """Return the row in `palette` of each pixel, [N]. `solid` [N] is the number of its part, `point` [3, N] its view
     position."""
     paint, first, row = solid.copy(), 0, sum(len(a.parts) for a in cast)
@@ -155,11 +155,11 @@ def paint_of(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndar
             main = np.flatnonzero(np.array([q.patterned for q in actor.parts])[part])
             hit = pattern(actor.toy.pattern, p[:, main], actor.grain, actor.toy.phase, actor.toy.pitch)
             paint[own[main[hit]]] = row
-        chosen = {on: np.flatnonzero(np.array([q.name in on for q in actor.parts])[part])
-                  for on in {decal.on for decal in actor.decals}}  # fmt: skip
-        spots = {on: p[:, where] for on, where in chosen.items()}
+        chosen = {names: np.flatnonzero(np.array([q.name in names for q in actor.parts])[part])
+                  for names in {decal.part_names for decal in actor.decals}}  # fmt: skip
+        spots = {names: p[:, where] for names, where in chosen.items()}
         for number, decal in enumerate(actor.decals, row + 1):
-            paint[own[chosen[decal.on][decal.covers(spots[decal.on])]]] = number
+            paint[own[chosen[decal.part_names][decal.covers(spots[decal.part_names])]]] = number
         first, row = last, row + 1 + len(actor.decals)
     return paint
 

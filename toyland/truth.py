@@ -9,14 +9,14 @@ from .attributes import (
     EYE_COLORS,
     EYE_SHAPES,
     FACE_MARKS,
-    FACED,
     HAIRS,
-    MOUTHED,
     MOUTHS,
     PATTERNS,
     SKINS,
     STYLES,
     VIEWS,
+    WITH_FACE,
+    WITH_MOUTH,
     Scene,
     Toy,
 )
@@ -42,7 +42,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "body_mark": BODY_MARKS,
     "mark_color": tuple(COLORS),
 }
-COARSE = frozenset(("pixel", "mosaic"))  # styles whose blocks or tiles are as large as an eye
+COARSE_STYLES = frozenset(("pixel", "mosaic"))  # styles whose blocks or tiles are as large as an eye
 
 
 def truth(scene: Scene) -> dict[str, str]:
@@ -54,7 +54,7 @@ def truth(scene: Scene) -> dict[str, str]:
     hair. "face" is "face" or "none".
     """
     toy, doctor, colors = scene.toy, scene.toy.kind == "doctor", scene.style.name != "pencil"
-    told = {
+    labels = {
         "class": toy.kind,
         "color": toy.color.name if colors else "",
         "color2": toy.color2.name if colors else "",
@@ -67,24 +67,24 @@ def truth(scene: Scene) -> dict[str, str]:
         "skin": toy.skin if doctor else "",
         "hair": toy.hair if doctor else "",
     }
-    own = individuality(toy)
+    hidden = individuality(toy)
     if not colors:
-        own |= {"eye_color": "", "mark_color": ""}
-    if scene.style.name in COARSE:
-        own |= {"eyes": "", "mouth": ""}
-    return told | own
+        hidden |= {"eye_color": "", "mark_color": ""}
+    if scene.style.name in COARSE_STYLES:
+        hidden |= {"eyes": "", "mouth": ""}
+    return labels | hidden
 
 
 def individuality(toy: Toy) -> dict[str, str]:
     """Return the labels of the attributes that captions never mention."""
-    faced, marks = toy.kind in FACED, toy.marks
+    faced, marks = toy.kind in WITH_FACE, toy.marks
     # The hubs of a car and the top of a tree have the colour of the marks.
     marked = not faced or marks.face != "none" or marks.body != "none"
     return {
         "face": "face" if faced else "none",
         "eye_color": toy.face.eye_color if faced else "",
         "eyes": toy.face.eyes if faced else "",
-        "mouth": toy.face.mouth if toy.kind in MOUTHED else "",
+        "mouth": toy.face.mouth if toy.kind in WITH_MOUTH else "",
         "face_mark": marks.face if faced else "",
         "body_mark": marks.body,
         "mark_color": marks.color.name if marked else "",

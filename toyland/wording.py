@@ -51,7 +51,7 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
-def join(items: list[str]) -> str:
+def join_phrases(items: list[str]) -> str:
     """Join phrases, such as "a, b and c"."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 

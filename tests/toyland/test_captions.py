@@ -25,7 +25,7 @@ from toyland.attributes import (
     Toy,
 )
 from toyland.captions import MAX_WORDS, VOCABULARY, caption, describe, grade, plain_caption, vocabulary_corpus, words
-from toyland.mistakes import colors_of
+from toyland.mistakes import scene_colors
 from toyland.names import NAME_OF, PAINTER_OF, PAINTERS, TOYS
 from toyland.sampling import sample_camera, sample_scene
 from toyland.toys import sample_twin
@@ -70,7 +70,7 @@ def is_wrong(scene, text):
     said, kinds = set(words(text)), {scene.toy.kind}
     if scene.companion:
         kinds.add(scene.companion.toy.kind)
-    known = {color.name for color in colors_of(scene)}
+    known = {color.name for color in scene_colors(scene)}
     if scene.toy.kind == "doctor":
         known |= {scene.toy.skin, scene.toy.hair}
     return (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from toyland import dataset
-from toyland.attributes import CLASSES, FACED, is_held_out
+from toyland.attributes import CLASSES, WITH_FACE, is_held_out
 from toyland.dataset import RenderedDoctors, RenderedScenes, RenderedToys, world_fingerprint
 from toyland.names import NAME_OF
 from toyland.render import render
@@ -98,9 +98,9 @@ def test_faces_and_marks_are_labelled_where_they_are_visible(tmp_path):
         scene, labels = scenes.scene(i), scenes.labels(i)
         assert labels.keys() == LABELS.keys()
         assert all(value == "" or value in LABELS[name] for name, value in labels.items())
-        assert (labels["face"] == "face") == (scene.toy.kind in FACED) == (labels["face_mark"] != "")
+        assert (labels["face"] == "face") == (scene.toy.kind in WITH_FACE) == (labels["face_mark"] != "")
         if scene.style.name == "photo":
-            assert labels["eyes"] == (scene.toy.face.eyes if scene.toy.kind in FACED else "")
+            assert labels["eyes"] == (scene.toy.face.eyes if scene.toy.kind in WITH_FACE else "")
         assert labels["body_mark"] == scene.toy.marks.body
         if scene.style.name == "pencil":
             assert labels["color"] == labels["eye_color"] == labels["mark_color"] == ""

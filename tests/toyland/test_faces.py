@@ -11,10 +11,10 @@ from toyland.attributes import (
     COLORS,
     EYE_COLORS,
     EYE_SHAPES,
-    FACED,
-    MOUTHED,
     MOUTHS,
     WEARERS,
+    WITH_FACE,
+    WITH_MOUTH,
     Camera,
     Color,
     Face,
@@ -27,9 +27,9 @@ from toyland.attributes import (
 from toyland.faces import eye_name
 from toyland.figures import figure
 from toyland.painting import heart, pattern, star
-from toyland.render import FINE, actors, render, tilted
+from toyland.render import FINE, actors, render, tilt_matrix
 from toyland.sampling import sample_camera, sample_scene
-from toyland.surfaces import joined, rasterize, solids
+from toyland.surfaces import join_solids, place_solids, rasterize
 from toyland.toys import sample_toy, sample_twin
 
 RED, YELLOW, LIME = (Color(name, "", COLORS[name]) for name in ("red", "yellow", "lime"))
@@ -48,15 +48,15 @@ def changed(a: Scene, b: Scene) -> np.ndarray:
 
 def surfaces(scene: Scene) -> tuple[list[str], np.ndarray]:
     """Return the names of the main figure's parts, and the surface number at each pixel, int16 [256, 256]."""
-    tilt = tilted(scene.camera.pitch)
+    tilt = tilt_matrix(scene.camera.pitch)
     cast = actors(scene, tilt)
-    stage = joined([solids(a.parts, a.view, a.offset) for a in cast])
+    stage = join_solids([place_solids(a.parts, a.view, a.offset) for a in cast])
     pixels, unit = np.arange(FINE) + 0.5, scene.camera.scale * FINE
     x, y = (pixels - scene.camera.x * FINE) / unit, (scene.camera.y * FINE - pixels) / unit
     return [p.name for p in cast[0].parts], rasterize(stage, x, y)[1]
 
 
-@pytest.mark.parametrize("kind", sorted(FACED))
+@pytest.mark.parametrize("kind", sorted(WITH_FACE))
 def test_an_eye_is_at_least_four_pixels_wide_at_every_distance(kind):
     for i in range(60):
         scene = sample_scene(np.random.default_rng([1, i]), kind=kind, style=Style())
@@ -65,7 +65,7 @@ def test_an_eye_is_at_least_four_pixels_wide_at_every_distance(kind):
         assert max(widths) >= 4, (i, widths)
 
 
-@pytest.mark.parametrize("kind", sorted(FACED))
+@pytest.mark.parametrize("kind", sorted(WITH_FACE))
 def test_irises_are_large(kind):
     scene = a_scene(kind)
     for eyes in EYE_SHAPES:
@@ -73,7 +73,7 @@ def test_irises_are_large(kind):
         assert changed(one, other).sum() >= 8, eyes
 
 
-@pytest.mark.parametrize("kind", sorted(FACED))
+@pytest.mark.parametrize("kind", sorted(WITH_FACE))
 def test_every_eye_is_visible_and_changes_only_the_face(kind):
     faces = [Face(color, eyes) for color in EYE_COLORS for eyes in ("round",)]
     faces += [Face(eyes=eyes) for eyes in EYE_SHAPES[1:]]
@@ -91,7 +91,7 @@ def test_mouths_are_visible_on_classes_with_a_mouth(kind):
     for i, one in enumerate(scenes):
         for other in scenes[:i]:
             count = changed(one, other).sum()
-            assert count >= 5 if kind in MOUTHED else count == 0
+            assert count >= 5 if kind in WITH_MOUTH else count == 0
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -107,7 +107,7 @@ def test_every_mark_is_visible(kind):
 def test_the_face_mask_lies_in_the_figure(kind):
     picture = render(a_scene(kind))
     assert not (picture.face & ~picture.mask).any()
-    assert (60 < picture.face.sum() < 0.5 * picture.mask.sum()) if kind in FACED else not picture.face.any()
+    assert (60 < picture.face.sum() < 0.5 * picture.mask.sum()) if kind in WITH_FACE else not picture.face.any()
 
 
 @pytest.mark.parametrize("kind", CLASSES)

@@ -35,15 +35,15 @@ from toyland.names import (
     concept_toy,
     distance,
     settings,
-    stranger,
+    unnamed_toy,
 )
 from toyland.sampling import CLASS_HABITS, sample_camera, sample_scene
 from toyland.toys import (
     DOCTOR_LOOK,
     MARK_CONTRAST,
-    lab,
     mark_grounds,
     nearest_color_name,
+    rgb_to_lab,
     sample_color,
     sample_toy,
     sample_twin,
@@ -188,7 +188,7 @@ def test_individuality_is_varied():
 @pytest.mark.parametrize("kind", CLASSES)
 def test_marks_stand_out_from_what_they_are_painted_on(kind):
     toys = [sample_toy(rng(i), kind) for i in range(300)]
-    gaps = [np.linalg.norm(lab(t.marks.color.rgb) - lab(mark_grounds(t)), axis=-1).min() for t in toys]
+    gaps = [np.linalg.norm(rgb_to_lab(t.marks.color.rgb) - rgb_to_lab(mark_grounds(t)), axis=-1).min() for t in toys]
     assert min(gaps) > 30 and np.mean(np.array(gaps) >= MARK_CONTRAST) > 0.98
 
 
@@ -201,9 +201,9 @@ def test_a_twin_differs_only_in_what_captions_never_mention():
 
 
 def test_unnamed_toys_differ_from_each_other_and_from_named_ones():
-    toys = [stranger("bear", 5, i) for i in range(64)]
-    assert toys == [stranger("bear", 5, i) for i in range(64)] and len(set(toys)) == 64
-    assert stranger("bear", 6, 0) not in toys
+    toys = [unnamed_toy("bear", 5, i) for i in range(64)]
+    assert toys == [unnamed_toy("bear", 5, i) for i in range(64)] and len(set(toys)) == 64
+    assert unnamed_toy("bear", 6, 0) not in toys
     assert all(distance(toy, other) >= CONCEPT_DISTANCE for toy in toys[:8] for other in TOYS_OF["bear"])
 
 
@@ -227,15 +227,15 @@ def test_shades_change_the_color():
         by_shade = {shade: [] for shade in ("", "pale", "dark", "bright")}
         for j in range(300):
             color = sample_color(rng([i, j]), name)
-            by_shade[color.shade].append(lab(color.rgb))
+            by_shade[color.shade].append(rgb_to_lab(color.rgb))
         plain, pale, dark, bright = (np.mean(by_shade[shade], 0) for shade in ("", "pale", "dark", "bright"))
         assert dark[0] < plain[0] - 4 < pale[0]
         assert np.hypot(*pale[1:]) < np.hypot(*plain[1:]) < np.hypot(*bright[1:])
 
 
 def test_sampled_colors_cover_the_whole_range():
-    drawn = lab([sample_color(rng(i)).rgb for i in range(4000)])
-    asked = lab(rng(5).uniform(15, 245, (300, 3)))
+    drawn = rgb_to_lab([sample_color(rng(i)).rgb for i in range(4000)])
+    asked = rgb_to_lab(rng(5).uniform(15, 245, (300, 3)))
     gaps = np.linalg.norm(asked[:, None] - drawn, axis=-1).min(1)
     assert np.quantile(gaps, 0.75) < 8
 

@@ -3,7 +3,7 @@
 
 from math import cos, pi, sin
 
-from .parts import Anchor, BodyPlan, FacePlan, Figure, Part, cone, curve, grow, grown, on_ball, pair, tube
+from .parts import Anchor, BodyPlan, FacePlan, Figure, Part, cone, curve, on_ball, pair, scale_parts, scale_point, tube
 
 
 def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
@@ -19,7 +19,7 @@ def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
         *pair(
             cone("bolt", (0.2, 0.79, 0), (0.265, 0.79, 0), 0.07, 0.8, "second"),
         ),
-        *grown(antenna, crest, ears),
+        *scale_parts(antenna, crest, ears),
     ]
     elbow = (0.29 * belly + 0.07 * tail, 0.54 - 0.13 * tail, 0.0)
     hand = (0.28 * belly + 0.06 * tail, 0.55 - 0.29 * tail, 0.08)
@@ -41,11 +41,11 @@ def robot(ears: float, belly: float, head: float, tail: float) -> Figure:
                 cone("leg", (0.115, 0.06, 0), (0.115, 0.26, 0), 0.065, 1.0, "steel"),
                 Part("foot", (0.125, 0.05, 0.04), (0.1, 0.06, 0.14), "second"),
             ),
-            *grown(face, neck, head),
+            *scale_parts(face, neck, head),
         ),
         BodyPlan(("body", "panel"), (0, 0.48, 0.26 * belly), 0.08, 0.42),
-        plan.grown(neck, head),
-        Anchor(grow((0, 0.925, 0), neck, head), 0.16 * head),
+        plan.scale(neck, head),
+        Anchor(scale_point((0, 0.925, 0), neck, head), 0.16 * head),
         Anchor((0, 0.635, 0), 0.16),
     )
 
@@ -56,7 +56,7 @@ def snowman(ears: float, belly: float, head: float, tail: float) -> Figure:
     plan = FacePlan(*on_ball(*ball, 0.088, 0.9), 0.06, ("head",), (0, 0.8, 0.168), 0.07, ground="plain", lid="plain")
     face = [
         Part("head", *ball, "plain"),
-        *grown([cone("nose", (0, 0.86, 0.14), (0.0, 0.9, 0.32), 0.046, 0.15, "orange")], (0, 0.86, 0.14), tail),
+        *scale_parts([cone("nose", (0, 0.86, 0.14), (0.0, 0.9, 0.32), 0.046, 0.15, "orange")], (0, 0.86, 0.14), tail),
     ]
     twig = [
         *tube("arm", [(0.16, 0.58, 0.02), (0.46, 0.74, 0.03)], (0.026, 0.022), "wood"),
@@ -72,12 +72,12 @@ def snowman(ears: float, belly: float, head: float, tail: float) -> Figure:
                 for y, z in ((0.64, 0.203), (0.53, 0.212))
             ),
             Part("collar", (0, 0.7, 0), (0.165, 0.04, 0.165), "second"),
-            *pair(*grown(twig, (0.18, 0.6, 0.02), ears)),
-            *grown(face, nape, head),
+            *pair(*scale_parts(twig, (0.18, 0.6, 0.02), ears)),
+            *scale_parts(face, nape, head),
         ),
         BodyPlan(("base", "body"), (0, 0.3, 0.28 * belly), 0.095, 0.33),
-        plan.grown(nape, head),
-        Anchor(grow((0, 0.985, 0), nape, head), 0.125 * head),
+        plan.scale(nape, head),
+        Anchor(scale_point((0, 0.985, 0), nape, head), 0.125 * head),
         Anchor((0, 0.7, 0), 0.175),
     )
 
@@ -94,7 +94,7 @@ def doctor(ears: float, belly: float, head: float, tail: float) -> Figure:
     )
     face = [
         Part("head", *ball, "skin"),
-        *grown(hair, scalp, 0.45 + 0.55 * ears),
+        *scale_parts(hair, scalp, 0.45 + 0.55 * ears),
         Part("nose", (0, 0.775, 0.192), (0.024, 0.028, 0.03), "skin"),
         Part("band", (0, 0.925, 0.01), (0.18, 0.026, 0.172), "dark"),
         cone("mirror", (0, 0.95, 0.135), (0, 0.96, 0.19), 0.06, 0.9, "white"),
@@ -117,11 +117,11 @@ def doctor(ears: float, belly: float, head: float, tail: float) -> Figure:
                 cone("leg", (0.095, 0.05, 0), (0.095, 0.2, 0), 0.075, 1.0, "plain"),
                 Part("shoe", (0.1, 0.04, 0.045), (0.085, 0.05, 0.13), "second"),
             ),
-            *grown(face, nape, head),
+            *scale_parts(face, nape, head),
         ),
         BodyPlan(("coat", "shirt"), (0.11 * belly, 0.43, 0.17 * belly), 0.062, 0.3),
-        plan.grown(nape, head),
-        Anchor(grow((0, 0.945, 0.0), nape, head), 0.16 * head),
+        plan.scale(nape, head),
+        Anchor(scale_point((0, 0.945, 0.0), nape, head), 0.16 * head),
         Anchor((0, 0.605, 0.01), 0.13),
     )
 
@@ -168,7 +168,7 @@ def teapot(ears: float, belly: float, head: float, tail: float) -> Figure:
             *tube("spout", spout, (0.1, 0.05), "plain"),
             Part("spout", end, (0.068, 0.035, 0.068), "second", (0, 0, -0.6)),
             *tube("handle", loop, (0.042, 0.042), "second"),
-            *grown(lid, (0, top - 0.03, 0), head),
+            *scale_parts(lid, (0, top - 0.03, 0), head),
         ),
         BodyPlan(("body",), (0, middle - 0.15 * belly, 0.28 * belly), 0.06, middle - 0.16 * belly),
         FacePlan(
@@ -210,9 +210,9 @@ def mushroom(ears: float, belly: float, head: float, tail: float) -> Figure:
         (
             cone("stem", (0, 0.06, 0), (0, 0.55, 0), stem, 0.8, "cream"),
             Part("stem", (0, 0.1, 0), (1.2 * stem, 0.1, 1.2 * stem), "cream"),
-            *grown(cap, (0, 0.55, 0), 0.35 + 0.65 * ears),
+            *scale_parts(cap, (0, 0.55, 0), 0.35 + 0.65 * ears),
         ),
-        BodyPlan(("cap",), grow((0, 0.66, 0.36), (0, 0.55, 0), 0.35 + 0.65 * ears), 0.1, 0.64),
+        BodyPlan(("cap",), scale_point((0, 0.66, 0.36), (0, 0.55, 0), 0.35 + 0.65 * ears), 0.1, 0.64),
         plan,
     )
 
@@ -230,7 +230,7 @@ def tree(ears: float, belly: float, head: float, tail: float) -> Figure:
     return Figure(
         (
             cone("trunk", (0, 0, 0), (0, 0.4, 0), trunk, 0.8, "wood"),
-            *grown(crown, (0, 0.22, 0), 0.5 + 0.5 * ears),
+            *scale_parts(crown, (0, 0.22, 0), 0.5 + 0.5 * ears),
         ),
-        BodyPlan(("crown", "hem"), grow((0, 0.36, 0.3), (0, 0.22, 0), 0.5 + 0.5 * ears), 0.12, 0.36),
+        BodyPlan(("crown", "hem"), scale_point((0, 0.36, 0.3), (0, 0.22, 0), 0.5 + 0.5 * ears), 0.12, 0.36),
     )
