@@ -283,6 +283,29 @@ def encode(ae, source):
     return torch.cat(table)
 
 
+def compile_autoencoder(ae):
+    """Compile encoder and decoder in place, unless that changes the gradients: it once gave the encoder none."""
+    import torch
+
+    def gradients(encode, decode):
+        ae.zero_grad()
+        x = torch.linspace(-1, 1, 4 * 3 * 128 * 128, device=DEVICE).sin().view(4, 3, 128, 128).bfloat16()
+        decode(ae.post_quant_conv(ae.quant_conv(encode(x)).chunk(2, 1)[0])).float().square().mean().backward()
+        return {n: p.grad.float().clone() for n, p in ae.named_parameters() if p.grad is not None}
+
+    try:
+        began = time.time()
+        encode, decode = torch.compile(ae.encoder), torch.compile(ae.decoder)
+        ours, theirs = gradients(ae.encoder, ae.decoder), gradients(encode, decode)
+        worst = max(float((ours[n] - theirs[n]).norm() / (ours[n].norm() + 1e-6)) for n in ours if ours[n].ndim > 1)
+        say(f"compiled in {time.time() - began:.0f} s, the gradients differ by {worst:.4f}")
+        if worst < 0.1:
+            ae.encoder.forward, ae.decoder.forward = encode.forward, decode.forward
+    except Exception as error:
+        say("not compiled:", repr(error)[:400])
+    ae.zero_grad()
+
+
 class Rendered:
     """Pictures that are all there, on the device."""
 
@@ -419,7 +442,10 @@ def main():
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--ae-batch", type=int, default=32)
     parser.add_argument("--judge", action="store_true")
-    parser.add_argument("--start", type=Path, help="folder with autoencoder/ (final: it is not trained) and ldm/")
+    parser.add_argument("--start", type=Path, help="folder with autoencoder/ and ldm/ to begin with")
+    parser.add_argument("--keep-autoencoder", action="store_true", help="it is final: wait for the pictures instead")
+    parser.add_argument("--ae-lr", type=float, default=1.5e-3)
+    parser.add_argument("--compile", action="store_true", help="the autoencoder, if its gradients are the eager ones")
     given = parser.parse_args()
     import torch
     import torch.nn.functional as F
@@ -465,17 +491,21 @@ def main():
         few = max(1, len(x) // 4)  # latents of half the size are a picture of half the size: no fine grain of their own
         small = ae.decode(F.avg_pool2d(z[:few], 2).bfloat16()).float()
         scale = (small - F.avg_pool2d(x[:few], 2)).abs().mean()
-        loss = l1 + 0.5 * edges + 1e-3 * kl + 0.25 * scale
-        return {"loss": loss, "l1": l1, "kl": kl, "scale": scale}
+        mse = (weight * off.square()).mean()
+        loss = l1 + 2.0 * mse + 0.5 * edges + 3e-4 * kl + 0.25 * scale
+        return {"loss": loss, "l1": l1, "mse": mse, "kl": kl, "scale": scale}
 
-    if given.start:  # until the pictures are rendered
+    if given.start:
         pretrained(ae, given.start / "autoencoder").to(DEVICE)
+    if given.keep_autoencoder:  # until the pictures are rendered
         while time.time() - STARTED < until_ae and pictures.ready < pictures.count:
             pictures.update()
             time.sleep(0.2)
         report["ae_steps"] = 0
     else:
-        learner = Learner([ae], ae_losses, 1.5e-3, 0.998, decay=0.0, warmup=100)
+        learner = Learner([ae], ae_losses, given.ae_lr, 0.998, decay=0.0, warmup=100)
+        if given.compile:
+            compile_autoencoder(ae)
         learner.train(
             "autoencoder",
             time.time() - STARTED,
