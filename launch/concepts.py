@@ -6,7 +6,6 @@ python scripts/concepts.py                       # five images of each, into ass
 python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
 """
 
-import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -172,19 +171,14 @@ def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
         save_webp(folder / f"{index:02d}.webp", render(scene).image)
 
 
-def write(name: str, folder: Path, count: int = SHIPPED) -> None:
-    """Write the varied set of concept `name` into `folder`: 128 x 128 images 00.webp, 01.webp, ..., for toys also
-    short.txt and long.txt with one caption a line, and finally concept.json. Each file is replaced as a whole, because
-    another command may be reading it."""
-    _write_set(name, folder, CONCEPTS[name].scenes(count))
-
-
-def write_home(name: str, folder: Path, count: int = SHIPPED) -> None:
-    """Write the home set of a toy in the same way. Raises ValueError if `name` is not a toy."""
-    home = CONCEPTS[name].home
-    if home is None:
-        raise ValueError(f"{name} is not a toy, so it has no home set")
-    _write_set(name, folder, home(count))
+def write(name: str, into: Path, count: int = SHIPPED) -> None:
+    """Write the varied set of concept `name` into `into`/name, and the home set of a toy into `into`/home/name: 128 x
+    128 images 00.webp, 01.webp, ..., for toys also short.txt and long.txt with one caption a line, and finally
+    concept.json. Each file is replaced as a whole, because another command may be reading it."""
+    concept = CONCEPTS[name]
+    _write_set(name, into / name, concept.scenes(count))
+    if concept.home is not None:
+        _write_set(name, into / HOME / name, concept.home(count))
 
 
 def _write_set(name: str, folder: Path, scenes: Sequence[Scene]) -> None:
@@ -195,20 +189,3 @@ def _write_set(name: str, folder: Path, scenes: Sequence[Scene]) -> None:
             write_whole(folder / f"{kind}.txt", f"{lines}\n".encode())
     text = json.dumps(ground_truth(name, scenes))
     write_whole(folder / TRUTH, f"{text}\n".encode())
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Render the concepts that ship with the project.")
-    parser.add_argument("names", nargs="*", default=list(CONCEPTS), metavar="name", help=f"of {', '.join(CONCEPTS)}")
-    parser.add_argument("--count", type=int, default=SHIPPED, help=f"images of each, 1 to {MOST} (%(default)s)")
-    parser.add_argument("--into", type=Path, default=FOLDER, help="folder to write to (%(default)s)")
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(CONCEPTS)
-    if unknown:
-        parser.error(f"no concept is called {', '.join(sorted(unknown))}: give some of {', '.join(CONCEPTS)}")
-    if not 1 <= arguments.count <= MOST:
-        parser.error(f"--count {arguments.count}: give 1 to {MOST}")
-    for name in arguments.names:
-        write(name, arguments.into / name, arguments.count)
-        if CONCEPTS[name].home is not None:
-            write_home(name, arguments.into / HOME / name, arguments.count)

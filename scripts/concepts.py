@@ -28,7 +28,7 @@ def main() -> None:
     if not 1 <= count <= MOST:
         parser.error(f"--count {count}: choose 1 to {MOST}")
     for name in arguments.names or CONCEPTS:
-        write(name, (arguments.into or FOLDER) / name, count)
+        write(name, arguments.into or FOLDER, count)
 
 
 if __name__ == "__main__":
