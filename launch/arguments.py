@@ -1,4 +1,4 @@
-"""The command line before Hydra parses it: --help, and texts that are taken literally."""
+"""What happens to the command line before Hydra parses it: --help, and quotes around text."""
 
 import re
 import sys
@@ -14,20 +14,27 @@ from hydra.errors import HydraException
 from . import CONFIGS
 from .shell import with_commands
 
-# Settings whose value is a text or a list of texts: a comma is part of the text.
+# Settings whose value is text or a list of texts. A comma is part of the text.
 SENTENCES = {"prompt", "negative_prompt", "placeholder"}
-# Settings whose value is a text that may vary in a sweep: a comma separates two values, unless the whole is the name of
-# a file.
-NAMES = {"initializer", "images", "word", "folder", "weights", "models", "cells", "start_from", "resume", "dir"}
+# Settings whose value is text that a sweep may vary. A comma separates two values, unless the whole value names a file.
+FILES = {
+    "images", "word", "folder", "weights", "models", "cells", "start_from", "resume", "dir", "against", "assets",
+    "cache", "run", "vocabulary", "image", "mask",
+}  # fmt: skip
+NAMES = FILES | {"initializer", "project", "group"}
 FOOTER = """\
-Settings are given as name=value, such as seed=1; --cfg job prints all of them, as the command would use them."""
+Give settings as name=value, such as seed=1. --cfg job prints all of them with the values that the command would use."""
 
 
-def literal(argument: str, sweep: bool = False) -> str:
-    """Return the argument; if its value is a text that Hydra would refuse or misread, in Hydra's quotes. A list in
-    Hydra's syntax stays a list. With `sweep`, commas separate values."""
+def quote_text(argument: str, sweep: bool = False) -> str:
+    """Return the argument. If its value is text that Hydra would refuse or misread, put the value in Hydra's quotes. A
+    list in Hydra's syntax stays a list. With `sweep`, commas separate values. ~ becomes the home folder: a shell leaves
+    it in the value of a setting."""
     setting, equals, value = argument.partition("=")
     name = setting.lstrip("+").split(".")[-1]
+    if name in FILES and value.startswith("~"):
+        value = str(Path(value).expanduser())
+        argument = f"{setting}={value}"
     if not equals or name not in SENTENCES | NAMES or value == "":
         return argument
     try:
@@ -41,8 +48,12 @@ def literal(argument: str, sweep: bool = False) -> str:
 
 
 def _is_path(override: Override, value: str) -> bool:
-    """Whether a value that Hydra would split is the name of a file."""
+    """Whether the value is the name of a file that Hydra would split at a comma."""
     return override.is_sweep_override() and Path(value).exists()
+
+
+def only_prints(arguments: list[str]) -> bool:
+    return any(re.fullmatch("-h|-c|-i|--(help|hydra-help|cfg|info|version)(=.*)?", each) for each in arguments)
 
 
 def wants_help(arguments: list[str]) -> bool:
@@ -50,14 +61,14 @@ def wants_help(arguments: list[str]) -> bool:
 
 
 def show_help(name: str, documentation: str) -> None:
-    """Print the docstring of scripts/`name`.py and the choices of its config."""
+    """Print the docstring of scripts/`name`.py and the options of its config groups."""
     rows = [f"  {group}={' | '.join(options)}" for group, options in choices(name)]
-    parts = [with_commands(documentation).strip(), "What can be chosen:\n" + "\n".join(rows) if rows else "", FOOTER]
+    parts = [with_commands(documentation).strip(), "Choices:\n" + "\n".join(rows) if rows else "", FOOTER]
     sys.stdout.write("\n\n".join(filter(None, parts)) + "\n")
 
 
 def choices(name: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield the config groups of a command with their options, those of experiments included."""
+    """Yield the config groups of a command and their options, including the groups that only experiments use."""
     root = CONFIGS / "fetch" if name == "fetch" else CONFIGS
     seen = set[str]()
     experiments = sorted(root.glob("experiment/*.yaml")) if name == "train" else []

@@ -1,4 +1,4 @@
-"""Error handling that the commands of scripts/ share: a user error ends in one sentence and a non-zero exit code."""
+"""How a command starts and ends: a user's mistake gives one sentence and exit code 1, Ctrl-C a command to continue."""
 
 import functools
 import logging
@@ -13,110 +13,105 @@ from typing import Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
 
-from . import arguments, folders, jobs, mistakes
-from .shell import script, shorter, this_command, with_commands
+from ldm.errors import UserError
+from ldm.training.quiet import quiet_lightning
+
+from . import arguments, failures, folders, jobs, mistakes
+from .settings import require_settings
+from .shell import PRINTABLE, end_with_pipe, script, shorten, this_command
 
 log = logging.getLogger("command")
 
 INTERRUPTED = 130  # the exit code of a process ended by Ctrl-C
+FROM = ("resume=", "resume.from=")  # a run that is continued goes on from its own state
 STATE = "last.ckpt"  # as in ldm.training.resumption, which imports torch
-# Lightning's loggers of missing devices, of loggers to install, and of the last step. Importing Lightning resets the
-# level of "pytorch_lightning", but not theirs.
-CHATTY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
 
 
 def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Wrap `main` so that a ValueError, also one raised inside of `instantiate`, is logged as `error: <message>` and
-    ends in exit code 1. The run folder is removed if this process has created it and it holds only its log. In a sweep,
-    the other jobs still run, and the folder of the job keeps its state. HYDRA_FULL_ERROR=1 shows the traceback."""
+    """Wrap `main` so that every error ends in one or two sentences and exit code 1 (see `failures.report`). After a
+    mistake of the user the run folder is removed if this process created it and it holds nothing but the log. In a
+    sweep the other jobs still run, and the job's folder records that it failed."""
 
     @functools.wraps(main)
     def guarded(config: DictConfig) -> None:
-        quiet_libraries()
+        prepare_logging()
         folder = Path(HydraConfig.get().runtime.output_dir)
         if not jobs.in_sweep():
             with report_mistakes(folder):
-                require_weights(config)
+                require_usable(config)
                 main(config)
             return
-        with sweep_stopped(), jobs.track_job(folder, jobs.own_overrides()), log_mistakes():
-            require_weights(config)
+        with stop_sweep_on_signal(), jobs.track_job(folder, jobs.own_overrides()), log_mistakes():
+            require_usable(config)
             main(config)
 
     return guarded
 
 
 def start(main: Callable[[], None], documentation: str | None) -> None:
-    """Run `main`, a function of `hydra.main`, as a script. --help prints `documentation`; texts are taken literally; a
-    setting that does not exist ends in one sentence."""
+    """Run `main`, which `hydra.main` has decorated, as a script. --help prints `documentation`. Prompts and paths need
+    no quotes for Hydra. Errors before `main` end in one or two sentences as well."""
     given = sys.argv[1:]
+    if arguments.only_prints(given):
+        end_with_pipe()
     if arguments.wants_help(given):
         arguments.show_help(Path(sys.argv[0]).stem, documentation or "")
         return
     sweep = bool({"-m", "--multirun"} & set(given))
-    sys.argv[1:] = [arguments.literal(argument, sweep) for argument in given]
-    with mistakes.in_one_sentence():
+    sys.argv[1:] = [arguments.quote_text(argument, sweep) for argument in given]
+    with failures.reported(), mistakes.reported_by(failures.reported):
+        failures.require_current_folder()
+        mistakes.require_known_options(sys.argv[1:])
         main()
 
 
-def quiet_libraries() -> None:
-    """Silence Lightning's messages below warnings."""
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def mistake(error: Exception) -> str | None:
-    """Return the message for a user error, or None if the error is a bug."""
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} has no value: add {error.full_key}=... to the command"
-    cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-    theirs = isinstance(cause, ValueError) or "unexpected keyword argument" in str(cause)
-    return with_commands(str(cause)) if theirs and os.environ.get("HYDRA_FULL_ERROR") != "1" else None
+def prepare_logging() -> None:
+    """Silence Lightning's messages, and tracebacks of logging on a full disk. Escape what is not printable in all
+    messages."""
+    logging.raiseExceptions = False
+    quiet_lightning()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(PRINTABLE)
 
 
 @contextmanager
 def report_mistakes(*runs: Path) -> Iterator[None]:
-    """Handle user errors and Ctrl-C in the block as `command` describes; `runs` are the folders to remove."""
+    """Handle errors and Ctrl-C in the block as `command` describes. `runs` are the folders that it may remove."""
     try:
         yield
     except KeyboardInterrupt:
-        goes_on = [f"; to go on: {going_on(run, sys.argv[1:])}" for run in runs if (run / STATE).is_file()]
-        log.info("stopped by Ctrl-C%s", "".join(goes_on))
+        saved = [run for run in runs if (run / STATE).is_file()]
+        log.info("stopped by Ctrl-C%s", "".join(f"; to continue: {continuation(run, sys.argv[1:])}" for run in saved))
         for run in runs:
             folders.remove_own(run)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if type(error).__name__ == "Preempted":
             for run in runs:
-                log.info("to go on: %s", going_on(run, [a for a in sys.argv[1:] if not a.startswith("resume=")]))
+                log.info("to continue: %s", continuation(run, sys.argv[1:]))
             sys.exit(cast(Any, error).exit_code)
-        why = mistake(error)
-        if why is None:
-            raise
-        log.error("error: %s", why)
-        for run in runs:
+        failures.report(error)
+        for run in runs if failures.explain(error) else ():
             folders.remove_own(run)
         sys.exit(1)
 
 
-def going_on(run: Path, arguments: Sequence[str]) -> str:
-    """Return the command that continues in the folder `run`, to paste into a shell in the current directory."""
-    place = shorter(run)
-    if not re.fullmatch(r"[A-Za-z0-9_./:-]+", place):  # Hydra needs quotes
+def continuation(run: Path, arguments: Sequence[str]) -> str:
+    """Return the command that continues the run in the folder `run`."""
+    place = shorten(run)
+    if not re.fullmatch(r"[A-Za-z0-9_./:-]+", place):  # Hydra parses anything else only within quotes
         place = "'" + place.replace("\\", "\\\\").replace("'", "\\'") + "'"
     more = f"hydra.run.dir={place}"
     if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ:
         return f"the same command with {shlex.quote(more)}"
-    return this_command(*(a for a in arguments if not a.startswith("hydra.run.dir=")), more)
+    return this_command(*(a for a in arguments if not a.startswith(("hydra.run.dir=", *FROM))), more)
 
 
 @contextmanager
-def sweep_stopped() -> Iterator[None]:
-    """End the whole sweep if its process gets a signal during a job: no other job is started."""
+def stop_sweep_on_signal() -> Iterator[None]:
+    """End the whole sweep if its process receives a signal during a job, so that no other job starts."""
     try:
         yield
     except Exception as error:
@@ -127,34 +122,35 @@ def sweep_stopped() -> Iterator[None]:
 
 @contextmanager
 def log_mistakes() -> Iterator[None]:
-    """Handle errors of a job in a sweep: log the message or the traceback, and raise JobFailed for the launcher."""
+    """Report an error of one job in a sweep, and raise JobFailed for the launcher."""
     try:
         yield
     except Exception as error:
-        why = mistake(error)
         if type(error).__name__ == "Preempted":
             raise
-        if why is None:
-            log.exception("error")
-        else:
-            log.error("error: %s", why)
-        raise jobs.JobFailed(why or str(error)) from None
+        raise jobs.JobFailed(failures.report(error)) from None
+
+
+def require_usable(config: DictConfig) -> None:
+    """Raise UserError for values and missing weights with which nothing can be built."""
+    require_settings(config)
+    require_weights(config)
 
 
 def require_weights(node: Any) -> None:
-    """Raise ValueError if weights that `node` or anything in it loads do not exist, before a model is built for
+    """Raise UserError if weights that the config `node` asks for do not exist. Building the model first would take
     minutes."""
     if isinstance(node, ListConfig):
         for item in node:
             require_weights(item)
     if not isinstance(node, DictConfig):
         return
-    if node.get("_target_") == "ldm.weights.checkpoint.pretrained" and node.get("weights") is not None:
+    if node.get("_target_") == "ldm.weights.checkpoint.load_weights" and node.get("weights") is not None:
         path = Path(node.weights)
         if not path.exists():
-            raise ValueError(
-                f"no weights at {path}. Published ones come with {script('fetch')} model=<name>; another "
-                f"place is given as {node._get_full_key('weights')}=<file or folder>."
+            raise UserError(
+                f"there are no weights at {path}. Download published weights with {script('fetch')} model=<name>, or "
+                f"give another place as {node._get_full_key('weights')}=<file or folder>."
             )
     for key in node:
         if not OmegaConf.is_missing(node, key):
@@ -162,7 +158,7 @@ def require_weights(node: Any) -> None:
 
 
 def require_experiment() -> None:
-    """Raise ValueError if the command line names no experiment."""
+    """Raise UserError if the command line names no experiment."""
     if HydraConfig.get().runtime.choices["experiment"] is None:
         known = GlobalHydra.instance().config_loader().get_group_options("experiment")
-        raise ValueError(f"nothing to do: add experiment=<one of {', '.join(known)}> to the command.")
+        raise UserError(f"nothing to do: add experiment=<one of {', '.join(known)}> to the command.")

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .shell import with_commands
+from . import failures
+from .shell import PRINTABLE, with_commands
 
 log = logging.getLogger("embeddings")
 
@@ -53,12 +54,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    logging.getLogger().handlers[0].addFilter(PRINTABLE)
+    with failures.reported():
+        failures.require_current_folder()
     args = parser().parse_args(arguments)
     from . import word_files  # torch: seconds, which --help does without
 
     try:
         getattr(word_files, args.run)(args)
-    except ValueError as error:
-        log.error("error: %s", with_commands(str(error)))
+    except Exception as error:
+        failures.report(error, log.error)
         return 1
     return 0

@@ -11,6 +11,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from ldm.errors import UserError
 from ldm.files import write_json
 from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion.evaluation.evaluation import RESULT, Evaluation, require_same_protocol, summary
@@ -18,36 +19,36 @@ from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, label
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord, load_words
 
+from .recorded import concepts_in
 from .shell import script
 
 log = logging.getLogger("evaluate")
 
 
 def the_word(path: Path, width: int) -> LearnedWord:
-    """Load the word to evaluate. Raises ValueError if the file holds several."""
+    """Load the word to evaluate. Raises UserError if the file holds several."""
     word, *more = load_words(path, width)
     if more:
         split = script("embeddings", "split", str(path), "<new folder>")
-        raise ValueError(f"{path} holds {1 + len(more)} words. Evaluate one of them, after {split}.")
+        raise UserError(f"{path} holds {1 + len(more)} words. Evaluate one of them, after {split}.")
     return word
 
 
 def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
-    """Return `images`, or the folder that the word was learned from, according to its provenance. Raises ValueError if
+    """Return `images`, or the folder that the word was learned from, according to its provenance. Raises UserError if
     neither is known."""
     if config.images is not None:
         return Path(config.images)
-    settings = OmegaConf.create(word.provenance["config"]) if word and "config" in word.provenance else None
-    concepts = settings.module.concepts if isinstance(settings, DictConfig) else []
-    for concept in concepts:
-        if word and concept.placeholder == word.placeholder:
-            return Path(concept.images)
-    raise ValueError("which pictures should it be compared with? Give images=<folder>.")
+    concepts = concepts_in(word.provenance.get("config")) if word else {}
+    if word and word.placeholder in concepts:
+        return Path(concepts[word.placeholder])
+    raise UserError("which pictures should it be compared with? Give images=<folder>.")
 
 
 def build(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
     """Build the model and the evaluation, on the GPU if there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
     ldm = instantiate(config.module.ldm, _convert_="all").freeze(instantiate(config.module.frozen_dtype))
     return ldm.to(device), instantiate(config.protocol, _convert_="all").to(device)
 
@@ -81,7 +82,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def others(paths: list[str]) -> dict[str, dict[str, Any]]:
-    """Load earlier results. Raises ValueError if a file is not a result."""
+    """Load earlier results. Raises UserError if a file is not a result."""
     found = {}
     for path in map(Path, paths):
         file = path / RESULT if path.is_dir() else path
@@ -90,7 +91,7 @@ def others(paths: list[str]) -> dict[str, dict[str, Any]]:
             summary(found[str(path)])
             found[str(path)]["protocol"]
         except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise ValueError(f"{file} is not a result of evaluate.py ({error}).") from error
+            raise UserError(f"{file} is not a result of evaluate.py ({error}).") from error
     return found
 
 

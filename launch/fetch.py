@@ -12,8 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from safetensors.torch import save_file
 
+from ldm.errors import UserError
 from ldm.files import replacing
-from ldm.weights.checkpoint import pretrained
+from ldm.weights.checkpoint import load_weights
 from ldm.weights.download import Unreachable, download, require_space
 
 from . import CONFIGS
@@ -24,7 +25,7 @@ NO_NETWORK = (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSE
 
 
 def from_hub(repository: str, files: list[str], folder: Path) -> Path:
-    """Download `files` of a hub repository into `folder` with huggingface_hub. Raises ValueError with instructions for
+    """Download `files` of a hub repository into `folder` with huggingface_hub. Raises UserError with instructions for
     a manual download if the hub cannot be reached."""
     if all(any(folder.glob(pattern)) for pattern in files):
         log.info("%s already exists", folder)
@@ -32,14 +33,14 @@ def from_hub(repository: str, files: list[str], folder: Path) -> Path:
     try:
         snapshot_download(repository, allow_patterns=files, local_dir=folder)
     except NO_NETWORK as error:
-        raise ValueError(
+        raise UserError(
             f"cannot download {repository} from huggingface.co ({type(error).__name__}). On a machine with access, "
             f"download {', '.join(files)} from https://huggingface.co/{repository}, put them into {folder}, and run "
             f"this command again."
         ) from error
     missing = [pattern for pattern in files if not any(folder.glob(pattern))]
     if missing:
-        raise ValueError(f"{repository} has no {', '.join(missing)}: has the repository changed?")
+        raise UserError(f"{repository} has no {', '.join(missing)}: has the repository changed?")
     return folder
 
 
@@ -47,7 +48,7 @@ def original(urls: list[str], sha256: str | None, path: Path) -> Path:
     try:
         return download(urls, path, sha256)
     except Unreachable as error:
-        raise ValueError(
+        raise UserError(
             f"cannot download the checkpoint from any mirror ({error}). On a machine with access, download it, put it "
             f"at {path}, and run this command again."
         ) from error
@@ -64,7 +65,7 @@ def build(name: str) -> Any:
 def convert(config_name: str, weights: Path, target: Path) -> None:
     """Load `weights` strictly into the model and write them with the published names to one safetensors file."""
     log.info("converting %s ...", weights)
-    model = pretrained(build(config_name), weights)
+    model = load_weights(build(config_name), weights)
     with replacing(target) as partial:
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial, {"format": "pt"})
 
@@ -87,7 +88,7 @@ def fetch(config: DictConfig) -> None:
         weights = from_hub(choice.hub.repository, list(choice.hub.files), folder / "hub" if choice.config else folder)
     else:
         known = "hub or original" if choice.original else "hub"
-        raise ValueError(f"source={config.source}: {choice.name} is available with source={known}")
+        raise UserError(f"source={config.source}: {choice.name} is available with source={known}")
     if choice.config:
         convert(choice.config, weights, target)
     log.info("%s is ready", target if choice.config else folder)

@@ -13,6 +13,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from ldm.errors import UserError
+
 _fresh: dict[str, str] = {}  # Hydra resolves the run folder more than once
 _made: set[Path] = set()  # the folders that this process has created
 _found: set[Path] = set()  # the files that were in the run folder before
@@ -65,9 +67,9 @@ def remove_own(run: Path) -> None:
     if not new <= logs:
         return
     logging.shutdown()
-    for log in new:
-        log.unlink(missing_ok=True)
-    with suppress(OSError):  # another run's files
+    with suppress(OSError):  # another run's files, or a place that cannot be written any more
+        for log in new:
+            log.unlink(missing_ok=True)
         for folder in (run, *run.parents):
             if folder not in _made:
                 return
@@ -89,7 +91,7 @@ def _name_of_all() -> str | None:
     environment = os.environ
     if "TORCHELASTIC_RUN_ID" in environment:
         if environment.get("GROUP_WORLD_SIZE", "1") != "1":
-            raise ValueError("torchrun on several machines: set one folder for all of them with hydra.run.dir=...")
+            raise UserError("torchrun on several machines: set one folder for all of them with hydra.run.dir=...")
         started = psutil.Process(os.getppid()).create_time()
         return f"torchrun-{datetime.fromtimestamp(started):%Y-%m-%d_%H-%M-%S}-{os.getppid()}"
     step = int(environment.get("SLURM_STEP_ID", _BATCH_STEP))

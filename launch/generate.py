@@ -2,8 +2,6 @@
 
 import logging
 import os
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,14 +9,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
 from ldm.images import save_png, to_uint8
+from textual_inversion import api
 from textual_inversion.figures.sheets import PictureRow, save_sheet
-from textual_inversion.generation import generate_images, manager_of, require_placeholders
-from textual_inversion.words.file import load_words
+from textual_inversion.words.file import find_file, load_words
 
 log = logging.getLogger("generate")
-
-
-PLACEHOLDER = re.compile(r"\bS\*|<[^<>\s]+>")  # what learned words are usually called
 
 
 def as_list(value: str | ListConfig | None) -> list[str]:
@@ -26,31 +21,23 @@ def as_list(value: str | ListConfig | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
 
 
-def require_words(prompts: Sequence[str]) -> None:
-    """Raises ValueError for a prompt with a placeholder, when no learned word is given: the model would spell it."""
-    for prompt in prompts:
-        if found := PLACEHOLDER.search(prompt):
-            raise ValueError(
-                f"the prompt {prompt!r} mentions {found[0]}, but no learned word is given: add word=<run folder or "
-                f"file>, or leave {found[0]} out."
-            )
-
-
-def paint(config: DictConfig) -> None:
+def generate(config: DictConfig) -> None:
     """Generate images of every prompt in the config; write them and a sheet to the run folder."""
     paths, prompts = as_list(config.word), as_list(config.prompt)
-    if not paths:
-        require_words(prompts)
+    for path in paths:
+        find_file(Path(path))  # a file that is missing is found before the model is built
+    torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
     ldm = instantiate(config.module.ldm, _convert_="all")
-    width, fingerprint = ldm.text_encoder.width, ldm.fingerprint
     ldm = ldm.freeze(instantiate(config.module.frozen_dtype)).to("cuda" if torch.cuda.is_available() else "cpu")
-    words = [word for path in paths for word in load_words(Path(path), width, fingerprint)]
-    embeddings = manager_of(ldm, words) if words else None
-    if embeddings:
-        require_placeholders(prompts, embeddings)
+    words = [word for path in paths for word in load_words(Path(path), ldm.text_encoder.width)]
     repeated = [prompt for prompt in prompts for _ in range(config.count)]
-    options = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
-    images = to_uint8(generate_images(ldm, repeated, embeddings, **options))
+    settings = {
+        "sampler": instantiate(config.sampler),
+        "guidance": config.guidance,
+        "seed": config.seed,
+        "strict": config.strict,
+    }
+    images = to_uint8(api.generate(ldm, repeated, words, **settings, as_tensor=True))
     folder = Path(config.paths.run)
     rows = []
     for i, prompt in enumerate(prompts):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import filelock
 
+from ldm.errors import UserError
+
 _taken: list[filelock.BaseFileLock] = []  # held until the process ends
 
 
@@ -20,7 +22,7 @@ def visible_gpus() -> list[str]:
 
 def take_one() -> None:
     """Reserve one GPU and make it the only one visible to this process. No two processes reserve the same GPU. Raises
-    ValueError if all are taken; does nothing on a machine without GPUs."""
+    UserError if all are taken; does nothing on a machine without GPUs."""
     names = visible_gpus()
     if not names or _taken:
         return
@@ -35,6 +37,6 @@ def take_one() -> None:
         _taken.append(lock)
         os.environ["CUDA_VISIBLE_DEVICES"] = name
         return
-    raise ValueError(
+    raise UserError(
         f"all of the GPUs {', '.join(names)} are taken by other jobs: run fewer jobs at once (hydra.launcher.n_jobs)."
     )

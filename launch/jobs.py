@@ -5,22 +5,23 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import filter_overrides
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ldm.files import write_json
 
+from .settings import require_settings
+
 JOB, SWEEP = "job.json", "sweep.json"
-RESUME = "sweep.resume="
 sweeper: int | None = None  # the process that launches the jobs of a sweep
 SLURM_KILLS_WITHIN = 120.0  # seconds
 
@@ -60,7 +61,12 @@ def in_sweep() -> bool:
 
 
 def own_overrides() -> list[str]:
-    return list(HydraConfig.get().overrides.task)
+    return overrides_of(HydraConfig.get())
+
+
+def overrides_of(hydra: Any) -> list[str]:
+    """Return the overrides of a job from its config of Hydra, as they were given: one may not be resolvable."""
+    return filter_overrides(cast(list[str], OmegaConf.to_container(hydra.overrides.task)))
 
 
 @contextmanager
@@ -115,9 +121,13 @@ def leave_to_slurm(ask_again: bool) -> None:
 
 def resolved_config(config: DictConfig) -> DictConfig:
     """Return the resolved config of the job. Sets its names for loggers: the name of the sweep, and the overrides that
-    vary in it."""
+    vary in it; and which settings only repeat other ones. Raises UserError for a value that its setting cannot have."""
+    from .resumption import references  # imports torch, so only import it for training
+
+    require_settings(config)
     folder = Path(HydraConfig.get().runtime.output_dir)
     with open_dict(config):
+        config.job.known_as = references(config)
         if in_sweep():
             manifest = json.loads((folder.parent / SWEEP).read_text(encoding="utf-8"))
             every = [job["overrides"] for job in manifest["jobs"]]
@@ -127,18 +137,3 @@ def resolved_config(config: DictConfig) -> DictConfig:
             choices = HydraConfig.get().runtime.choices
             config.job.name = f"{choices.get('concept') or choices['experiment']} {folder.name}"
     return cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
-
-
-def with_resumed_sweep(arguments: list[str]) -> list[str]:
-    """Replace `sweep.resume=<folder>` by the command line of that sweep, in the same folder. The other arguments are
-    appended to it."""
-    resumed = [argument for argument in arguments if argument.startswith(RESUME)]
-    if not resumed:
-        return arguments
-    folder = Path(resumed[-1].removeprefix(RESUME))
-    try:
-        earlier = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["command"]
-    except FileNotFoundError:
-        sys.exit(f"error: {folder} is not the folder of a sweep: it has no {SWEEP}.")
-    more = [argument for argument in arguments if not argument.startswith(RESUME)]
-    return [a for a in earlier if not a.startswith("hydra.sweep.dir=")] + more + [f"hydra.sweep.dir={folder}"]

@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from . import jobs
-from .command import log_mistakes, sweep_stopped
+from .command import stop_sweep_on_signal
 
 log = logging.getLogger(__name__)
 
@@ -34,31 +34,51 @@ class PackedLauncher(Launcher):
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         configs = [self._job_config(o, initial_job_idx + i) for i, o in enumerate(job_overrides)]
         returns = [self._run(config, jobs.resolved_config) for config in configs]
-        resolved = [job.return_value for job in returns]
+        resolved = {i: job.return_value for i, job in enumerate(returns) if job.status == JobStatus.COMPLETED}
+        numbers = list(resolved)
         words = [" ".join(filter_overrides(overrides)) for overrides in job_overrides]
-        says = [f"#{Path(config.paths.run).name}: {said}" for config, said in zip(resolved, words, strict=True)]
-        with suppress(jobs.JobFailed), log_mistakes():
-            for members, ldm in packs.group(resolved, self.max_size):
-                if len(members) == 1:
-                    (i,) = members
-                    log.info("training alone: %s", says[i])
-                    returns[i] = self._run(configs[i], self.task_function)
-                else:
-                    log.info("training together:\n  %s", "\n  ".join(says[i] for i in members))
-                    self._together([resolved[i] for i in members], [configs[i] for i in members], ldm)
+
+        def alone(i: int) -> None:
+            log.info("training alone: #%s: %s", configs[i].hydra.sweep.subdir, words[i])
+            returns[i] = self._run(configs[i], self.task_function)
+
+        def together(members: Sequence[int], ldm: Any) -> None:
+            """Train one pack; if it fails, its halves."""
+            if len(members) == 1:
+                alone(members[0])
+                return
+            says = [f"#{configs[i].hydra.sweep.subdir}: {words[i]}" for i in members]
+            log.info("training together:\n  %s", "\n  ".join(says))
+            try:
+                self._fit([resolved[i] for i in members], [configs[i] for i in members], ldm)
+            except jobs.JobFailed as failure:
+                log.warning("a pack of %d failed (%s): training its halves apart", len(members), failure)
+                for half in packs.halves(members):
+                    together(half, None)
+
+        for i in range(len(configs)):
+            if i not in resolved:  # the job says what is wrong with its config
+                alone(i)
+        for members, ldm in packs.group([resolved[i] for i in numbers], self.max_size):
+            together([numbers[i] for i in members], ldm)
         return returns
 
     @staticmethod
-    def _together(resolved: list[DictConfig], configs: list[DictConfig], ldm: Any) -> None:
-        """Train one pack. If it fails, the other packs still run."""
+    def _fit(resolved: list[DictConfig], configs: list[DictConfig], ldm: Any) -> None:
+        """Train jobs together. Raises JobFailed if one of them cannot be trained."""
+        from ldm.training.resumption import Preempted
+
         from . import packs
 
-        with suppress(jobs.JobFailed), sweep_stopped(), ExitStack() as stack:
+        with stop_sweep_on_signal(), ExitStack() as stack:
             for own, config in zip(resolved, configs, strict=True):
-                overrides = list(filter_overrides(config.hydra.overrides.task))
-                stack.enter_context(jobs.track_job(Path(own.paths.run), overrides))
-            with log_mistakes():
+                stack.enter_context(jobs.track_job(Path(own.paths.run), jobs.overrides_of(config.hydra)))
+            try:
                 packs.fit(resolved, ldm)
+            except (Preempted, KeyboardInterrupt):
+                raise
+            except Exception as error:
+                raise jobs.JobFailed(f"{type(error).__name__}: {error}") from error
 
     def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))

@@ -13,36 +13,46 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
 
+from ldm.errors import UserError
+from ldm.files import write_whole
 from ldm.latent_diffusion import LatentDiffusion
-from ldm.training.quiet import ignore_harmless_warnings
-from ldm.training.resumption import Checkpoint, StateFiles, read_state
+from ldm.training.products import always_end
+from ldm.training.quiet import quiet_lightning
+from ldm.training.resumption import Checkpoint, read_state
 from textual_inversion.learner import TextualInversion
-from textual_inversion.pack import OfRun, Pack, PackCheckpoint, join_checkpoints, saved_bytes, speaking
+from textual_inversion.pack import OfRun, Pack, saved_bytes, speaking
+from textual_inversion.pack_files import PackCheckpoint, PackFiles
 
 from .command import require_weights
 from .processes import device_count
+from .resumption import Resumption, checkpoint_to_resume, resumption
 from .tracking import Guarded, Track, loggers_of
-from .training import checkpoint_to_resume, interruptible, lock_folder
+from .training import interruptible, lock_folder, require_parts
 
 log = logging.getLogger("packs")
 
 INVERSION = "textual_inversion.learner.TextualInversion"
-JOINED = "joined.ckpt"  # in the first run's folder while the pack resumes
 
 
 def pack_key(config: DictConfig) -> Any:
     """Return the settings that all jobs of a pack must share: everything but the concept, and the folders and words
-    that depend on it. None for a job that is not an inversion, or that may end before the others."""
+    that depend on it. None for a job that is not an inversion, that may end before the others, that needs several
+    devices, or whose checkpoint is unusable."""
     if config.module is None or config.module.get("_target_") != INVERSION or config.callbacks.get("early_stop"):
+        return None
+    if device_count(config) > 1:
         return None
     module = {name: value for name, value in config.module.items() if name != "concepts"}
     random_model = config.module.ldm.get("weights") is None
-    checkpoint = checkpoint_to_resume(config.resume, Path(config.paths.run))
+    try:
+        step = _step_of(checkpoint_to_resume(config.resume, Path(config.paths.run)))
+    except UserError:  # the job says so when it is trained alone
+        return None
     return {
         "module": OmegaConf.to_container(OmegaConf.create(module)),
         "trainer": OmegaConf.to_container(config.trainer),
         "seed": config.seed if random_model else None,
-        "step": _step_of(checkpoint),
+        "step": step,
     }
 
 
@@ -72,12 +82,27 @@ def _parts(
     """Split a pack into parts that fit the memory, of nearly equal size."""
     ldm, size = None, max_size or len(pack)
     if len(pack) > 1 and max_size is None:
-        (run,) = build([configs[pack[0]]]).runs
-        ldm, size = run.ldm, min(len(pack), count_that_fit(run))
+        run = next(filter(None, (_build_alone(configs[i]) for i in pack)), None)
+        if run is not None:
+            ldm, size = run.ldm, min(len(pack), count_that_fit(run))
     count = -(-len(pack) // size)
     for i in range(count):
         yield pack[i * len(pack) // count : (i + 1) * len(pack) // count], ldm
         ldm = None  # the next part builds its own model, with unchanged weights
+
+
+def _build_alone(config: DictConfig) -> TextualInversion | None:
+    """Build the run of a job; None if it cannot be built, which the job says when it is trained."""
+    try:
+        (run,) = build([config]).runs
+    except Exception:
+        return None
+    return run
+
+
+def halves(pack: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Split a pack that failed, so that a job that cannot be trained is apart from the others after a few splits."""
+    return pack[: len(pack) // 2], pack[len(pack) // 2 :]
 
 
 def count_that_fit(run: TextualInversion) -> int:
@@ -96,6 +121,7 @@ def build(configs: Sequence[DictConfig], ldm: LatentDiffusion | None = None) -> 
     """Build the runs of the jobs around one model."""
     for config in configs:
         require_weights(config)
+        require_parts(config)
     torch.manual_seed(configs[0].seed)  # for models without a file of weights
     ldm = ldm or instantiate(configs[0].module.ldm, _convert_="all")
     runs: list[TextualInversion] = []
@@ -114,10 +140,7 @@ class RunLog(logging.FileHandler):
 
 
 def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
-    """Train the jobs with these resolved configs together. `ldm` is the model, if it is already built. Raises
-    ValueError if they need several devices."""
-    if device_count(configs[0]) > 1:
-        raise ValueError("launcher=packed trains in one process: remove trainer=ddp, or use launcher=local.")
+    """Train the jobs with these resolved configs together. `ldm` is the model, if it is already built."""
     folders = [Path(config.paths.run) for config in configs]
     logs = [RunLog(folder / "train.log", i) for i, folder in enumerate(folders)]
     with ExitStack() as stack:
@@ -125,15 +148,21 @@ def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
             stack.callback(handler.close)
             stack.callback(logging.getLogger().removeHandler, handler)
             logging.getLogger().addHandler(handler)
-        for config, folder in zip(configs, folders, strict=True):
+        for folder in folders:
             stack.enter_context(lock_folder(folder))
-            OmegaConf.save(config, folder / "config.yaml")
+        pack = build(configs, ldm)
+        begins = [resumption(config, run) for config, run in zip(configs, pack.runs, strict=True)]
+        for config, folder in zip(configs, folders, strict=True):
+            write_whole(folder / "config.yaml", OmegaConf.to_yaml(config).encode())
         loggers = [stack.enter_context(loggers_of(config)) for config in configs]
-        _fit(build(configs, ldm), configs, folders, loggers)
+        _fit(pack, configs, begins, loggers)
 
 
-def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers: Sequence[Sequence[Guarded]]) -> None:
+def _fit(
+    pack: Pack, configs: Sequence[DictConfig], begins: Sequence[Resumption], loggers: Sequence[Sequence[Guarded]]
+) -> None:
     callbacks: list[L.Callback] = []
+    folders = [Path(config.paths.run) for config in configs]
     for i, config in enumerate(configs):
         for node in filter(None, config.callbacks.values()):
             callback = instantiate(node, _convert_="all")
@@ -145,23 +174,15 @@ def _fit(pack: Pack, configs: Sequence[DictConfig], folders: list[Path], loggers
                 callbacks.append(callback)
         if loggers[i]:
             callbacks.append(OfRun(Track(loggers[i], folders[i]), i))
-    callbacks.append(PackCheckpoint(folders, last.every_steps, last.every_minutes))
-    trainer = instantiate(configs[0].trainer, callbacks=callbacks, plugins=[StateFiles()], _convert_="all")
-    ignore_harmless_warnings()
-    try:
-        with interruptible():
-            trainer.fit(pack, ckpt_path=_join_files(pack, configs))
-    finally:
-        (folders[0] / JOINED).unlink(missing_ok=True)
-
-
-def _join_files(pack: Pack, configs: Sequence[DictConfig]) -> str | None:
-    """Join the checkpoints of the jobs into one file; return its path, or None if there are no checkpoints."""
-    files = [checkpoint_to_resume(config.resume, Path(config.paths.run)) for config in configs]
-    if files[0] is None:
-        return None
-    parts = [read_state(file) for file in files if file]
-    path = Path(configs[0].paths.run) / JOINED
-    torch.save(join_checkpoints(pack, parts), path)
-    log.info("resuming %d runs from step %d", len(parts), parts[0]["global_step"])
-    return str(path)
+        pack.runs[i].changes = begins[i].changes
+    save = PackCheckpoint(str(folders[0]), last.every_steps, last.every_minutes)
+    save.changed = any(begin.changed for begin in begins)
+    checkpoints = [begin.checkpoint for begin in begins if begin.checkpoint]
+    if checkpoints:
+        log.info("resuming %d runs from step %d", len(checkpoints), begins[0].step)
+    files = PackFiles(pack, folders, [begin.record for begin in begins], checkpoints)
+    trainer = instantiate(configs[0].trainer, callbacks=[*callbacks, save], plugins=[files], _convert_="all")
+    always_end(trainer)
+    quiet_lightning()
+    with interruptible():
+        trainer.fit(pack, ckpt_path=checkpoints[0] if checkpoints else None)

@@ -15,6 +15,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from ldm.errors import UserError, require_whole
 from ldm.training.resumption import SIGNALS, Preempted
 
 log = logging.getLogger("train")
@@ -32,13 +33,21 @@ def device_count(config: DictConfig) -> int:
     devices = config.trainer.get("devices", 1)
     if devices in ("auto", -1):
         return max(1, torch.cuda.device_count())
-    return int(devices)
+    require_whole("trainer.devices", devices, 1)
+    return devices
+
+
+def process_count(config: DictConfig) -> int:
+    """Return the number of processes that train this job, on all machines."""
+    if started_together():
+        return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", 1)))
+    return device_count(config)
 
 
 def run_together(config: DictConfig, count: int) -> None:
-    """Train in `count` processes. If one fails, the others are ended and ValueError is raised."""
+    """Train in `count` processes. If one fails, the others are ended and UserError is raised."""
     if config.trainer.get("num_nodes", 1) > 1:
-        raise ValueError("trainer.num_nodes > 1: start one process per device with srun or torchrun on every node.")
+        raise UserError("trainer.num_nodes > 1: start one process per device with srun or torchrun on every node.")
     path = Path(config.paths.run) / "config.yaml"
     OmegaConf.save(config, path, resolve=True)
     settings = LaunchConfig(
@@ -51,7 +60,7 @@ def run_together(config: DictConfig, count: int) -> None:
         elastic_launch(settings, sys.executable)("-m", "launch.rank", str(path))
     except ChildFailedError as error:
         number, failure = error.get_first_failure()
-        raise ValueError(
+        raise UserError(
             f"process {number} of {count} ended with exit code {failure.exitcode}; its log is above. Run the same "
             f"command again to continue from the last checkpoint."
         ) from None

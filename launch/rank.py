@@ -10,7 +10,7 @@ from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from .command import quiet_libraries, report_mistakes
+from .command import prepare_logging, report_mistakes
 from .jobs import rank
 from .processes import end_with_parent
 from .training import fit
@@ -23,7 +23,7 @@ def main(path: Path) -> None:
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
     if rank() == 0:
         logging.getLogger().addHandler(logging.FileHandler(path.with_name("train.log"), encoding="utf-8"))
-    quiet_libraries()
+    prepare_logging()
     with report_mistakes():
         fit(config)
 

@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
+from ldm.errors import UserError
 from ldm.files import write_json
 from ldm.images import to_tensor, to_uint8
 from ldm.modules.autoencoder import AutoencoderKL, psnr
@@ -119,20 +120,20 @@ def reconstruct(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
 
 
 def frechet(
-    painted: Tensor, renders: Tensor, decoded: Tensor, clip: Evaluator, classifier: AttributeClassifier
+    generated: Tensor, renders: Tensor, decoded: Tensor, clip: Evaluator, classifier: AttributeClassifier
 ) -> dict[str, dict[str, float]]:
     """Return Fréchet distances in the features of CLIP and of the classifier.
 
-    "distance" compares the n images `painted`, generated from the captions of the first n scenes, with the `renders` of
+    "distance" compares the n images `generated` from the captions of the first n scenes, with the `renders` of
     the next n scenes. "floor" compares the first n renders with those of the next n scenes: the lowest distance to
-    expect. The ratios divide by the floor: for `painted`, and for the first n images `decoded` by the autoencoder."""
-    n = len(painted)
+    expect. The ratios divide by the floor: for `generated`, and for the first n images `decoded` by the autoencoder."""
+    n = len(generated)
     spaces = {"clip": clip.embed_images, "classifier": classifier.features}
     found = {}
     for name, features in spaces.items():
         others, *some = (
             torch.cat([features(x) for x in pictures.split(64)])
-            for pictures in (renders[n : 2 * n], renders[:n], decoded[:n], painted)
+            for pictures in (renders[n : 2 * n], renders[:n], decoded[:n], generated)
         )
         floor, through, distance = (frechet_distance(one, others) for one in some)
         found[name] = {
@@ -171,10 +172,10 @@ def open_store(config: DictConfig) -> CellStore:
 
 def inversion(config: DictConfig) -> dict[str, float]:
     """Return the mean metrics over the shipped concepts; "share" is the image similarity as a fraction of the
-    similarity of the training images to each other. Raises ValueError if no concept could be learned."""
+    similarity of the training images to each other. Raises UserError if no concept could be learned."""
     results = open_store(config).results([Cell(concept, config.seed) for concept in config.inversion.concepts])
     if not results:
-        raise ValueError("none of the concepts could be learned: see above.")
+        raise UserError("none of the concepts could be learned: see above.")
     numbers = [summary(r) | {"share": r["image_similarity"] / r["image_only"]} for r in results.values()]
     return {name: float(np.mean([n[name] for n in numbers])) for name in numbers[0]}
 
@@ -195,7 +196,7 @@ def own_names(config: DictConfig) -> dict[str, float]:
     found = open_store(config).results([cell for pair in cells.values() for cell in pair])
     pairs = [[found[cell]["image_similarity"] for cell in pair] for pair in cells.values() if set(pair) <= set(found)]
     if not pairs:
-        raise ValueError("none of the named toys could be learned: see above.")
+        raise UserError("none of the named toys could be learned: see above.")
     learned, spoken = np.array(pairs).T
     return {"S*": float(learned.mean()), "name": float(spoken.mean()), "ratio": float((learned / spoken).mean())}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from ldm.errors import UserError
 from textual_inversion.evaluation.claims import Interval, interval
 from textual_inversion.evaluation.evaluation import RESULT, require_same_protocol, summary
 from textual_inversion.figures import plots
@@ -34,7 +35,7 @@ def report(folder: Path, every: Mapping[int, Sequence[str]]) -> None:
         return
     try:
         require_same_protocol({f"job {number}": result for number, result in results.items()})
-    except ValueError as error:
+    except UserError as error:
         log.warning("no table of results: %s", error)
         return
     varied = {n: dict(o.split("=", 1) for o in jobs.varying(every[n], list(every.values()))) for n in results}

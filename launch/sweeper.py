@@ -13,13 +13,17 @@ from hydra.core.utils import JobReturn, filter_overrides
 from hydra.plugins.launcher import Launcher
 from omegaconf import open_dict
 
-from . import jobs
+from ldm.files import read_json
+
+from . import failures, jobs
 from .command import INTERRUPTED
 from .shell import this_command
 
 log = logging.getLogger(__name__)
 
-RESULT = "evaluation.json"  # of a job; not imported from textual_inversion.evaluation, because that imports torch
+# Files of a job: its evaluation, and the record of what it made at its end. Their names are not imported from
+# textual_inversion.evaluation and ldm.training.products, because those import torch.
+RESULT, PRODUCTS = "evaluation.json", "products.json"
 
 
 class ManifestSweeper(BasicSweeper):
@@ -57,13 +61,15 @@ class Unfinished:
                     raise
                 code = stop.code
             except Exception as failure:
-                error = f"{type(failure).__name__}: {failure}"
+                error = failures.report(failure)
         self._report(every, error, code)
         return []
 
     def _finished(self, number: int, overrides: list[str]) -> bool:
         job = jobs.job_in(self.folder / str(number))
-        return job is not None and job.state == "finished" and job.overrides == overrides
+        made = read_json(self.folder / str(number) / PRODUCTS) or {}
+        whole = all((self.folder / str(number) / name).is_file() for name in made)
+        return job is not None and job.state == "finished" and job.overrides == overrides and whole
 
     def _report(self, every: dict[int, list[str]], error: str, code: int) -> None:
         """Log the outcome of the sweep. Exits with `code` if a job is not finished."""
@@ -79,7 +85,7 @@ class Unfinished:
                 varies = jobs.what_varies(overrides, list(every.values()))
                 lines.append(f"  #{number} {varies}: {job.state}{': ' if job.error else ''}{job.error} ({place})")
         if error:
-            lines.append(f"  the launcher ended with {error}")
+            lines.append(f"  the launcher ended: {error}")
         if lines:
             log.error("%d of %d jobs are not finished:\n%s", len(lines) - bool(error), len(every), "\n".join(lines))
             log.error("to run them: %s", this_command(f"sweep.resume={os.path.relpath(self.folder)}"))

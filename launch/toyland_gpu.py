@@ -324,7 +324,7 @@ def judge(given):
     import torch.nn.functional as F
 
     from ldm.modules.text import WordPiece
-    from ldm.weights.checkpoint import pretrained, write_weights
+    from ldm.weights.checkpoint import load_weights, write_weights
     from textual_inversion.evaluation.classifier import AttributeClassifier
     from textual_inversion.evaluation.clip import SmallCLIP
 
@@ -335,7 +335,7 @@ def judge(given):
     begin = time.time() - STARTED
     until_classifier = begin + 0.3 * (until - begin)
     pictures, val = Rendered(given.scratch / "train", ready), Rendered(given.scratch / "val", VAL)
-    ae = pretrained(build_autoencoder(), given.out / "autoencoder").to(DEVICE).eval().requires_grad_(False)
+    ae = load_weights(build_autoencoder(), given.out / "autoencoder").to(DEVICE).eval().requires_grad_(False)
     moments = encode(ae, pictures)[:, 0].clone()
     report = {}
     val_x, _ = views(val, torch.arange(VAL, device=DEVICE), flip=False)
@@ -465,7 +465,7 @@ def main():
     val = Pictures(given.scratch / "val", words, 2, True, VAL, max(1, given.workers // 3))
     pictures = Pictures(given.scratch / "train", words, 1, False, given.count, given.workers)
     from ldm.modules.autoencoder import psnr
-    from ldm.weights.checkpoint import pretrained, write_weights
+    from ldm.weights.checkpoint import load_weights, write_weights
     from ldm.latent_diffusion import LatentDiffusion
     from ldm.sampling import Sampler
     from ldm.modules.text import BERTTextEncoder
@@ -496,7 +496,7 @@ def main():
         return {"loss": loss, "l1": l1, "mse": mse, "kl": kl, "scale": scale}
 
     if given.start:
-        pretrained(ae, given.start / "autoencoder").to(DEVICE)
+        load_weights(ae, given.start / "autoencoder").to(DEVICE)
     if given.keep_autoencoder:  # until the pictures are rendered
         while time.time() - STARTED < until_ae and pictures.ready < pictures.count:
             pictures.update()
@@ -546,7 +546,7 @@ def main():
     ldm = LatentDiffusion(unet, ae, text, scale_factor=scale)
     if given.start:  # its first stage is an earlier one
         kept = {n: v.clone() for n, v in ae.state_dict().items()}
-        pretrained(ldm, given.start / "ldm")
+        load_weights(ldm, given.start / "ldm")
         ae.load_state_dict(kept)
     alpha_bar = ldm.alpha_bar.to(DEVICE)
     empty = torch.tensor(pieces("", {w: i for i, w in enumerate(words)}), device=DEVICE)

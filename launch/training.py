@@ -1,6 +1,7 @@
 """Train one job from its resolved config, in one process or in several."""
 
 import logging
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +11,23 @@ from typing import Any
 import filelock
 import pytorch_lightning as L
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import EarlyStopping
 
-from ldm.training.quiet import ignore_harmless_warnings
-from ldm.training.resumption import STATE, Preempted, StateFiles
-from ldm.weights.checkpoint import pretrained
+from ldm.errors import UserError
+from ldm.files import remove_leftovers, write_whole
+from ldm.training.products import always_end
+from ldm.training.quiet import quiet_lightning
+from ldm.training.resumption import Checkpoint, Preempted, StateFiles, stopping_at_once
+from ldm.weights.checkpoint import load_weights
+from textual_inversion.learner import TextualInversion
+from textual_inversion.pictures import load_pictures
 
 from .jobs import leave_to_slurm, rank
 from .processes import device_count, run_together
+from .resumption import resumption
 from .tracking import Track, loggers_of
 
 log = logging.getLogger("train")
@@ -26,22 +35,9 @@ log = logging.getLogger("train")
 PATIENCE = 60.0  # seconds; processes whose parent was killed need time to notice it and to finish their step
 
 
-def checkpoint_to_resume(resume: str | None, run: Path) -> str | None:
-    """Return the checkpoint to resume from, or None. `resume` is "auto" (the checkpoint in the run folder, if any), the
-    path of an existing checkpoint, or None."""
-    if resume is None:
-        return None
-    path = run / STATE if resume == "auto" else Path(resume)
-    if path.is_file():
-        return str(path)
-    if resume == "auto":
-        return None
-    raise ValueError(f"resume={resume}: the checkpoint does not exist; remove the setting to start anew.")
-
-
 @contextmanager
 def lock_folder(run: Path) -> Iterator[None]:
-    """Lock the run folder for the block. Waits for another process that trains in it, and raises ValueError if that
+    """Lock the run folder for the block. Waits for another process that trains in it, and raises UserError if that
     process does not end in time."""
     lock = filelock.FileLock(run / ".lock")
     try:
@@ -51,35 +47,61 @@ def lock_folder(run: Path) -> Iterator[None]:
             log.info("another process is training in %s: waiting for it to end", run)
             lock.acquire(timeout=PATIENCE)
     except filelock.Timeout:
-        raise ValueError(f"another process is training in {run}: choose another folder (hydra.run.dir=...).") from None
+        raise UserError(f"another process is training in {run}: choose another folder (hydra.run.dir=...).") from None
     try:
+        remove_leftovers(run)
         yield
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 
 
+def require_parts(config: DictConfig) -> None:
+    """Raise UserError for concepts or a trainer that cannot be built. Call this before the model is built, which takes
+    minutes."""
+    if config.module is None:
+        raise UserError("module has no value: there is nothing to train.")
+    for node in config.module.get("concepts") or ():
+        concept = instantiate(node, _convert_="all")
+        if not Path(concept.images).is_dir():
+            load_pictures(Path(concept.images), 1)  # raises the error
+    try:
+        instantiate(config.trainer, _convert_="all")
+    except InstantiationException as error:
+        refused = re.split(r"\.\s|\n", str(error.__cause__ or error).strip())[0]
+        raise UserError(f"the trainer cannot be built ({refused}): change the settings in trainer.") from error
+
+
 def fit(config: DictConfig) -> None:
     """Train in this process, which may be one of several that were started together."""
     run = Path(config.paths.run)
+    require_parts(config)
     torch.manual_seed(config.seed)  # initial weights; every later draw is keyed by (seed, step)
     data = instantiate(config.data, _convert_="all")
-    module = pretrained(instantiate(config.module, _convert_="all"), config.start_from)
+    module = load_weights(instantiate(config.module, _convert_="all"), config.start_from)
     callbacks = [instantiate(callback, _convert_="all") for callback in config.callbacks.values() if callback]
-    checkpoint = checkpoint_to_resume(config.resume, run)
-    if checkpoint:
-        log.info("resuming from %s", checkpoint)
-    ignore_harmless_warnings()
+    # The state of early stopping must include the validation after which a checkpoint is saved.
+    callbacks.sort(key=lambda callback: not isinstance(callback, EarlyStopping))
+    begin = resumption(config, module)
+    if begin.checkpoint:
+        log.info("resuming from %s", begin.checkpoint)
+    if isinstance(module, TextualInversion):
+        module.changes = begin.changes
+    for callback in callbacks:
+        if isinstance(callback, Checkpoint):
+            callback.record, callback.changed = begin.record, begin.changed
+    quiet_lightning()
     if rank() > 0:
-        _train(config, module, data, callbacks, checkpoint)
+        _train(config, module, data, callbacks, begin.checkpoint)
         return
-    OmegaConf.save(config, run / "config.yaml", resolve=True)
+    write_whole(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True).encode())
     with loggers_of(config) as loggers:
-        _train(config, module, data, [*callbacks, Track(loggers, run)] if loggers else callbacks, checkpoint)
+        _train(config, module, data, [*callbacks, Track(loggers, run)] if loggers else callbacks, begin.checkpoint)
 
 
 def _train(config: DictConfig, module: Any, data: Any, callbacks: list[L.Callback], checkpoint: str | None) -> None:
     trainer = instantiate(config.trainer, callbacks=callbacks, plugins=[StateFiles()], _convert_="all")
+    always_end(trainer)
     try:
         with interruptible():
             trainer.fit(module, data, ckpt_path=checkpoint)
@@ -91,10 +113,11 @@ def _train(config: DictConfig, module: Any, data: Any, callbacks: list[L.Callbac
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt for a Ctrl-C before the first or after the last step. Lightning would exit with code 1
-    and ignore a second Ctrl-C."""
+    """Let signals before the first and after the last step end the block at once. Lightning would exit with code 1 at a
+    Ctrl-C and ignore a second one, and with code 0 at a SIGTERM before the first step."""
     try:
-        yield
+        with stopping_at_once():
+            yield
     except SystemExit as left:
         if isinstance(left.__context__, KeyboardInterrupt):
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,19 +7,20 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ldm.errors import UserError
 from ldm.files import write_whole
 from ldm.weights.family import OF_WIDTH
-from textual_inversion.words.file import LearnedWord, find_file, load_words, save_words
+from textual_inversion.words.file import LearnedWord, find_file, is_own, load_words, save_words
 from textual_inversion.words.formats import a1111, diffusers, official
 
 log = logging.getLogger("embeddings")
 
 
 def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) -> None:
-    """Write `words` in one of `embeddings.FORMATS`. Raises ValueError if the file exists, or if the format
+    """Write `words` in one of `embeddings.FORMATS`. Raises UserError if the file exists, or if the format
     can hold only one word."""
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} already exists: choose another name, or add --overwrite")
+        raise UserError(f"{path} already exists: choose another name, or add --overwrite")
     if form == "ours":
         save_words(path, words)
     elif form == "official":
@@ -27,7 +28,7 @@ def write(path: Path, words: Sequence[LearnedWord], form: str, overwrite: bool) 
     else:
         if len(words) > 1:
             names = ", ".join(word.placeholder for word in words)
-            raise ValueError(f"a file of {form} holds one word, not {len(words)} ({names}): split them first")
+            raise UserError(f"a file of {form} holds one word, not {len(words)} ({names}): split them first")
         (word,) = words
         name, vectors = word.placeholder, word.vectors
         content = a1111(name, vectors, word.provenance) if form == "a1111" else diffusers(name, vectors)
@@ -64,29 +65,37 @@ def inspect(args: argparse.Namespace) -> None:
         log.info("%s", find_file(path))
         for word in words:
             k, width = word.vectors.shape
-            model = word.provenance.get("model") or OF_WIDTH.get(width, "an unknown model")
             norms = ", ".join(f"{norm:.3f}" for norm in word.vectors.norm(dim=1).tolist())
-            log.info("  %s: %d x %d, for %s, norms %s", word.placeholder, k, width, model, norms)
+            log.info("  %s: %d x %d, for %s, norms %s", word.placeholder, k, width, word.learned_for, norms)
             for key, value in word.provenance.items():
                 text = value if isinstance(value, str) else json.dumps(value)
                 log.info("    %s: %s", key, text.rstrip().replace("\n", "\n      "))
 
 
+def require_another_file(output: Path, *sources: Path) -> None:
+    """Raise UserError if `output` is one of the files that are read."""
+    for source in map(find_file, sources):
+        if output.exists() and output.samefile(source):
+            raise UserError(f"{output} already exists, and is the file that is read: choose another name.")
+
+
 def convert(args: argparse.Namespace) -> None:
+    require_another_file(args.output, args.file)
     write(args.output, load_words(args.file), args.format, args.overwrite)
 
 
 def merge(args: argparse.Namespace) -> None:
+    require_another_file(args.output, *args.files)
     words = [(path, word) for path in args.files for word in load_words(path)]
     widths = {word.vectors.shape[1]: path for path, word in words}
     if len(widths) > 1:
         said = " and ".join(f"{path} ({width}, {OF_WIDTH.get(width, 'unknown')})" for width, path in widths.items())
-        raise ValueError(f"words of different models cannot share a file: {said}")
+        raise UserError(f"words of different models cannot share a file: {said}")
     if args.names and len(args.names) != len(words):
-        raise ValueError(f"--names has {len(args.names)} names for {len(words)} words")
+        raise UserError(f"--names has {len(args.names)} names for {len(words)} words")
     chosen = args.names or [word.placeholder for _, word in words]
     if args.names and len(set(chosen)) < len(chosen):
-        raise ValueError(f"--names has a name twice: {' '.join(chosen)}")
+        raise UserError(f"--names has a name twice: {' '.join(chosen)}")
     renamed = [with_name(word, name) for (_, word), name in zip(words, chosen, strict=True)]
     write(args.output, with_free_names(renamed), args.format, args.overwrite)
 
@@ -104,9 +113,13 @@ def rename(args: argparse.Namespace) -> None:
     words = load_words(args.file)
     names = [word.placeholder for word in words]
     if args.old not in names:
-        raise ValueError(f"{args.file} has no word {args.old!r}, only {', '.join(names)}")
+        raise UserError(f"{args.file} has no word {args.old!r}, only {', '.join(names)}")
     if args.new in names:
-        raise ValueError(f"{args.file} already has a word {args.new!r}")
+        raise UserError(f"{args.file} already has a word {args.new!r}")
     output = args.output or find_file(args.file)
+    if args.output is None and (args.format != "ours" or not is_own(output)):
+        raise UserError(
+            f"renaming in place would replace {output} by a file in another format: add --output <new file>."
+        )
     words = [with_name(word, args.new if word.placeholder == args.old else word.placeholder) for word in words]
     write(output, words, args.format, overwrite=args.overwrite or args.output is None)

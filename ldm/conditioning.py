@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .errors import UserError
+
 Unet = Callable[..., Tensor]
 
 
@@ -49,6 +51,10 @@ class Tokenizer(Protocol):
 
     def pieces(self, text: str) -> list[int]:
         """Return the token ids of `text`, without start and end tokens."""
+        ...
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the words of `text` that the vocabulary does not hold, not even in pieces longer than a symbol."""
         ...
 
     def frame(self, pieces: Sequence[int]) -> list[int]:
@@ -134,7 +140,7 @@ class ClassEncoder(L.LightningModule):
         unknown = [value for value in values if value not in rows]
         if unknown:
             known = ", ".join(self.names) if len(self.names) <= 50 else f"{self.names[0]} to {self.names[-1]}"
-            raise ValueError(f"this model has no class {unknown[0]!r}; its classes are {known}.")
+            raise UserError(f"this model has no class {unknown[0]!r}; its classes are {known}.")
         return self.embedding(torch.tensor([rows[value] for value in values], device=self.device))[:, None]
 
 

@@ -1,5 +1,6 @@
 """CUDA graphs: record the kernels of a function once and launch them together. At batch 4, one step of the 1.4B model
-is thousands of kernels, and the CPU takes longer to launch each kernel than the GPU takes to run it."""
+is thousands of kernels, and the CPU takes longer to launch each kernel than the GPU takes to run it. Written by hand,
+since torch.cuda.make_graphed_callables keeps no recordings for several shapes."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, ClassVar

@@ -1,5 +1,6 @@
 """Random numbers as pure functions of a key such as (seed, step, index), so that resuming a run, packing several runs
-into one or splitting a batch over processes does not change them."""
+into one or splitting a batch over processes does not change them. Torch has no keyed generators; numpy's SeedSequence
+mixes the key."""
 
 import numpy as np
 import torch

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .conditioning import Conditioner, TextEncoder, cross_attention
 from .cuda_graph import Replay
+from .errors import UserError
 from .keyed_random import generator
 from .modules.autoencoder import AutoencoderKL, DiagonalGaussian
 from .modules.unet import UNet
@@ -72,7 +73,8 @@ class LatentDiffusion(L.LightningModule):
             self.register_buffer("scale_factor", scale_factor)
         else:
             self.scale_factor = scale_factor
-        for name, table in schedule_buffers(scaled_linear_betas(timesteps, linear_start, linear_end)).items():
+        self._schedule = (timesteps, linear_start, linear_end)
+        for name, table in self.schedule_tables().items():
             self.register_buffer(name, table)
         self.caption_dropout, self.min_snr_gamma = caption_dropout, min_snr_gamma
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
@@ -83,9 +85,9 @@ class LatentDiffusion(L.LightningModule):
 
     @property
     def text_encoder(self) -> TextEncoder:
-        """The text encoder. Raises ValueError if the model is conditioned on something else."""
+        """The text encoder. Raises UserError if the model is conditioned on something else."""
         if not hasattr(self.cond_stage_model, "tokenize"):
-            raise ValueError(
+            raise UserError(
                 f"the model has no text encoder: it is conditioned on a {self.cond_stage_model.condition_key}."
             )
         return cast(TextEncoder, self.cond_stage_model)
@@ -95,6 +97,11 @@ class LatentDiffusion(L.LightningModule):
         """A hash of the text encoder's weights before `freeze` rounded them. It identifies the encoder that a learned
         word belongs to."""
         return self._fingerprint or weights_hash(cast(nn.Module, self.cond_stage_model))
+
+    def schedule_tables(self) -> dict[str, Tensor]:
+        """Return the twelve tables of the noise schedule, name -> [timesteps]. They follow from the constructor's
+        arguments, so they are never read from a file, where half precision would round them."""
+        return schedule_buffers(scaled_linear_betas(*self._schedule))
 
     def freeze(self, dtype: torch.dtype = torch.float32) -> Self:
         """Freeze the model in place for inference and inversion; returns self.

@@ -1,5 +1,5 @@
 """Constructors of the published and the shipped models. Their sizes are defined here and nowhere else: the configs
-target these functions. All models are untrained; `ldm.weights.checkpoint.pretrained` loads weights into them."""
+target these functions. All models are untrained; `ldm.weights.checkpoint.load_weights` loads weights into them."""
 
 from collections.abc import Callable
 from functools import partial

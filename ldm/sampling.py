@@ -1,5 +1,9 @@
 """Samplers as functions of a denoiser eps(z_t, t): DDIM (Song et al. 2021), PLMS (Liu et al. 2022), DPM-Solver++ (Lu
-et al. 2022) and ancestral sampling (Ho et al. 2020). Classifier-free guidance wraps the denoiser."""
+et al. 2022) and ancestral sampling (Ho et al. 2020). Classifier-free guidance wraps the denoiser.
+
+Written by hand, since the schedulers of diffusers keep a run's state in themselves and draw noise for a whole batch
+from one generator. Here an image does not depend on its batch. The tests compare with the published code and with
+diffusers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,6 +11,8 @@ from functools import partial
 
 import torch
 from torch import Tensor
+
+from .errors import UserError, require_whole
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t [b, c, h, w], t [b]) -> eps [b, c, h, w]
 Callback = Callable[[int, Tensor, Tensor], None]  # (steps done, z_t, predicted z_0)
@@ -39,7 +45,7 @@ def ddim_timesteps(steps: int, total: int) -> list[int]:
     """Return exactly `steps` of the `total` training timesteps, evenly spaced and ascending from 1. If `steps` divides
     `total`, they equal `published_timesteps`."""
     if not 1 <= steps <= total:
-        raise ValueError(f"{steps} sampling steps: choose 1 to {total}")
+        raise UserError(f"{steps} sampling steps: choose 1 to {total}")
     return [min(i * total // steps + 1, total - 1) for i in range(steps)]
 
 
@@ -49,7 +55,7 @@ def published_timesteps(steps: int, total: int) -> list[int]:
     schedule; this raises ValueError."""
     timesteps = [t + 1 for t in range(0, total, total // steps)]
     if timesteps[-1] >= total:
-        raise ValueError(f"{steps} sampling steps of {total} run past the end of the schedule, to {timesteps[-1]}")
+        raise UserError(f"{steps} sampling steps of {total} run past the end of the schedule, to {timesteps[-1]}")
     return timesteps
 
 
@@ -62,7 +68,7 @@ def quadratic_timesteps(steps: int, total: int) -> list[int]:
 def trailing_timesteps(steps: int, total: int) -> list[int]:
     """Return evenly spaced timesteps that end at the last one, where z_T is pure noise. Useful with few steps."""
     if not 1 <= steps < total:
-        raise ValueError(f"{steps} sampling steps: choose 1 to {total - 1}")
+        raise UserError(f"{steps} sampling steps: choose 1 to {total - 1}")
     return [round(i * (total - 1) / steps) for i in range(1, steps + 1)]
 
 
@@ -70,7 +76,7 @@ def every_timestep(steps: int, total: int) -> list[int]:
     """Return evenly spaced timesteps from the first to the last (Nichol & Dhariwal 2021, section 4). If `steps` equals
     `total`, these are all timesteps."""
     if not 2 <= steps <= total:
-        raise ValueError(f"{steps} sampling steps: choose 2 to {total}")
+        raise UserError(f"{steps} sampling steps: choose 2 to {total}")
     return [round(i * (total - 1) / (steps - 1)) for i in range(steps)]
 
 
@@ -227,6 +233,9 @@ class Sampler:
     steps: int
     solve: Solver = ddim
     spacing: Callable[[int, int], list[int]] = ddim_timesteps
+
+    def __post_init__(self) -> None:
+        require_whole("the number of sampling steps", self.steps, 1)
 
     def timesteps(self, total: int) -> list[int]:
         """Return the timesteps that the solver visits, ascending."""

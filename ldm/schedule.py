@@ -37,6 +37,10 @@ def schedule_buffers(betas: np.ndarray) -> dict[str, Tensor]:
     return {name: torch.tensor(table, dtype=torch.float32) for name, table in tables.items()}
 
 
+# The names of the tables. Files of weights may hold them, rounded; they are computed instead.
+TABLES = frozenset(schedule_buffers(scaled_linear_betas(2, 0.1, 0.2)))
+
+
 def q_sample(z_0: Tensor, eps: Tensor, alpha_bar_t: Tensor) -> Tensor:
     """Return z_t = sqrt(alpha_bar_t) z_0 + sqrt(1 - alpha_bar_t) eps; z_0 and eps [b, c, h, w], alpha_bar_t [b]."""
     alpha_bar_t = alpha_bar_t[:, None, None, None]

@@ -1,4 +1,4 @@
-"""Measure speed and memory against diffusers with the same weights, and record them with the hardware.
+"""Measure speed and memory, compare them with diffusers on the same weights, and record them with the hardware.
 
 python scripts/benchmark.py case=inversion
 python scripts/benchmark.py case=loading case.gigabytes=0.1
@@ -13,7 +13,7 @@ from launch.command import command, start
 @hydra.main(version_base="1.3", config_path="../configs", config_name="benchmark")
 @command
 def main(config: DictConfig) -> None:
-    from launch.benchmarks.measure import measure  # torch: seconds, which --help does without
+    from launch.benchmarks.measure import measure  # here, so that --help does not wait for torch
 
     measure(config)
 

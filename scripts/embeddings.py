@@ -1,14 +1,13 @@
-"""Learned words between files and tools; needs no model.
+"""Inspect, convert, merge and split files of learned words. No model is loaded.
 
 python scripts/embeddings.py --help
 """
 
-import signal
 import sys
 
 from launch.embeddings import main
+from launch.shell import end_with_pipe
 
 if __name__ == "__main__":
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `inspect ... | head` ends without a word
+    end_with_pipe()
     sys.exit(main())

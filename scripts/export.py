@@ -1,4 +1,4 @@
-"""Write a model as a pipeline's folder for diffusers.
+"""Export a model as a folder that diffusers loads as a pipeline.
 
 python scripts/export.py scale=paper folder=/my/pipeline
 python scripts/export.py scale=toyland folder=toyland
@@ -19,11 +19,11 @@ log = logging.getLogger("export")
 @hydra.main(version_base="1.3", config_path="../configs", config_name="export")
 @command
 def main(config: DictConfig) -> None:
-    from ldm.weights.diffusers_pipeline import save_pipeline  # torch: seconds, which --help does without
+    from ldm.weights.diffusers_pipeline import save_pipeline  # here, so that --help does not wait for torch
 
     folder = Path(config.folder)
     save_pipeline(folder, instantiate(config.module.ldm, _convert_="all").eval())
-    log.info("%s is ready for diffusers", folder)
+    log.info("diffusers can load %s", folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Generate images of prompts, with learned words or without.
+"""Generate images from prompts, with or without learned words.
 
 python scripts/generate.py word=runs/cat_toy/<time> prompt="a photo of S* on the moon"
 python scripts/generate.py prompt="[a photo of a cat, a pencil sketch of a cat]" count=3 sampler=dpm_solver
@@ -13,9 +13,9 @@ from launch.command import command, start
 @hydra.main(version_base="1.3", config_path="../configs", config_name="generate")
 @command
 def main(config: DictConfig) -> None:
-    from launch.generate import paint  # torch: seconds, which --help does without
+    from launch.generate import generate  # here, so that --help does not wait for torch
 
-    paint(config)
+    generate(config)
 
 
 if __name__ == "__main__":

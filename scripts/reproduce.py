@@ -1,4 +1,4 @@
-"""Reproduce the paper's figures with numbers, intervals and verdicts, on Toyland or with scale=paper.
+"""Reproduce the paper's figures, with numbers, confidence intervals and verdicts, on Toyland or with scale=paper.
 
 python scripts/reproduce.py figure=distortion_editability
 python scripts/reproduce.py figure=all budget=full
@@ -13,7 +13,7 @@ from launch.command import command, start
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reproduce")
 @command
 def main(config: DictConfig) -> None:
-    from launch.reproduction.reproduce import reproduce  # torch: seconds, which --help does without
+    from launch.reproduction.reproduce import reproduce  # here, so that --help does not wait for torch
 
     reproduce(config)
 

@@ -1,8 +1,8 @@
-"""Compute the numbers of the model card, assets/toyland/README.md: how well Toyland's model obeys, and how near its
-pictures are to renders.
+"""Compute the numbers of the model card, assets/toyland/README.md: how well Toyland's model follows prompts, and how
+close its images are to rendered ones.
 
-  python scripts/score.py
-  python scripts/score.py ldm.weights=runs/toyland_ldm/weights inversion.concepts=[]
+python scripts/score.py
+python scripts/score.py ldm.weights=runs/toyland_ldm/weights inversion.concepts=[]
 """
 
 import hydra
@@ -14,7 +14,7 @@ from launch.command import command, start
 @hydra.main(version_base="1.3", config_path="../configs", config_name="score")
 @command
 def main(config: DictConfig) -> None:
-    from launch.score import score  # torch: seconds, which --help does without
+    from launch.score import score  # here, so that --help does not wait for torch
 
     score(config)
 

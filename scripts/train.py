@@ -1,4 +1,4 @@
-"""Learn a new word from images, or train another model that an experiment describes.
+"""Learn a new word from images, or train one of the models described in configs/experiment.
 
 python scripts/train.py experiment=cat_toy
 python scripts/train.py experiment=cat_toy concept.images=/my/photos concept.initializer=teapot
@@ -11,7 +11,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from launch import gpus, jobs, plugins
+from launch import gpus, jobs, plugins, recorded
 from launch.command import command, require_experiment, start
 
 
@@ -21,12 +21,12 @@ def main(config: DictConfig) -> None:
     require_experiment()
     if config.own_gpu:
         gpus.take_one()
-    from launch.training import train  # torch: seconds, which --help does without
+    from launch.training import train  # here, so that --help does not wait for torch
 
     train(jobs.resolved_config(config))
 
 
 if __name__ == "__main__":
     plugins.register()
-    sys.argv[1:] = jobs.with_resumed_sweep(sys.argv[1:])
+    sys.argv[1:] = recorded.with_resumed_sweep(sys.argv[1:])
     start(main, __doc__)

@@ -79,7 +79,7 @@ def test_the_first_stage_gives_pictures_back(scenes, config):
 
 
 @torch.no_grad()
-def test_the_model_paints_the_class_and_the_place_that_it_is_told(config, questions):
+def test_the_model_generates_the_class_and_the_place_that_it_is_told(config, questions):
     """Eight prompts and few steps: a model that generates blobs fails; a model with one error in eight passes."""
     ldm, clip = (instantiate(node, _convert_="all").eval() for node in (config.ldm, config.evaluator))
     told = {

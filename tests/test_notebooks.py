@@ -2,7 +2,7 @@
 the machine that made it."""
 
 import re
-import time
+import resource
 from pathlib import Path
 
 import nbformat
@@ -71,11 +71,17 @@ def test_the_search_sees_a_path(text):
     assert PATHS.search(text)
 
 
+def cpu_seconds() -> float:
+    """Return the time that processors have spent on ended child processes: other load on the machine adds nothing."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 @pytest.mark.slow
 @every_notebook
 def test_a_notebook_runs(path):
-    start = time.monotonic()
+    start = cpu_seconds()
     notebook = execute(path, seconds=5 * BUDGET)
-    seconds = time.monotonic() - start
+    seconds = cpu_seconds() - start
     assert pictures(notebook) == pictures(nbformat.read(path, as_version=4)), "run `make notebooks`"
-    assert seconds < 5 * BUDGET, f"{seconds:.0f} s"
+    assert seconds < 2 * BUDGET, f"{seconds:.0f} s of two cores"

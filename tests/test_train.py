@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+from textual_inversion import callbacks
 from textual_inversion.learner import TextualInversion
 from textual_inversion.words.file import load_words
 
@@ -57,7 +58,7 @@ def test_the_run_folder_holds_the_word_and_how_it_came_about(finished):
     made = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert made == {
         "config.yaml", "contact_sheet.png", "last.ckpt", "learned_embeds.safetensors", "metrics.csv",
-        "previews/0-00000.png", "previews/0-00006.png", "train.log",
+        "previews/0-00000.png", "previews/0-00006.png", "products.json", "train.log",
     }  # fmt: skip
     config = OmegaConf.load(run / "config.yaml")
     assert config == OmegaConf.create(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
@@ -81,13 +82,13 @@ def test_the_last_lines_say_where_everything_is_and_a_command_that_works(finishe
         assert (ROOT / line.split(": ", 1)[1].strip()).resolve() == run / name
     python, script, *arguments = shlex.split(again.split(": ", 1)[1])
     assert ROOT / python == Path(sys.executable) and script == "scripts/generate.py"
-    settings = ["sampler.steps=1", "count=2", f"hydra.run.dir={tmp_path / 'painted'}"]
+    settings = ["sampler.steps=1", "count=2", f"hydra.run.dir={tmp_path / 'generated'}"]
     code, said = run_script("generate", *arguments, *settings)
     assert code == 0, said
-    assert {path.name for path in (tmp_path / "painted").glob("*.png")} == {"00-00.png", "00-01.png", "sheet.png"}
+    assert {path.name for path in (tmp_path / "generated").glob("*.png")} == {"00-00.png", "00-01.png", "sheet.png"}
 
 
-# PITFALLS.md, row 3. The checkpoint is from the step before a validation, as in the real job.
+# The checkpoint is from the step before a validation, as in the real job.
 def test_a_run_that_was_killed_goes_on_to_the_same_word_to_the_bit(finished, job, run_script, tmp_path, monkeypatch):
     whole, run = finished[0], tmp_path / "run"
     train = TextualInversion.training_step
@@ -111,6 +112,33 @@ def test_a_run_that_was_killed_goes_on_to_the_same_word_to_the_bit(finished, job
     (expected,), (resumed,) = load_words(whole), load_words(run)
     assert torch.equal(expected.vectors, resumed.vectors)
     assert metrics(run) == metrics(whole)
+
+
+# The state of the last step is saved before the sheet is drawn.
+def test_what_was_lost_after_the_last_step_is_made_by_the_same_command(run_script, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    job = [*TINY, f"hydra.run.dir={run}"]
+    draw, drawn = callbacks.save_sheet, []
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "save_sheet", killed)
+        code, said = run_script("train", *job)
+    assert code == 130 and "to continue" in said
+    assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] == 6
+    assert not (run / "contact_sheet.png").exists()
+
+    monkeypatch.setattr(callbacks, "save_sheet", lambda *given: (drawn.append(given), draw(*given)))
+    for _ in range(2):
+        code, said = run_script("train", *job)
+        assert code == 0 and "contact sheet: " in said
+        assert (run / "contact_sheet.png").is_file() and len(drawn) == 1
+    code, said = run_script("train", *job, "trainer.max_steps=8")
+    assert code == 0 and len(drawn) == 2  # another word, another sheet
+    code, said = run_script("train", *TINY, "callbacks.sheet=null", f"hydra.run.dir={tmp_path / 'other'}")
+    assert code == 0 and "contact sheet" not in said
 
 
 @pytest.fixture

@@ -11,18 +11,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ldm.errors import UserError
 from ldm.images import to_uint8
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
 from ldm.training.progress import StepProgress
 from ldm.training.quiet import quiet
-from ldm.weights.checkpoint import pretrained
+from ldm.weights.checkpoint import load_weights
 
 from .concept import Concept
-from .generation import generate_images, manager_of, require_placeholders
+from .generation import generate_images, manager_of
 from .learner import TextualInversion
+from .prompts import check_prompts
 from .scales import find_scale, scale_of
 from .setups import PAPER, Setup
+from .templates import TOYLAND
 from .words.file import LearnedWord, provenance
 
 OnStep = Callable[[int, Tensor, Tensor], None]  # (steps done, loss of the step, v* [k, width])
@@ -35,16 +38,13 @@ def load_model(
 
     `model` is a name ("toyland", which ships with the project, or "ldm_1p4b" and "stable_diffusion_v1", which
     scripts/fetch.py downloads), a checkpoint, a folder of weights, or the folder of a diffusers pipeline. `device`
-    defaults to CUDA if available, else to the CPU. `dtype` is that of the UNet and the text encoder; it defaults to the
-    scale's on CUDA, and to float32 elsewhere. Raises ValueError for an unknown name, with the known names, and for
-    weights that do not fit."""
+    defaults to CUDA if available, else to the CPU. `dtype` is that of the UNet and the text encoder, and defaults to
+    the scale's. Raises UserError for an unknown name, with the known names, and for weights that do not fit."""
     scale, weights = find_scale(model)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = dtype or (scale.dtype if device.type == "cuda" else torch.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for models without a file of weights
-        ldm = cast(LatentDiffusion, pretrained(scale.build(scale.vocabulary), weights))
-    return ldm.freeze(dtype).to(device)
+        ldm = cast(LatentDiffusion, load_weights(scale.build(scale.vocabulary), weights))
+    return ldm.freeze(dtype or scale.dtype).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def learn(
@@ -56,7 +56,7 @@ def learn(
     steps: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
-    templates: Sequence[str] | None = None,
+    templates: Sequence[str] = TOYLAND,
     num_vectors: int = 1,
     setup: Setup = PAPER,
     first: int | None = None,
@@ -68,17 +68,19 @@ def learn(
     """Learn a word for the concept in the images of the folder `images` (Gal et al. 2022, eq. 2).
 
     `initializer` is a word of the model's vocabulary that describes the concept coarsely ("cat"); `placeholder` is the
-    new word. `steps`, `batch_size`, `templates` and `learning_rate` (the rate of the optimiser) default to the scale's.
+    new word. `steps`, `batch_size` and `learning_rate` (the rate of the optimiser) default to the scale's. `templates`
+    default to the commands' neutral sentences about an object; `textual_inversion.templates` has the paper's sentences,
+    and others for styles.
     `num_vectors`, `setup`, `first`, `flip` and `seed` are as in `Concept`. `on_step` is called after every step;
     `progress` shows a progress bar. The result is a function of the settings and the seed, bit for bit. Raises
-    ValueError for invalid settings: a folder without images, an unknown initializer, no steps."""
+    UserError for invalid settings: a folder without images, an unknown initializer, no steps."""
     scale = scale_of(ldm)
     steps = scale.steps if steps is None else steps
     concept = Concept(
         placeholder,
         initializer,
         str(images),
-        templates=scale.templates if templates is None else tuple(templates),
+        templates=tuple(templates),
         learning_rate=scale.learning_rate if learning_rate is None else learning_rate,
         num_vectors=num_vectors,
         flip=flip,
@@ -143,6 +145,7 @@ def generate(
     batch_size: int = 8,
     progress: bool = True,
     as_tensor: Literal[False] = False,
+    strict: bool = False,
 ) -> list[Image.Image]: ...
 
 
@@ -159,6 +162,7 @@ def generate(
     batch_size: int = 8,
     progress: bool = True,
     as_tensor: Literal[True],
+    strict: bool = False,
 ) -> Tensor: ...
 
 
@@ -174,34 +178,30 @@ def generate(
     batch_size: int = 8,
     progress: bool = True,
     as_tensor: bool = False,
+    strict: bool = False,
 ) -> list[Image.Image] | Tensor:
     """Generate one image per prompt: a list of PIL images, or [n, 3, H, W] in [-1, 1] on the CPU if `as_tensor` is
     True.
 
     Image i depends only on its prompt, (`seed`, i) and the settings, not on `batch_size`. `guidance` and `sampler`
     default to the scale's; `steps` overrides the number of steps of the sampler. Without `words`, the model is used as
-    it is. Raises ValueError if there is no prompt, if a prompt mentions none of the words, or if a word was learned for
-    a model of another width."""
+    it is. In a prompt, "(text:1.3)" gives a part another weight (see `weighting`). What the model does not know is
+    logged, or refused if `strict` is True (see `check_prompts`). Raises UserError if there is no prompt, if a prompt
+    mentions none of the words, or if a word was learned for a model of another width."""
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not prompts:
-        raise ValueError("there is no prompt: pass at least one.")
-    if len({word.placeholder for word in words}) < len(words):
-        raise ValueError(f"two words share a placeholder: {[word.placeholder for word in words]}.")
-    scale = scale_of(ldm)
-    sampler = sampler or scale.sampler
-    embeddings = None
-    if words:
-        fingerprint = ldm.fingerprint
-        for word in words:
-            word.require_fit(ldm.text_encoder.width, fingerprint, source="generate")
-        embeddings = manager_of(ldm, words)
-        require_placeholders(prompts, embeddings)
+        raise UserError("there is no prompt: pass at least one.")
+    sampler = sampler or scale_of(ldm).sampler
+    for word in words:
+        word.require_fit(ldm.text_encoder.width, ldm.fingerprint, source="generate")
+    embeddings = manager_of(ldm, words)
+    check_prompts(prompts, embeddings, strict)
     pictures = generate_images(
         ldm,
         prompts,
         embeddings,
         sampler=sampler if steps is None else replace(sampler, steps=steps),
-        guidance=scale.guidance if guidance is None else guidance,
+        guidance=scale_of(ldm).guidance if guidance is None else guidance,
         seed=seed,
         batch_size=batch_size,
         progress=progress,

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as L
+import torch
 from PIL import Image
 
 from ldm.files import write_json
 from ldm.images import save_png, to_uint8
 from ldm.sampling import Sampler
+from ldm.training.products import Products, made_of
 
 from .captions import fill
 from .evaluation.evaluation import RESULT, Evaluation
@@ -23,9 +25,18 @@ from .figures.sheets import PictureRow, save_sheet
 from .generation import generate_images
 from .learner import TextualInversion
 from .pictures import load_pictures
+from .prompts import check_templates
 from .words.file import FILE_NAME, LearnedWord, provenance, save_words
 
 log = logging.getLogger(__name__)
+
+
+SHEET = "contact_sheet.png"
+
+
+def numbered(name: str, i: int) -> str:
+    """Return the name of the file of concept i: "contact_sheet.png", "contact_sheet_1.png", ..."""
+    return f"_{i}.".join(name.split(".")) if i else name
 
 
 class SaveWords(L.Callback):
@@ -33,18 +44,24 @@ class SaveWords(L.Callback):
     includes the resolved config.yaml in `folder`."""
 
     def __init__(self, folder: str, model: str) -> None:
-        self.path, self.model = Path(folder) / FILE_NAME, model
+        self.path, self.model, self.products = Path(folder) / FILE_NAME, model, Products(folder)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         self._save(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
-        self._save(trainer, pl_module)
+        if trainer.is_global_zero:
+            vectors = torch.cat([pl_module.learned(c, trainer.global_step) for c in pl_module.concepts])
+            of = made_of(vectors, pl_module.changes)
+            if not self.products.has(FILE_NAME, of):  # keep the date
+                self._save(trainer, pl_module)
+                self.products.add(FILE_NAME, of)
 
     def _save(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if trainer.is_global_zero and trainer.global_step:
             steps, config = trainer.global_step, self.path.with_name("config.yaml")
             settings = {"config": config.read_text(encoding="utf-8")} if config.is_file() else {}
+            settings |= {"changes": pl_module.changes} if pl_module.changes else {}
             words = [
                 LearnedWord(
                     concept.placeholder,
@@ -66,13 +83,16 @@ class Previews(L.Callback):
         self.folder, self.at_steps, self.prompt = Path(folder), frozenset(at_steps), prompt
         self.options = {"sampler": sampler, "guidance": guidance, "progress": False}
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        _check([self.prompt], pl_module)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
-        self._paint(trainer, pl_module)
+        self._generate(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: TextualInversion, *_: Any) -> None:
-        self._paint(trainer, pl_module)
+        self._generate(trainer, pl_module)
 
-    def _paint(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+    def _generate(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if trainer.global_step in self.at_steps and trainer.is_global_zero:
             for i, concept in enumerate(pl_module.concepts):
                 prompt = fill(self.prompt, concept.placeholder)
@@ -91,20 +111,32 @@ class ContactSheet(L.Callback):
             fill(prompt, "the new word")  # raise an error for a prompt without a slot now, not after the last step
         self.folder, self.previews, self.prompts, self.columns = Path(folder), Path(previews), list(prompts), columns
         self.options = {"sampler": sampler, "guidance": guidance}
+        self.products = Products(folder)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        _check(self.prompts, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
-        if trainer.is_global_zero:
-            for i, concept in enumerate(pl_module.concepts):
+        if not trainer.is_global_zero:
+            return
+        step, sampler = trainer.global_step, self.options["sampler"]
+        settings = (self.prompts, self.columns, self.options["guidance"], sampler.name, sampler.steps)
+        for i, concept in enumerate(pl_module.concepts):
+            name = numbered(SHEET, i)
+            of = made_of(pl_module.learned(concept, step), *settings)
+            if not self.products.has(name, of):
                 rows = [PictureRow("training pictures", pl_module.pictures[i].images[: self.columns])]
-                rows += self._over_the_steps(i, concept.placeholder)
+                rows += self._over_the_steps(i, concept.placeholder, step)
                 rows += self._in_new_sentences(pl_module, concept.placeholder)
-                save_sheet(self.folder / (f"contact_sheet_{i}.png" if i else "contact_sheet.png"), rows)
+                save_sheet(self.folder / name, rows)
+                self.products.add(name, of)
 
-    def _over_the_steps(self, i: int, placeholder: str) -> list[PictureRow]:
-        files = sorted(self.previews.glob(f"{i}-*.png"))[-self.columns :]
+    def _over_the_steps(self, i: int, placeholder: str, last: int) -> list[PictureRow]:
+        steps = {file: int(file.stem.split("-")[1]) for file in sorted(self.previews.glob(f"{i}-*.png"))}
+        files = [file for file, step in steps.items() if step <= last][-self.columns :]  # not those of a longer run
         if not files:
             return []
-        captions = [f"step {int(file.stem.split('-')[1])}" for file in files]
+        captions = [f"step {steps[file]}" for file in files]
         return [
             PictureRow(f"{placeholder} over the steps", np.stack([np.asarray(Image.open(f)) for f in files]), captions)
         ]
@@ -123,6 +155,10 @@ class Evaluate(L.Callback):
 
     def __init__(self, folder: str, evaluation: Evaluation, sampler: Sampler, guidance: float) -> None:
         self.folder, self.evaluation, self.sampler, self.guidance = Path(folder), evaluation, sampler, guidance
+        self.products = Products(folder)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
+        _check([*(prompt.text for prompt in self.evaluation.prompts), self.evaluation.reconstruction], pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if not trainer.is_global_zero:
@@ -133,11 +169,17 @@ class Evaluate(L.Callback):
             word = LearnedWord(concept.placeholder, pl_module.learned(concept, trainer.global_step))
             folder = Path(concept.images)
             images = load_pictures(folder, pictures.images.shape[1]).images
-            result = evaluation(
-                Word(SubjectInputs(pipeline, word, folder, images)), pipeline, images, labels_in(folder)
-            )
-            name = f"_{i}.".join(RESULT.split(".")) if i else RESULT
-            write_json(self.folder / name, result)
+            name, of = numbered(RESULT, i), made_of(word.vectors, evaluation.protocol(pipeline, images))
+            if not self.products.has(name, of):
+                inputs = SubjectInputs(pipeline, word, folder, images)
+                write_json(self.folder / name, evaluation(Word(inputs), pipeline, images, labels_in(folder)))
+                self.products.add(name, of)
+
+
+def _check(templates: Sequence[str], pl_module: TextualInversion) -> None:
+    """Check prompts before the first step, not when their images are due."""
+    for concept in pl_module.concepts:
+        check_templates(templates, concept.placeholder, pl_module.embeddings)
 
 
 class Messages(L.Callback):
@@ -145,7 +187,7 @@ class Messages(L.Callback):
     the command that generates images with the words of a run."""
 
     def __init__(self, folder: str, command: str) -> None:
-        self.folder, self.command = os.path.relpath(folder), command
+        self.folder, self.command = Path(os.path.relpath(folder)), command
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         samples = trainer.max_steps * pl_module.batch_size
@@ -167,11 +209,10 @@ class Messages(L.Callback):
         for concept in pl_module.concepts:
             near = ", ".join(pl_module.nearest_words(concept.placeholder))
             log.info("%s is learned; the words nearest to it are %s", concept.placeholder, near)
-        prompt = f"a photo of {pl_module.concepts[0].placeholder} on the moon"
-        prompt = shlex.quote(
-            f'prompt="{prompt}"'
-        )  # the inner quotes are for Hydra, which does not accept <cat-toy> without
+        prompt = shlex.quote(f"prompt=a photo of {pl_module.concepts[0].placeholder} on the moon")
         word = shlex.quote(f"word={self.folder}")
-        log.info("contact sheet:   %s/contact_sheet.png", self.folder)
-        log.info("the word:        %s/%s", self.folder, FILE_NAME)
-        log.info("paint more with: %s %s %s", self.command, word, prompt)
+        for what, name in (("contact sheet:  ", SHEET), ("the word:       ", FILE_NAME)):
+            if (self.folder / name).is_file():
+                log.info("%s %s", what, self.folder / name)
+        if (self.folder / FILE_NAME).is_file():
+            log.info("generate more:   %s %s %s", self.command, word, prompt)

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 import torch
 
+from ldm.errors import UserError
+
 SLOT = "{}"  # where the placeholder goes in a template
 
 
 def fill(template: str, placeholder: str) -> str:
-    """Replace the slots of the template by the placeholder, which may contain braces. Raises ValueError if the template
+    """Replace the slots of the template by the placeholder, which may contain braces. Raises UserError if the template
     has no slot."""
     if SLOT not in template:
-        raise ValueError(f"the template {template!r} has no {SLOT} where {placeholder!r} could go")
+        raise UserError(f"the template {template!r} has no {SLOT} where {placeholder!r} could go")
     return template.replace(SLOT, placeholder)
 
 
@@ -21,15 +23,15 @@ def pick(templates: Sequence[str], rng: torch.Generator) -> str:
 
 
 def require_templates(templates: Sequence[str], what_goes_there: str, slots: int = 1) -> None:
-    """Raise ValueError unless every template has exactly `slots` slots {}."""
+    """Raise UserError unless every template has exactly `slots` slots {}."""
     if isinstance(templates, str):
-        raise ValueError(f"templates is the text {templates!r}: give a list of sentences")
+        raise UserError(f"templates is the text {templates!r}: give a list of sentences")
     if not templates:
         example = " with ".join([SLOT] * slots)
-        raise ValueError(f"templates is empty: give at least one sentence such as 'a photo of {example}'")
+        raise UserError(f"templates is empty: give at least one sentence such as 'a photo of {example}'")
     for template in templates:
         if template.count(SLOT) != slots:
-            raise ValueError(
+            raise UserError(
                 f"the template {template!r} holds {SLOT} {template.count(SLOT)} times: "
                 f"it must stand there {'once' if slots == 1 else 'twice'}, where {what_goes_there}"
             )

@@ -10,23 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from ldm.conditioning import TextEncoder, Tokenizer
+from ldm.errors import UserError
 from ldm.modules.text import UNKNOWN
 
 log = logging.getLogger(__name__)
 
 MOST_NAMED = 30  # words that an error message lists
+NOTHING = "(?!)"  # a pattern that matches nowhere
+_LETTER = r"[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
 
 
 def initial_vectors(text: TextEncoder, initializer: str, num_vectors: int) -> Tensor:
     """Return the embedding of a coarse word, repeated to [num_vectors, width]. If the tokenizer splits the word into
-    several pieces, it is the mean of their embeddings. Raises ValueError if a piece is unknown, or if one of several is
+    several pieces, it is the mean of their embeddings. Raises UserError if a piece is unknown, or if one of several is
     a single letter."""
     tokenizer = text.tokenizer
     pieces = tokenizer.pieces(initializer)
     words = [tokenizer.word(piece) for piece in pieces]
     if not pieces or UNKNOWN in words or (len(words) > 1 and any(len(word.removeprefix("##")) == 1 for word in words)):
         hint = _proposal(initializer, tokenizer.initializers)
-        raise ValueError(f"the initializer {initializer!r} is no word of the model's vocabulary; {hint}.")
+        raise UserError(f"the initializer {initializer!r} is no word of the model's vocabulary; {hint}.")
     if len(pieces) > 1:
         log.info(
             "the initializer %r has several word pieces (%s): starting from their mean", initializer, " ".join(words)
@@ -59,35 +62,45 @@ class EmbeddingManager(nn.Module):
         counts = [len(vectors) for vectors in words.values()]
         starts = [tokenizer.vocab_size + sum(counts[:i]) for i in range(len(counts))]
         self._ids = {p: list(range(s, s + n)) for p, s, n in zip(words, starts, counts, strict=True)}
-        self._pattern = re.compile("|".join(map(_as_pattern, sorted(words, key=len, reverse=True))))
+        longest_first = sorted(words, key=len, reverse=True)
+        self._pattern = re.compile(f"({'|'.join(map(as_pattern, longest_first)) or NOTHING})")
 
     def mentions(self, prompt: str) -> list[str]:
         """Return the placeholders in `prompt`, in order of appearance."""
         return self._pattern.findall(prompt)
 
+    def parts(self, prompt: str) -> list[tuple[str, bool]]:
+        """Split the prompt into texts (False) and placeholders (True), in order."""
+        return [(part, i % 2 == 1) for i, part in enumerate(self._pattern.split(prompt))]
+
+    def unknown(self, prompt: str) -> list[str]:
+        """Return the words of `prompt` that neither the tokenizer nor this manager knows, in order of appearance."""
+        words = [word for part, learned in self.parts(prompt) if not learned for word in self.tokenizer.unknown(part)]
+        return list(dict.fromkeys(words))
+
     def tokenize(self, prompts: Iterable[str], active: int | None = None) -> Tensor:
         """Tokenize n prompts to ids [n, max_length], with at most the first `active` vectors of each word (None: all).
-        Raises ValueError if a placeholder does not fit into `max_length`."""
+        Raises UserError if a placeholder does not fit into `max_length`."""
         return torch.tensor([self._ids_of(prompt, active) for prompt in prompts])
 
+    def pieces(self, prompt: str, active: int | None = None) -> list[int]:
+        """Return the token ids of one prompt, without start and end tokens."""
+        parts = self.parts(prompt)
+        return [i for part, own in parts for i in (self._ids[part][:active] if own else self.tokenizer.pieces(part))]
+
     def _ids_of(self, prompt: str, active: int | None) -> list[int]:
-        pieces: list[int] = []
-        end = 0
-        for match in self._pattern.finditer(prompt):
-            pieces += self.tokenizer.pieces(prompt[end : match.start()]) + self._ids[match.group()][:active]
-            end = match.end()
-        pieces += self.tokenizer.pieces(prompt[end:])
+        pieces = self.pieces(prompt, active)
         room = self.tokenizer.max_length - 2
         if any(piece >= self.tokenizer.vocab_size for piece in pieces[room:]):
-            raise ValueError(
-                f"{prompt!r} has {len(pieces)} pieces, the model reads {room}: the placeholder is cut off."
-            )
+            raise UserError(f"{prompt!r} has {len(pieces)} pieces, the model reads {room}: the placeholder is cut off.")
         if len(pieces) > room:
             log.warning("%r is truncated: the model reads only %d of its %d pieces", prompt, room, len(pieces))
         return self.tokenizer.frame(pieces)
 
     def embed(self, ids: Tensor, table: Callable[[Tensor], Tensor]) -> Tensor:
         """Embed ids [b, n] to [b, n, width]: rows of the model's `table`, and v* for the ids of placeholders."""
+        if not self.placeholders:
+            return table(ids)
         own = ids - self.tokenizer.vocab_size
         rows = torch.cat(list(self.vectors))
         frozen = table(ids.where(own < 0, self.tokenizer.pad_id))
@@ -98,8 +111,9 @@ class EmbeddingManager(nn.Module):
         return text.encode(self.embed(self.tokenize(prompts).to(text.device), text.embed))
 
 
-def _as_pattern(placeholder: str) -> str:
-    """Return a pattern for the placeholder that does not match inside of a longer word."""
-    before = r"(?<!\w)" if re.match(r"\w", placeholder) else ""
-    after = r"(?!\w)" if re.search(r"\w$", placeholder) else ""
+def as_pattern(placeholder: str) -> str:
+    """Return a pattern for the placeholder that does not match inside of a longer word. Chinese, Japanese and Korean
+    put no spaces between words, so their letters may stand beside it."""
+    before = f"(?<!{_LETTER})" if re.match(_LETTER, placeholder) else ""
+    after = f"(?!{_LETTER})" if re.search(f"{_LETTER}$", placeholder) else ""
     return before + re.escape(placeholder) + after

@@ -7,28 +7,25 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ldm.errors import UserError, require_number, require_whole
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
 
 from .embedding_manager import EmbeddingManager
+from .prompts import encode_prompts
 from .words.file import LearnedWord
 
 
 def manager_of(ldm: LatentDiffusion, words: Sequence[LearnedWord]) -> EmbeddingManager:
-    """Return an EmbeddingManager with the learned words for `ldm`."""
+    """Return an EmbeddingManager with the learned words for `ldm`. Raises UserError if two have the same name."""
+    names = [word.placeholder for word in words]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"two words share a placeholder: {names}. `python scripts/embeddings.py rename` gives one of them another "
+            "name."
+        )
     vectors = {word.placeholder: word.vectors for word in words}
     return EmbeddingManager(ldm.text_encoder.tokenizer, vectors).to(ldm.device)
-
-
-def require_placeholders(prompts: Sequence[str], embeddings: EmbeddingManager) -> None:
-    """Raise ValueError for a prompt that mentions none of the learned words: its images would silently show something
-    else."""
-    known = " or ".join(repr(placeholder) for placeholder in embeddings.placeholders)
-    for prompt in prompts:
-        if not embeddings.mentions(prompt):
-            raise ValueError(
-                f"the prompt {prompt!r} does not mention {known}, the learned word: write it into the prompt."
-            )
 
 
 @torch.no_grad()
@@ -46,16 +43,19 @@ def generate_images(
 ) -> Tensor:
     """Generate one image per prompt with `sampler` and classifier-free guidance: [n, 3, H, W] in [-1, 1], on the CPU.
 
-    The noise of an image depends only on (seed, its index, step), not on `batch_size`. `indices` defaults to 0, 1,
-    ..."""
-    text = ldm.text_encoder
+    A part of a prompt may have a weight (see `weighting`). The noise of an image depends only on (seed, its index,
+    step), not on `batch_size`. `indices` defaults to 0, 1, ..."""
+    require_whole("batch_size", batch_size, 1)
+    require_whole("seed", seed, 0)
+    require_number("guidance", guidance)
+    embeddings = manager_of(ldm, []) if embeddings is None else embeddings
     indices = range(len(prompts)) if indices is None else indices
     pictures = []
     for start in tqdm(
         range(0, len(prompts), batch_size), desc="generating", unit="batch", leave=False, disable=not progress
     ):
         batch = list(prompts[start : start + batch_size])
-        c = text(batch) if embeddings is None else embeddings.encode(text, batch)
+        c = encode_prompts(ldm.text_encoder, batch, embeddings)
         noise = partial(ldm.noise, seed, indices[start : start + batch_size])
         pictures.append(ldm.sample(c, noise(), sampler, guidance, noise).clamp(-1.0, 1.0).cpu())
     return torch.cat(pictures)

@@ -14,23 +14,27 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ldm.errors import UserError, require_whole
 from ldm.images import to_tensor
 from ldm.keyed_random import generator
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.training.data import BatchStream, FixedBatches
 
-from .captions import fill
 from .concept import Concept
 from .embedding_manager import EmbeddingManager, initial_vectors
 from .objective import CompiledLosses, GraphedLosses, Objective, sample_losses
 from .pictures import load_pictures
+from .prompts import check_captions
 
+# Version of what the learning computes. Raise it with every change that moves a learned vector: scripts/reproduce.py
+# then learns its words anew.
+VERSION = 1
 _VALIDATION = 1 << 31  # a step that no training reaches; the key of the fixed draws for validation
 
 
 def concept_identity(concept: Concept) -> dict[str, Any]:
     """Return the fields of a concept in which a checkpoint and the run that resumes from it must agree."""
-    return {name: getattr(concept, name) for name in ("placeholder", "initializer", "num_vectors", "seed")}
+    return {name: getattr(concept, name) for name in ("placeholder", "num_vectors")}
 
 
 class TextualInversion(L.LightningModule):
@@ -64,12 +68,14 @@ class TextualInversion(L.LightningModule):
         text = ldm.text_encoder
         placeholders = [concept.placeholder for concept in self.concepts]
         if len(set(placeholders)) < len(placeholders):
-            raise ValueError(f"two concepts share a placeholder: {placeholders}")
-        if steps is not None and steps < 1:
-            raise ValueError(f"the training has {steps} steps: a word needs at least 1.")
+            raise UserError(f"two concepts share a placeholder: {placeholders}")
+        require_whole("batch_size", batch_size, 1)
+        if steps is not None:
+            require_whole("steps", steps, 1)
         for concept in self.concepts:
             concept.setup.check(concept.num_vectors, steps)
         self.steps = steps or 0
+        self.changes: list[dict[str, Any]] = []  # settings that were changed when the training went on, for provenance
         self.initial = {c.placeholder: initial_vectors(text, c.initializer, c.num_vectors) for c in self.concepts}
         self.pictures = [load_pictures(Path(c.images), image_size, c.first) for c in self.concepts]
         self.extra_words = [
@@ -78,13 +84,12 @@ class TextualInversion(L.LightningModule):
         ]
         everything = [self.initial, *self.extra_words]
         if len({name for words in everything for name in words}) < sum(map(len, everything)):
-            raise ValueError(f"an extra word of {placeholders} has the name of another word: rename the placeholders")
+            raise UserError(f"an extra word of {placeholders} has the name of another word: rename the placeholders")
         self.embeddings = EmbeddingManager(
             text.tokenizer, {name: v for words in everything for name, v in words.items()}
         )
         for concept in self.concepts:
-            for template in concept.templates:
-                self.embeddings.tokenize([fill(template, concept.placeholder)])
+            check_captions((*concept.templates, *concept.setup.templates), concept.placeholder, self.embeddings)
 
     def vectors(self, concept: Concept) -> torch.nn.Parameter:
         """Return v* of the concept, [k, width]."""
@@ -110,10 +115,9 @@ class TextualInversion(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = [concept_identity(concept) for concept in self.concepts]
-        if checkpoint["concepts"] != own:
-            raise ValueError(
-                f"the checkpoint is of {checkpoint['concepts']}, not of {own}: use resume=null to start anew."
-            )
+        found = [{name: concept.get(name) for name in own[0]} for concept in checkpoint["concepts"]]
+        if found != own:
+            raise UserError(f"the checkpoint is of {found}, not of {own}: use resume=null to start anew.")
 
     def setup(self, stage: str) -> None:
         """Cast the model before it is moved to the device: in half precision it needs half the memory."""

@@ -4,7 +4,6 @@ as it would alone: samples of a batch do not interact, so the gradient of a run 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,13 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ldm.files import replacing
+from ldm.errors import UserError
 from ldm.training.data import BatchStream, FixedBatches
-from ldm.training.resumption import STATE, Checkpoint, read_state
 
 from .learner import TextualInversion
 
-State = dict[str, Any]
 PackBatch = Mapping[int, Mapping[str, Tensor]]  # index of the run -> its batch
 
 
@@ -32,7 +29,7 @@ class Pack(L.LightningModule):
         self.ldm = runs[0].ldm
         self._ddp_params_and_buffers_to_ignore = runs[0]._ddp_params_and_buffers_to_ignore
         if any(run.ldm is not self.ldm for run in runs):
-            raise ValueError("the runs of a pack must share one frozen model: build it once and pass it to each run.")
+            raise UserError("the runs of a pack must share one frozen model: build it once and pass it to each run.")
         self.runs = cast(Sequence[TextualInversion], nn.ModuleList(runs))
         self.stopped: dict[int, int] = {}  # run -> the step at which it ended before the others
 
@@ -188,70 +185,6 @@ class OfRun(L.Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: Pack) -> None:
         self._call(self.callback.on_fit_end, trainer, pl_module)
-
-
-def split_checkpoint(pack: Pack, checkpoint: State) -> list[State]:
-    """Split the checkpoint of a pack into one checkpoint per run, as the run would have written it alone."""
-    (optimizer,) = checkpoint["optimizer_states"]
-    parts, first = [], 0
-    for i, run in enumerate(pack.runs):
-        own = optimizer["param_groups"][first : first + len(run.concepts)]
-        number = {old: new for new, old in enumerate(old for group in own for old in group["params"])}
-        groups = [group | {"params": [number[old] for old in group["params"]]} for group in own]
-        state = {new: optimizer["state"][old] for old, new in number.items() if old in optimizer["state"]}
-        part = checkpoint | {
-            "state_dict": _renamed(checkpoint["state_dict"], f"runs.{i}.", ""),
-            "optimizer_states": [{"state": state, "param_groups": groups}],
-            "callbacks": _renamed(checkpoint["callbacks"], f"{i}/", ""),
-        }
-        run.on_save_checkpoint(part)
-        parts.append(part)
-        first += len(run.concepts)
-    return parts
-
-
-def join_checkpoints(pack: Pack, parts: Sequence[State]) -> State:
-    """Join the checkpoints of the runs, all of the same step, into one of the pack. Raises ValueError if a checkpoint
-    is of another concept."""
-    state_dict, state, groups, callbacks = {}, {}, [], {}
-    count = 0
-    for i, (run, part) in enumerate(zip(pack.runs, parts, strict=True)):
-        run.on_load_checkpoint(part)
-        (optimizer,) = part["optimizer_states"]
-        state_dict |= _renamed(part["state_dict"], "", f"runs.{i}.")
-        callbacks |= _renamed(part["callbacks"], "", f"{i}/")
-        number = {old: count + old for group in optimizer["param_groups"] for old in group["params"]}
-        state |= {number[old]: value for old, value in optimizer["state"].items()}
-        groups += [group | {"params": [number[old] for old in group["params"]]} for group in optimizer["param_groups"]]
-        count += len(number)
-    return dict(parts[0]) | {
-        "state_dict": state_dict,
-        "optimizer_states": [{"state": state, "param_groups": groups}],
-        "callbacks": callbacks,
-    }
-
-
-def _renamed(table: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
-    """Return the entries whose names start with the prefix `old`, with the prefix `new` instead."""
-    return {new + name.removeprefix(old): value for name, value in table.items() if name.startswith(old)}
-
-
-class PackCheckpoint(Checkpoint):
-    """Saves last.ckpt of each run to its folder. A run can resume from it alone or in a pack."""
-
-    def __init__(self, folders: Sequence[Path], every_steps: int, every_minutes: float) -> None:
-        super().__init__(str(folders[0]), every_steps, every_minutes)
-        self.folders = list(folders)
-
-    def write(self, trainer: L.Trainer, pl_module: Pack) -> None:
-        whole = self.folders[0] / "pack.partial"
-        trainer.save_checkpoint(whole, weights_only=False)
-        if trainer.is_global_zero:
-            parts = split_checkpoint(pl_module, read_state(whole))
-            for i in pl_module.still_training():
-                with replacing(self.folders[i] / STATE) as partial:
-                    torch.save(parts[i], partial)
-            whole.unlink()
 
 
 def saved_bytes(run: TextualInversion) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ldm.errors import UserError
 from ldm.keyed_random import generator
 
 from .captions import SLOT, fill, pick, require_templates
@@ -15,10 +16,12 @@ class Setup:
     """The method of the paper. A setup is a subclass that overrides some of the methods.
 
     The learner and the pack call these methods for each concept. `vectors` is the parameter v* [k, d] of the concept,
-    and `start` its initial value [k, d]."""
+    and `start` its initial value [k, d]. `templates` are templates of captions beside those of the concept."""
+
+    templates: tuple[str, ...] = ()
 
     def check(self, num_vectors: int, steps: int | None) -> None:
-        """Raise ValueError if the setup cannot learn `num_vectors` vectors in `steps` steps (None: unknown)."""
+        """Raise UserError if the setup cannot learn `num_vectors` vectors in `steps` steps (None: unknown)."""
 
     def active(self, num_vectors: int, step: int, steps: int) -> int:
         """Return how many of the vectors are in use at optimiser step `step` of `steps`. A pure function of its
@@ -53,18 +56,18 @@ class Progressive(Setup):
 
     def __init__(self, grows_at: Sequence[float]) -> None:
         if any(not 0 < share < 1 for share in grows_at) or list(grows_at) != sorted(grows_at):
-            raise ValueError(
+            raise UserError(
                 f"grows_at is {list(grows_at)}: it must be ascending fractions of the training, between 0 and 1"
             )
         self.grows_at = tuple(grows_at)
 
     def check(self, num_vectors: int, steps: int | None) -> None:
         if len(self.grows_at) >= num_vectors:
-            raise ValueError(
+            raise UserError(
                 f"grows_at is {list(self.grows_at)} for {num_vectors} vectors: it must have fewer entries than vectors"
             )
         if steps is None:
-            raise ValueError("Progressive needs the length of the training: pass `steps`")
+            raise UserError("Progressive needs the length of the training: pass `steps`")
 
     def active(self, num_vectors: int, step: int, steps: int) -> int:
         return num_vectors - sum(step < share * steps for share in self.grows_at)
@@ -96,7 +99,7 @@ class PerImage(Setup):
 
     def __init__(self, templates: Sequence[str], share: float = 0.25) -> None:
         if not 0 < share <= 1:
-            raise ValueError(f"share is {share}: it must be between 0 and 1")
+            raise UserError(f"share is {share}: it must be between 0 and 1")
         require_templates(templates, "the placeholder and the picture's own word go", slots=2)
         self.templates, self.share = tuple(templates), share
 

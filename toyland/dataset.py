@@ -19,12 +19,13 @@ from tqdm import tqdm
 from .attributes import CLASSES, Scene
 from .captions import NAME_SHARE, WRONG_SHARE, caption, plain_caption
 from .draws import draw_doctor, draw_scene, draw_unnamed_toy, render_range
+from .errors import UserError
 from .truth import truth
 
 SIZE = 128
 CHUNK = 250
 # Changes to these files cannot change pixels.
-_NOT_PIXELS = frozenset(f"{name}.py" for name in "__init__ captions dataset mistakes truth wording".split())
+_NOT_PIXELS = frozenset(f"{name}.py" for name in "__init__ captions dataset errors mistakes truth wording".split())
 
 
 def world_fingerprint(folder: Path | None = None) -> str:
@@ -88,7 +89,7 @@ class RenderedScenes:
         wrong: float = WRONG_SHARE,
     ) -> None:
         if count < 1:
-            raise ValueError(f"count must be at least 1, got {count}")
+            raise UserError(f"count must be at least 1, got {count}")
         self.folder = Path(folder)
         self.seed, self.count, self.held_out, self.plain, self.named = seed, count, held_out, plain, named
         self.wrong = 0.0 if held_out else wrong
@@ -173,14 +174,14 @@ class RenderedScenes:
 
     def _chunks_done(self, identity: dict) -> set[int]:
         """Return the start of each chunk that is already rendered, or nothing if the world has changed since. Raises
-        ValueError if the folder holds another data set, which may have taken hours to render."""
+        UserError if the folder holds another data set, which may have taken hours to render."""
         try:
             record = json.loads(self._record.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return set()
         for key in sorted((record.keys() | identity.keys()) - {"chunk", "world", "done"}):
             if record.get(key) != identity.get(key):
-                raise ValueError(
+                raise UserError(
                     f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}: "
                     "choose another folder"
                 )
@@ -195,7 +196,7 @@ class RenderedScenes:
 
     def prepare(self, workers: int = 1) -> None:
         """Render the missing chunks with `workers` processes. If it is killed, the next call resumes. Only one process
-        may call this at a time. Raises ValueError if the folder holds another data set, such as one of another seed,
+        may call this at a time. Raises UserError if the folder holds another data set, such as one of another seed,
         count or `held_out`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         identity, starts = self.identity, range(0, self.count, CHUNK)
@@ -262,7 +263,7 @@ class RenderedToys(RenderedScenes):
     def __init__(self, folder: str | Path, seed: int, count: int, toys: int = 64, kind: str | None = None) -> None:
         super().__init__(folder, seed, count)
         if kind is not None and kind not in CLASSES:
-            raise ValueError(f"unknown class kind={kind!r}: choose one of {', '.join(CLASSES)}")
+            raise UserError(f"unknown class kind={kind!r}: choose one of {', '.join(CLASSES)}")
         self.toys, self.kinds = toys, (kind,) if kind else tuple(CLASSES)
 
     def labels(self, index: int) -> dict[str, str]:

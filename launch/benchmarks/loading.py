@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ldm.weights.checkpoint import pretrained
+from ldm.weights.checkpoint import load_weights
 
 from .process import in_new_process, peak_memory
 
@@ -18,7 +18,7 @@ def _model(layers: int) -> nn.Module:
 
 def _load(path: Path, layers: int) -> dict[str, float]:
     imported, size = peak_memory(), path.stat().st_size
-    pretrained(_model(layers), path)
+    load_weights(_model(layers), path)
     return {"file": size, "imports": imported, "peak": peak_memory(), "ratio": peak_memory() / size}
 
 

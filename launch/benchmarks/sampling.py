@@ -23,7 +23,7 @@ def sampling(
     rounds: int,
 ) -> dict[str, dict[str, float]]:
     ldm = ldm.freeze().to(device())
-    paint, prompts = theirs.pipeline(ldm, image_size), [prompt] * pictures
+    generate, prompts = theirs.pipeline(ldm, image_size), [prompt] * pictures
 
     def ours(sampler: Sampler) -> list[float]:
         options = {"sampler": sampler, "guidance": guidance, "batch_size": pictures, "progress": False}
@@ -31,7 +31,7 @@ def sampling(
 
     seconds = compare_times(
         {
-            "diffusers": lambda: repeat(lambda: paint(prompts, steps, guidance), 1),
+            "diffusers": lambda: repeat(lambda: generate(prompts, steps, guidance), 1),
             f"ddim, {steps} steps": lambda: ours(Sampler(steps)),
             f"dpm_solver, {FEW} steps": lambda: ours(Sampler(FEW, dpm_solver, trailing_timesteps)),
         },

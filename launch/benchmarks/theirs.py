@@ -3,18 +3,20 @@ its pipeline."""
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.modules.autoencoder import AutoencoderKL as KLFirstStage
 from ldm.modules.text import BERTTextEncoder
 from ldm.weights.diffusers_layout import diffusers_parts
 from ldm.weights.diffusers_pipeline import autoencoder_config, bert_config, scheduler_config, unet_config
+
+from . import diffusers_example
 
 
 def parts(ldm: LatentDiffusion, picture_side: int) -> SimpleNamespace:
@@ -42,39 +44,15 @@ def _without_names(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in ("architectures", "model_type")}
 
 
+def save_parts(folder: Path, ldm: LatentDiffusion, picture_side: int) -> None:
+    """Write the parts of diffusers to `folder`, for `diffusers_example.saved_parts`."""
+    for name, part in vars(parts(ldm, picture_side)).items():
+        part.save_pretrained(folder / name)
+
+
 def inversion_step(ldm: LatentDiffusion, images: Tensor, ids: Tensor, learning_rate: float) -> Callable[[], object]:
-    """Return a function that takes one optimiser step as in diffusers' examples/textual_inversion/textual_inversion.py,
-    but without reading images from the disk. As in the example, the whole embedding table is optimised, then all rows
-    but that of the new word are restored, and the images are encoded in every step. images [b, 3, H, W]; ids [b, n],
-    where the first id after the vocabulary is the new word."""
-    model = parts(ldm, images.shape[-1])
-    table = model.bert.model.embed_tokens
-    count, width = table.weight.shape
-    wider = nn.Embedding(count + 1, width, device=ldm.device)
-    wider.weight.data[:count], wider.weight.data[count] = table.weight.data, table.weight.data[-1]
-    model.bert.model.embed_tokens = wider
-    for module in (model.unet, model.vqvae, model.bert):
-        module.requires_grad_(False)
-    wider.weight.requires_grad_(True)
-    model.bert.train()  # as in the example
-    optimizer = torch.optim.AdamW(wider.parameters(), lr=learning_rate)
-    scale, before = ldm.scale_factor, wider.weight.detach().clone()
-
-    def step() -> None:
-        latents = model.vqvae.encode(images).latent_dist.sample().detach() * scale
-        noise = torch.randn_like(latents)
-        timesteps = torch.randint(0, model.scheduler.config.num_train_timesteps, (len(latents),), device=latents.device)
-        noisy = model.scheduler.add_noise(latents, noise, timesteps)
-        states = model.bert(ids)[0]
-        predicted = model.unet(noisy, timesteps, states).sample
-        loss = F.mse_loss(predicted.float(), noise.float(), reduction="mean")
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        with torch.no_grad():
-            wider.weight[:count] = before[:count]
-
-    return step
+    """Return the step of diffusers' example (see `diffusers_example.inversion_step`) for a model."""
+    return diffusers_example.inversion_step(parts(ldm, images.shape[-1]), images, ids, learning_rate, ldm.scale_factor)
 
 
 def pipeline(
@@ -102,8 +80,8 @@ def pipeline(
     )
     built.set_progress_bar_config(disable=True)
 
-    def paint(prompts: list[str], steps: int, guidance: float) -> object:
+    def generate(prompts: list[str], steps: int, guidance: float) -> object:
         with torch.autocast(ldm.device.type, torch.bfloat16, enabled=autocast):
             return built(prompts, num_inference_steps=steps, guidance_scale=guidance, output_type="np")
 
-    return paint
+    return generate

@@ -1,4 +1,5 @@
-"""Time alternatives side by side, and describe the machine."""
+"""Time alternatives side by side, and describe the machine. Written by hand, since torch.utils.benchmark times one
+alternative after the other, and the load of a shared machine changes in between."""
 
 import os
 import platform

@@ -182,16 +182,16 @@ class Bench:
         ldm = self.build().freeze(torch.bfloat16)
         z_T, sampler = ldm.noise(0, range(pictures)), Sampler(steps)
 
-        def paint() -> Tensor:
+        def sample() -> Tensor:
             return ldm.sample(ldm.text_encoder([PROMPT] * pictures), z_T, sampler, self.scale.guidance)
 
-        return {"seconds": min(repeat(paint, 2)), **_peak()}
+        return {"seconds": min(repeat(sample, 2)), **_peak()}
 
     def their_sampling(self, pictures: int, steps: int, autocast: bool) -> Row:
         with torch.device(device()):
-            paint = theirs.pipeline(self.build(), self.image_size, autocast)
+            generate = theirs.pipeline(self.build(), self.image_size, autocast)
         return {
-            "seconds": min(repeat(lambda: paint([PROMPT] * pictures, steps, self.scale.guidance), 1)),
+            "seconds": min(repeat(lambda: generate([PROMPT] * pictures, steps, self.scale.guidance), 1)),
             **_peak(),
         }
 
@@ -221,8 +221,9 @@ def true_scale(
 ) -> dict[str, Row]:
     """Run all measurements in order of importance. Each is written to results.json in `folder` when it is done."""
     described = OmegaConf.create(scale)
+    node = described.module.ldm.module
     with torch.device("meta"):
-        size = instantiate(described.module.ldm.module).text_encoder.vocab_size
+        size = instantiate(node).text_encoder.vocab_size
     words = widen(Path(vocabulary), size, folder / "vocab.txt")
     bench = Bench(described, words, instantiate(concept, _convert_="all"), steps)
     results, cuda = Results(folder / "results.json", minutes), torch.cuda.is_available()
@@ -238,7 +239,7 @@ def true_scale(
     results.measure("ours, sampling", lambda: bench.sampling(pictures, sampling_steps))
     results.measure("diffusers under autocast, sampling", lambda: bench.their_sampling(pictures, sampling_steps, True))
     if golden:
-        results.measure("errors in float32", lambda: dict(errors_against_original(bench.build, Path(golden))))
+        results.measure("errors in float32", lambda: dict(errors_against_original(node, Path(golden), device())))
     results.measure("diffusers", lambda: bench.their_step(False))
     results.measure("diffusers, sampling", lambda: bench.their_sampling(pictures, sampling_steps, False))
     for batch in batches:

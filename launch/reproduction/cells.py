@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
+from ldm.errors import UserError
 from ldm.files import write_json
 from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
@@ -33,7 +34,9 @@ from toyland.captions import with_article
 from .. import packs
 from ..command import require_weights
 from ..evaluate import build, gather_inputs, keep, measure
+from ..failures import explain
 from ..mistakes import sentence
+from ..settings import require_settings
 from .hashes import evaluation_hash, train_hash
 
 log = logging.getLogger("reproduce")
@@ -64,11 +67,14 @@ def quote(path: str | Path) -> str:
 
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose a config. Raises ValueError for overrides that Hydra rejects, such as an unknown concept."""
+    """Compose a config. Raises UserError for overrides that Hydra rejects, such as an unknown concept, and
+    for values that no setting has."""
     try:
-        return compose(name, [*overrides])
+        config = compose(name, [*overrides])
     except HydraException as error:
-        raise ValueError(sentence(error)) from error
+        raise UserError(sentence(error)) from error
+    require_settings(config)
+    return config
 
 
 @cache
@@ -173,7 +179,7 @@ class CellStore:
         return found
 
     def _check(self, cells: Sequence[Cell]) -> None:
-        """Raise ValueError if networks or images are missing, before any word is learned."""
+        """Raise UserError if networks or images are missing, before any word is learned."""
         self.parts(self.evaluation_config(cells[0]))
         wanted = {(c.images, c.first) for c in map(self.evaluation_config, cells)}
         concepts = [self.train_config(cell).concept for cell in cells if cell.learn is not None]
@@ -246,7 +252,7 @@ class CellStore:
         keep(folder, config, word, result)
         _finish(folder)
 
-    def _learn(self, configs: list[DictConfig], ldm: LatentDiffusion | None) -> None:
+    def _learn(self, configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
         for config in configs:
             Path(config.paths.run).mkdir(parents=True, exist_ok=True)
         try:
@@ -257,15 +263,15 @@ class CellStore:
             if len(configs) == 1:
                 self._fail(Path(configs[0].paths.run), error)
                 return
-            log.warning("a pack of %d failed (%s): learning its words one by one", len(configs), error)
-            for config in configs:
-                self._learn([config], None)
+            log.warning("a pack of %d failed (%s): learning its halves apart", len(configs), error)
+            for half in packs.halves(configs):
+                self._learn(half, None)
             return
         for config in configs:
             _finish(Path(config.paths.run))
 
     def _fail(self, folder: Path, error: Exception) -> None:
-        log.warning("%s failed: %s", folder, error)
+        log.warning("%s failed: %s", folder, explain(error) or f"{type(error).__name__}: {error}")
         self.failed.add(folder)
         said = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exception(error)}
         write_json(folder / CELL, {"state": "failed", "commit": commit(), **said})

@@ -40,9 +40,9 @@ def save_gallery(figure: Figure, rows: Sequence[PictureRow], table: Table) -> li
     return figure.conclude(table_of(table))
 
 
-def painting(learned_concepts: Mapping[str, LearnedConcept]) -> Iterable[tuple[str, LearnedConcept]]:
+def with_progress(learned_concepts: Mapping[str, LearnedConcept]) -> Iterable[tuple[str, LearnedConcept]]:
     """Iterate over the concepts with a progress bar."""
-    return tqdm(learned_concepts.items(), desc="painting", unit="concept")
+    return tqdm(learned_concepts.items(), desc="generating", unit="concept")
 
 
 def mean_text_similarity(embeddings: Iterable[Tensor], texts: Iterable[Tensor]) -> float:
@@ -57,13 +57,13 @@ def variations(
 ) -> list[Verdict]:  # fmt: skip
     """Figure 3: images of the word beside images of a long caption."""
     rows, table = [], []
-    for concept, learned in painting(store.learned_concepts(concepts, seeds[0])):
+    for concept, learned in with_progress(store.learned_concepts(concepts, seeds[0])):
         shown, captions = [learned.inputs.images[:2]], ["training pictures", ""]
         for row, subject in (("word", Word(learned.inputs)), ("long caption", Captions(learned.inputs, "long.txt"))):
-            painted = subject.paint([prompt], range(pictures))
-            shown.append(to_uint8(painted[:samples]))
+            generated = subject.generate([prompt], range(pictures))
+            shown.append(to_uint8(generated[:samples]))
             captions += [row, *[""] * (samples - 1)]
-            likeness = learned.likeness(learned.evaluation.embed(painted))
+            likeness = learned.likeness(learned.evaluation.embed(generated))
             table.append(record(figure, learned, row=row, concept=concept, image_similarity=likeness))
         rows.append(PictureRow(concept, np.concatenate(shown), captions))
     return save_gallery(figure, rows, table)
@@ -77,13 +77,13 @@ def synthesis(
     finds most similar to the prompt. The metrics are over all candidates, compared with the `plain` prompt and with the
     coarse word in the same prompts."""
     rows, table = [], []
-    for concept, learned in painting(store.learned_concepts(concepts, seeds[0])):
+    for concept, learned in with_progress(store.learned_concepts(concepts, seeds[0])):
         subject, evaluation = Word(learned.inputs), learned.evaluation
-        photos = evaluation.embed(subject.paint([plain], range(candidates)))
+        photos = evaluation.embed(subject.generate([plain], range(candidates)))
         texts = evaluation.evaluator.embed_texts([without_word(prompt) for prompt in prompts]).cpu()
         best, asked = [learned.inputs.images[0]], []
-        painted = subject.paint(prompts, range(candidates)).split(candidates)
-        for pictures, text in zip(painted, texts, strict=True):
+        generated = subject.generate(prompts, range(candidates)).split(candidates)
+        for pictures, text in zip(generated, texts, strict=True):
             asked.append(evaluation.embed(pictures))
             best.append(to_uint8(pictures)[int((asked[-1] @ text).argmax())])
         coarse = learned.pipeline([fill(prompt, learned.coarse) for prompt in prompts], range(candidates))
@@ -111,18 +111,18 @@ def style(
     prompts, label -> value."""
     classifier = store.classifier
     rows, table = [], []
-    for concept, learned in painting(store.learned_concepts(styles, seeds[0])):
+    for concept, learned in with_progress(store.learned_concepts(styles, seeds[0])):
         subject, evaluation = Word(learned.inputs), learned.evaluation
-        painted = {
-            "styled": subject.paint(prompts, range(samples)).split(samples),
+        generated = {
+            "styled": subject.generate(prompts, range(samples)).split(samples),
             "plain": learned.pipeline(without, range(samples)).split(samples),
         }
         rows += [PictureRow(f"{concept}: training pictures", learned.inputs.images[: len(prompts)])]
         rows += [
-            PictureRow("in the style of S*", to_uint8(torch.stack([x[0] for x in painted["styled"]])), list(without))
+            PictureRow("in the style of S*", to_uint8(torch.stack([x[0] for x in generated["styled"]])), list(without))
         ]
         texts = evaluation.evaluator.embed_texts(list(without)).cpu()
-        for row, of_each in painted.items():
+        for row, of_each in generated.items():
             found = [evaluation.embed(x) for x in of_each]
             numbers = {
                 "image_similarity": learned.likeness(torch.cat(found)),
@@ -147,7 +147,7 @@ def composition(
     classifier = store.classifier
     learned_concepts = store.learned_concepts(list(dict.fromkeys([*concepts, *styles, *companions])), seeds[0])
     rows, table = [], []
-    for i, concept in enumerate(tqdm(concepts, desc="painting", unit="concept")):
+    for i, concept in enumerate(tqdm(concepts, desc="generating", unit="concept")):
         others = [name for name in companions if name != concept]
         pairs = (("style", styled, styles[i % len(styles)]), ("relation", beside, others[i % len(others)]))
         if not {concept, *(name for _, _, name in pairs)} <= learned_concepts.keys():
@@ -157,13 +157,13 @@ def composition(
             b = learned_concepts[name]
             both = [LearnedWord("S_a", a.word.vectors), LearnedWord("S_b", b.word.vectors)]
             prompt = template.format(a="S_a", b="S_b")
-            painted = a.pipeline([prompt], range(pictures), manager_of(a.pipeline.ldm, both))
-            shown.append(to_uint8(painted[:samples]))
+            generated = a.pipeline([prompt], range(pictures), manager_of(a.pipeline.ldm, both))
+            shown.append(to_uint8(generated[:samples]))
             captions += [f"{prompt} ({name})", *[""] * (samples - 1)]
             numbers = {}
             if classifier is not None:
                 there = b.labels if row == "style" else {"companion": b.labels["class"]}
-                numbers["obeyed"] = share_that_shows(classifier, painted, {"class": a.labels["class"], **there})
+                numbers["obeyed"] = share_that_shows(classifier, generated, {"class": a.labels["class"], **there})
             table.append(record(figure, a, b, row=row, concept=concept, other=name, **numbers))
         rows.append(PictureRow(f"S_a is {concept}", np.concatenate(shown), captions))
     return save_gallery(figure, rows, table)
@@ -192,19 +192,19 @@ def bias(
     counted that show a `class_name` both before and after, from the same noise."""
     classifier, look_classifier = store.classifier, look_classifier.eval()
     rows, table, look_records = [], [], []
-    for g in tqdm(guidance, desc="painting", unit="guidance"):
+    for g in tqdm(guidance, desc="generating", unit="guidance"):
         (learned,) = store.learned_concepts([concept], seeds[0], [f"guidance={g}"]).values()
-        painted = {
+        generated = {
             f"before, guidance {g:g}": learned.pipeline([fill(prompt, with_article(class_name))], range(pictures)),
-            f"after, guidance {g:g}": Word(learned.inputs).paint([prompt], range(pictures)),
+            f"after, guidance {g:g}": Word(learned.inputs).generate([prompt], range(pictures)),
         }
         rows = rows or [PictureRow("training pictures", learned.inputs.images[:samples])]
-        rows += [PictureRow(f"{row}, not chosen", to_uint8(images[:samples])) for row, images in painted.items()]
+        rows += [PictureRow(f"{row}, not chosen", to_uint8(images[:samples])) for row, images in generated.items()]
         if classifier is None:
             continue
-        seen = {row: classifier.names(images) | look_classifier.names(images) for row, images in painted.items()}
+        seen = {row: classifier.names(images) | look_classifier.names(images) for row, images in generated.items()}
         those = [i for i in range(pictures) if all(each["class"][i] == class_name for each in seen.values())]
-        for row in painted:
+        for row in generated:
             for i in those:
                 common = float(all_shown(seen[row], look, i))
                 table.append(record(figure, learned, row=row, concept=f"sample {i}", common_look=common))
@@ -227,22 +227,22 @@ def blended(
     store: CellStore, figure: Figure, concepts: Sequence[str], seeds: Sequence[int],
     scene: str, prompt: str, samples: int, box: Sequence[float], evaluate: Sequence[str],
 ) -> list[Verdict]:  # fmt: skip
-    """Figure 9: S* is painted into an image of `scene`, only inside of `box` (left, top, right, bottom as fractions of
-    the side). The table also has the coarse word, painted into the same image. `evaluate` as in `Cell`."""
+    """Figure 9: S* is blended into an image of `scene`, only inside `box` (left, top, right, bottom as fractions of
+    the side). The table also has the coarse word, blended into the same image. `evaluate` as in `Cell`."""
     rows, table = [], []
-    for concept, learned in painting(store.learned_concepts(concepts, seeds[0], evaluate)):
+    for concept, learned in with_progress(store.learned_concepts(concepts, seeds[0], evaluate)):
         pipeline, word = learned.pipeline, learned.word
         x = to_uint8(pipeline([scene], range(samples, samples + 1)))[0]  # the edits use the noise of earlier indices
         left, top, right, bottom = (round(share * len(x)) for share in box)
         mask = np.zeros(x.shape[:2], dtype=bool)
         mask[top:bottom, left:right] = True
         embeddings = manager_of(pipeline.ldm, [word])
-        painted: dict[str, Tensor] = {"before": to_tensor(x[None])}
+        generated: dict[str, Tensor] = {"before": to_tensor(x[None])}
         for row, said in (("after", word.placeholder), ("coarse word", learned.coarse)):
-            painted[row] = edit(pipeline, [fill(prompt, said)] * samples, embeddings, x, mask)
+            generated[row] = edit(pipeline, [fill(prompt, said)] * samples, embeddings, x, mask)
         shown = np.where(mask[..., None], x // 2 + 64, x)
-        rows.append(PictureRow(f"{concept}: picture, mask, edits", np.stack([x, shown, *to_uint8(painted["after"])])))
-        for row, images in painted.items():
+        rows.append(PictureRow(f"{concept}: picture, mask, edits", np.stack([x, shown, *to_uint8(generated["after"])])))
+        for row, images in generated.items():
             likeness = learned.likeness(learned.evaluation.embed(images[..., top:bottom, left:right]))
             table.append(record(figure, learned, row=row, concept=concept, image_similarity=likeness))
     return save_gallery(figure, rows, table)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from textual_inversion import learner
 from textual_inversion.evaluation.evaluation import VERSION
 from textual_inversion.pictures import BESIDE
 
@@ -15,6 +16,7 @@ _OF_WORDS = ("module", "trainer", "seed", "start_from")  # the parts of a config
 _OF_EVALUATIONS = ("images", "first", "subject", "protocol", "sampler", "image_size", "guidance", "seed")
 DIGITS = 16
 _NAMES = ("_target_", "path")  # keys of Python objects: only the last part of the name is hashed, not the module
+_FORMER = {"load_weights": "pretrained", "load_clip": "pretrained_clip"}  # what was renamed keeps its name in hashes
 _PATHS = ("weights", "images", "folder", "vocabulary")  # keys of files and folders: their contents are hashed
 
 
@@ -29,10 +31,10 @@ def _content(path: Path, beside: bool) -> str:
     return digest.hexdigest()
 
 
-def _by_content(node: Any, beside: bool) -> Any:
+def by_content(node: Any, beside: bool) -> Any:
     """Return the config with hashes of file contents in place of paths."""
     if isinstance(node, list):
-        return [_by_content(value, beside) for value in node]
+        return [by_content(value, beside) for value in node]
     if not isinstance(node, dict):
         return node
     return {key: _value(key, value, beside) for key, value in node.items()}
@@ -42,16 +44,19 @@ def _value(key: str, value: Any, beside: bool) -> Any:
     if key in _PATHS and isinstance(value, str) and Path(value).exists():
         return _content(Path(value), beside)
     if key in _NAMES and isinstance(value, str):
-        return value.rpartition(".")[2]
-    return _by_content(value, beside)
+        name = value.rpartition(".")[2]
+        return _FORMER.get(name, name)
+    return by_content(value, beside)
 
 
 def train_hash(config: DictConfig) -> str:
-    """Return the hash of everything that a learned word depends on: the resolved config, and the weights and images
-    that it names."""
+    """Return the hash of everything that a learned word depends on: the resolved config, the weights and images
+    that it names, and the version of the learning."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     ends = (node.get("callbacks") or {}).get("early_stop")  # the one callback that changes a word
-    return _hash({key: node[key] for key in _OF_WORDS} | {"early_stop": ends}, beside=False)
+    # Words of version 1 were hashed without it.
+    version = {"version": learner.VERSION} if learner.VERSION > 1 else {}
+    return _hash({key: node[key] for key in _OF_WORDS} | {"early_stop": ends} | version, beside=False)
 
 
 def evaluation_hash(config: DictConfig, word: str | None) -> str:
@@ -74,4 +79,4 @@ def combine(*hashes: str) -> str:
 
 
 def _hash(node: Any, beside: bool) -> str:
-    return hashlib.sha256(json.dumps(_by_content(node, beside), sort_keys=True).encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256(json.dumps(by_content(node, beside), sort_keys=True).encode()).hexdigest()[:DIGITS]

@@ -12,9 +12,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from tqdm import tqdm
 
+from ldm.errors import UserError
 from ldm.files import write_json
 
-from .. import concepts
+from .. import concepts, failures
 from .cells import CellFailed, CellStore
 from .hashes import settings_hash
 from .report import Figure, forget_claims, write_claims
@@ -26,42 +27,42 @@ OWN = frozenset("figure figures budget scale learn evaluate cells images paths".
 
 
 def figures_asked_for(config: DictConfig) -> list[str]:
-    """Return the names of the requested figures. Raises ValueError with the known names if one is unknown."""
+    """Return the names of the requested figures. Raises UserError with the known names if one is unknown."""
     known = list(config.figures)
     asked = list(config.figure) if isinstance(config.figure, ListConfig) else [config.figure]
     unknown = [name for name in asked if name not in (*known, "all")]
     if unknown:
-        raise ValueError(f"there is no figure {', '.join(map(repr, unknown))}: choose from {', '.join(known)}, or all.")
+        raise UserError(f"there is no figure {', '.join(map(repr, unknown))}: choose from {', '.join(known)}, or all.")
     return known if "all" in asked else asked
 
 
 def require_budget_of_scale(config: DictConfig) -> None:
-    """Raise ValueError if the budget is meant for another model: the results would be meaningless."""
+    """Raise UserError if the budget is meant for another model: the results would be meaningless."""
     if config.name not in config.budget.scales:
-        raise ValueError(
+        raise UserError(
             f"budget={config.budget.name} is for {', '.join(config.budget.scales)}, not for {config.name}: "
             f"budget=paper has the paper's settings."
         )
 
 
 def require_own_settings(overrides: Sequence[str]) -> None:
-    """Raise ValueError for an override of train.py or evaluate.py, which this command does not read."""
+    """Raise UserError for an override of train.py or evaluate.py, which this command does not read."""
     for override in overrides:
         if override.lstrip("+~").split("=")[0].split(".")[0] not in OWN:
-            raise ValueError(
+            raise UserError(
                 f"{override} would have no effect: pass training settings as 'learn=[\"{override}\"]', evaluation "
                 f"settings as 'evaluate=[\"{override}\"]'."
             )
 
 
 def require_same_settings(config: DictConfig, folder: Path) -> None:
-    """Raise ValueError if the folder holds figures with other settings, since claims.md would mix their verdicts."""
+    """Raise UserError if the folder holds figures with other settings, since claims.md would mix their verdicts."""
     names = ("name", "budget", "learn", "evaluate", "images")
     every = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     settings = {name: every[name] for name in names}
     file = folder / SETTINGS
     if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != settings:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds figures with other settings (see {file.name}): choose another folder (hydra.run.dir)."
         )
     write_json(file, settings)
@@ -96,11 +97,11 @@ def draw_figure(config: DictConfig, name: str, store: CellStore, folder: Path) -
     forget_claims(folder, name)
     try:
         verdicts = draw.func(store, figure, **(budget | own))
-    except (CellFailed, ValueError) as error:
+    except CellFailed as error:
         log.warning("%s: %s", name, error)
         return False
-    except RuntimeError:  # a GPU with too little memory for one figure may have enough for the others
-        log.exception("%s", name)
+    except Exception as error:  # the others may still be drawn
+        failures.report(error, lambda said: log.warning("%s: %s", name, said))
         return False
     write_claims(folder, name, verdicts)
     for verdict in verdicts:
@@ -109,7 +110,7 @@ def draw_figure(config: DictConfig, name: str, store: CellStore, folder: Path) -
 
 
 def reproduce(config: DictConfig) -> None:
-    """Draw the figures of the config, with their verdicts. Raises ValueError at the end if some could not be drawn."""
+    """Draw the figures of the config, with their verdicts. Raises UserError at the end if some could not be drawn."""
     folder, names = Path(config.paths.run), figures_asked_for(config)
     require_own_settings(HydraConfig.get().overrides.task)
     require_budget_of_scale(config)
@@ -123,4 +124,4 @@ def reproduce(config: DictConfig) -> None:
     if missing or store.failed:
         what = [f"no {', '.join(missing)}"] if missing else []
         what += [f"{len(store.failed)} cells failed"] if store.failed else []
-        raise ValueError(f"{' and '.join(what)}: see above. Run the same command again to retry.")
+        raise UserError(f"{' and '.join(what)}: see above. Run the same command again to retry.")

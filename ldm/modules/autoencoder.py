@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..keyed_random import generator
 from ..training.optimization import constant, with_schedule
 from .layers import group_norm
@@ -253,7 +254,7 @@ class AutoencoderKL(L.LightningModule):
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
-        """Encode x [b, 3, H, W] in [-1, 1] to the posterior over z. Raise ValueError unless H and W are multiples of
+        """Encode x [b, 3, H, W] in [-1, 1] to the posterior over z. Raise UserError unless H and W are multiples of
         `downsampling`."""
         require_multiples(x, self.downsampling)
         return DiagonalGaussian.from_moments(self.quant_conv(self.encoder(x)))
@@ -291,9 +292,9 @@ class AutoencoderKL(L.LightningModule):
 
 
 def require_multiples(x: Tensor, downsampling: int) -> None:
-    """Raise ValueError unless both sides of images x [b, 3, H, W] are multiples of `downsampling`."""
+    """Raise UserError unless both sides of images x [b, 3, H, W] are multiples of `downsampling`."""
     if x.shape[-1] % downsampling or x.shape[-2] % downsampling:
-        raise ValueError(f"image of {tuple(x.shape[-2:])} pixels: both sides must be multiples of {downsampling}")
+        raise UserError(f"image of {tuple(x.shape[-2:])} pixels: both sides must be multiples of {downsampling}")
 
 
 def psnr(reconstruction: Tensor, x: Tensor) -> Tensor:

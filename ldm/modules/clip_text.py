@@ -6,24 +6,27 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import pytorch_lightning as L
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from ..errors import UserError
+from .text import TokenEncoder, unknown_words
+
 
 class BytePairs:
     """The lower-casing byte-pair tokenizer of CLIP: text -> <|startoftext|> pieces <|endoftext|>, padded with
-    <|endoftext|> to `max_length`. `folder` holds vocab.json and merges.txt. `initializers` are words to suggest to
-    somebody who looks for the name of a thing: all words of one piece."""
+    <|endoftext|> to `max_length`. transformers splits the words, as in `WordPiece`. `folder` holds vocab.json and
+    merges.txt. `initializers` are words to suggest to somebody who looks for the name of a thing: all words of one
+    piece."""
 
     def __init__(self, folder: str | Path, max_length: int) -> None:
         folder = Path(folder)
         for name in ("vocab.json", "merges.txt"):
             if not (folder / name).is_file():
-                raise ValueError(f"no {name} in {folder}: CLIP's tokenizer needs both vocab.json and merges.txt.")
+                raise UserError(f"no {name} in {folder}: CLIP's tokenizer needs both vocab.json and merges.txt.")
         self._tokenizer = CLIPTokenizer.from_pretrained(str(folder), model_max_length=max_length)
         self.max_length, self.vocab_size = max_length, len(self._tokenizer)
         self.start_id: int = self._tokenizer.bos_token_id
@@ -40,6 +43,10 @@ class BytePairs:
     def pieces(self, text: str) -> list[int]:
         """Return the token ids of `text`, without start and end."""
         return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the words of `text` that are spelled symbol by symbol."""
+        return unknown_words(self._tokenizer, text)
 
     def word(self, index: int) -> str:
         """Return the piece with id `index`, without the end-of-word mark "</w>"."""
@@ -97,13 +104,12 @@ class _Layer(nn.Module):
         return x + self.mlp(self.layer_norm2(x))
 
 
-class CLIPTextEncoder(L.LightningModule):
+class CLIPTextEncoder(TokenEncoder):
     """Texts -> c [b, max_length, width]: the last hidden states at all positions, after the final LayerNorm.
 
-    `inner` is the hidden width of the feed-forward layers. `vocabulary` is the folder with the tokenizer's files. It is
-    read when `tokenizer` is first used, so a model can be built and its weights loaded without it."""
+    `inner` is the hidden width of the feed-forward layers. `vocabulary` is the folder with the tokenizer's files."""
 
-    condition_key, unconditional = "caption", ""
+    read = BytePairs
 
     def __init__(
         self,
@@ -130,26 +136,9 @@ class CLIPTextEncoder(L.LightningModule):
             }
         )
         self.transformer = nn.ModuleDict({"text_model": text_model})
-        self._tokenizer: BytePairs | None = None
 
     def _part(self, name: str) -> Any:
         return cast(nn.ModuleDict, self.transformer["text_model"])[name]
-
-    @property
-    def tokenizer(self) -> BytePairs:
-        if self._tokenizer is None:
-            tokenizer = BytePairs(self.vocabulary, self.max_length)
-            if tokenizer.vocab_size != self.vocab_size:
-                raise ValueError(
-                    f"{self.vocabulary} has {tokenizer.vocab_size} pieces, but the model has {self.vocab_size} "
-                    f"embeddings."
-                )
-            self._tokenizer = tokenizer
-        return self._tokenizer
-
-    def tokenize(self, texts: Iterable[str]) -> Tensor:
-        """Tokenize b texts to ids [b, max_length]."""
-        return self.tokenizer(texts)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Look up the token embeddings [b, n, width] of ids [b, n], without position embeddings."""
@@ -165,6 +154,3 @@ class CLIPTextEncoder(L.LightningModule):
         for layer in self._part("encoder")["layers"]:
             h = layer(h)
         return self._part("final_layer_norm")(h)
-
-    def forward(self, texts: Iterable[str]) -> Tensor:
-        return self.encode(self.embed(self.tokenize(texts).to(self.device)))

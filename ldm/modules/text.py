@@ -1,14 +1,17 @@
 """The text encoder in three public steps, tokenize -> embed -> encode, so that learned embeddings can be inserted
 before the third. The encoder is the BERT-style transformer that was trained together with the 1.4B model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import pytorch_lightning as L
 import torch
 from torch import Tensor, nn
-from transformers import BertTokenizer
+from transformers import BertTokenizer, PreTrainedTokenizerFast
 
+from ..conditioning import Tokenizer
+from ..errors import UserError
 from .attention import attend
 
 UNKNOWN = "[UNK]"
@@ -17,7 +20,8 @@ THINGS = "things.txt"  # beside the vocabulary of a small world: those of its wo
 
 class WordPiece:
     """The lower-casing WordPiece tokenizer of bert-base-uncased: text -> [CLS] pieces [SEP], truncated or padded with
-    [PAD] to `max_length`. There is no attention mask: the published model also attends to the padding.
+    [PAD] to `max_length`. There is no attention mask: the published model also attends to the padding. transformers
+    splits the words. They are framed here, since learned words go between the pieces.
 
     `initializers` are words to suggest to somebody who looks for the name of a thing: those of things.txt beside the
     vocabulary, or all words of one piece."""
@@ -25,9 +29,7 @@ class WordPiece:
     def __init__(self, vocabulary: str | Path, max_length: int) -> None:
         path = Path(vocabulary)
         if not path.is_file():
-            raise ValueError(
-                f"no vocabulary at {path}: expected a text file with one word piece per line, [PAD] first."
-            )
+            raise UserError(f"no vocabulary at {path}: expected a text file with one word piece per line, [PAD] first.")
         words = path.read_text(encoding="utf-8").splitlines()
         self.max_length = max_length
         self._tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(words)}, do_lower_case=True)
@@ -47,6 +49,10 @@ class WordPiece:
         """Return the token ids of `text`, without [CLS] and [SEP]."""
         return self._tokenizer.encode(text, add_special_tokens=False)
 
+    def unknown(self, text: str) -> list[str]:
+        """Return the words of `text` that become [UNK] or are spelled symbol by symbol."""
+        return unknown_words(self._tokenizer, text)
+
     def word(self, index: int) -> str:
         """Return the word piece with id `index`."""
         return self.words[index]
@@ -59,6 +65,21 @@ class WordPiece:
     def __call__(self, texts: Iterable[str]) -> Tensor:
         """Tokenize n texts to ids [n, max_length]. The empty text is the unconditional prompt."""
         return torch.tensor([self.frame(self.pieces(text)) for text in texts])
+
+
+def unknown_words(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
+    """Return the words of `text` for which a tokenizer has no piece that is longer than one symbol, although they are:
+    they become [UNK], or are spelled. A single symbol with a piece of its own is known."""
+    encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+    words: dict[int, list[int]] = {}
+    for place, word in enumerate(encoding.word_ids):
+        words.setdefault(-1 - place if word is None else word, []).append(place)
+    unknown = []
+    for places in words.values():
+        pieces = [encoding.tokens[place].removeprefix("##").removesuffix("</w>") for place in places]
+        if UNKNOWN in pieces or (len(pieces) > 1 and all(len(piece) == 1 for piece in pieces)):
+            unknown.append(text[encoding.offsets[places[0]][0] : encoding.offsets[places[-1]][1]])
+    return list(dict.fromkeys(unknown))
 
 
 def whole_words(texts: Iterable[str]) -> list[str]:
@@ -130,14 +151,41 @@ class _Positions(nn.Module):
         return self.emb.weight[:length]
 
 
-class BERTTextEncoder(L.LightningModule):
-    """Texts -> c [b, max_length, width]: a pre-norm transformer with learned positions and, as published, 8 heads of 64
-    channels.
-
-    `vocabulary` is the file of word pieces. It is read when `tokenizer` is first used, so a model can be built and its
-    weights loaded without it."""
+class TokenEncoder(L.LightningModule):
+    """What the text encoders share. The tokenizer reads `vocabulary` when it is first used, so a model can be built and
+    its weights loaded without it. Subclasses set `read`, and define `embed` and `encode`."""
 
     condition_key, unconditional = "caption", ""
+    read: Callable[[str | Path, int], Tokenizer]
+    vocabulary: str | Path
+    vocab_size: int
+    max_length: int
+    embed: Callable[[Tensor], Tensor]
+    encode: Callable[[Tensor], Tensor]
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        tokenizer = type(self).read(self.vocabulary, self.max_length)
+        if tokenizer.vocab_size != self.vocab_size:
+            raise UserError(
+                f"{self.vocabulary} has {tokenizer.vocab_size} word pieces, but the model has {self.vocab_size} "
+                f"embeddings."
+            )
+        return tokenizer
+
+    def tokenize(self, texts: Iterable[str]) -> Tensor:
+        """Tokenize b texts to ids [b, max_length]."""
+        return self.tokenizer(texts)
+
+    def forward(self, texts: Iterable[str]) -> Tensor:
+        return self.encode(self.embed(self.tokenize(texts).to(self.device)))
+
+
+class BERTTextEncoder(TokenEncoder):
+    """Texts -> c [b, max_length, width]: a pre-norm transformer with learned positions and, as published, 8 heads of 64
+    channels. `vocabulary` is the file of word pieces."""
+
+    read = WordPiece
 
     def __init__(
         self,
@@ -165,23 +213,6 @@ class BERTTextEncoder(L.LightningModule):
         # gradient of a denoiser does not separate them again: "cat" and "dog" then change c by only a few percent.
         nn.init.normal_(token_emb.weight, std=1.0)
         nn.init.normal_(pos_emb.emb.weight, std=0.3)
-        self._tokenizer: WordPiece | None = None
-
-    @property
-    def tokenizer(self) -> WordPiece:
-        if self._tokenizer is None:
-            tokenizer = WordPiece(self.vocabulary, self.max_length)
-            if tokenizer.vocab_size != self.vocab_size:
-                raise ValueError(
-                    f"{self.vocabulary} has {tokenizer.vocab_size} word pieces, but the model has {self.vocab_size} "
-                    f"embeddings."
-                )
-            self._tokenizer = tokenizer
-        return self._tokenizer
-
-    def tokenize(self, texts: Iterable[str]) -> Tensor:
-        """Tokenize b texts to ids [b, max_length]."""
-        return self.tokenizer(texts)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Look up the token embeddings [b, n, width] of ids [b, n], without position embeddings."""
@@ -191,6 +222,3 @@ class BERTTextEncoder(L.LightningModule):
         """Encode token embeddings [b, n, width] to c [b, n, width]."""
         positions = self.transformer["pos_emb"](embeddings.shape[1])
         return self.transformer["norm"](self.transformer["attn_layers"](embeddings + positions))
-
-    def forward(self, texts: Iterable[str]) -> Tensor:
-        return self.encode(self.embed(self.tokenize(texts).to(self.device)))

@@ -8,6 +8,7 @@ import pytorch_lightning as L
 import torch
 from torch import Tensor, nn
 
+from ..errors import UserError
 from .attention import AttentionBlock, SpatialTransformer
 from .layers import group_norm, timestep_embedding, zero_init
 from .unet_blocks import Average, Downsample, Nearest, ResBlock, Upsample
@@ -55,7 +56,7 @@ class UNet(L.LightningModule):
     ) -> None:
         super().__init__()
         if (num_heads is None) == (head_channels is None):
-            raise ValueError(f"pass either num_heads or head_channels, not {num_heads} and {head_channels}")
+            raise UserError(f"pass either num_heads or head_channels, not {num_heads} and {head_channels}")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.model_channels, self.sample_size = model_channels, sample_size
         embed_dim = 4 * model_channels

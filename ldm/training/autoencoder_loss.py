@@ -16,7 +16,8 @@ def image_gradients(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class PerceptualDistance(nn.Module):
-    """Distance between images in the features of a frozen network (Zhang et al. 2018, without learned weights).
+    """Distance between images in the features of a frozen network (Zhang et al. 2018, without learned weights). Written
+    by hand, since the lpips package downloads a network for photographs.
 
     `maps(network, x)` returns the feature maps of x. They are normalised to unit length at each position; the distance
     is their squared difference, averaged over positions and over maps."""

@@ -12,6 +12,7 @@ from ..images import save_png, tile, to_uint8
 from ..latent_diffusion import LatentDiffusion
 from ..modules.autoencoder import AutoencoderKL
 from ..sampling import Sampler
+from ..schedule import TABLES
 from ..weights.checkpoint import DROPPED, require_only_shards, write_weights
 
 
@@ -51,7 +52,8 @@ class SampleGrid(L.Callback):
 
 class Weights(L.Callback):
     """At the end of every validation, writes the weights of the module to `folder`, without those that only its
-    training needs (`DROPPED`). They are averaged weights if EMA runs before this callback."""
+    training needs (`DROPPED`) and without the noise schedule, which is computed. They are averaged weights if EMA runs
+    before this callback."""
 
     def __init__(self, folder: str) -> None:
         require_only_shards(folder)
@@ -60,7 +62,8 @@ class Weights(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.sanity_checking and trainer.is_global_zero:
             weights = pl_module.state_dict()
-            write_weights(self.folder, {name: value for name, value in weights.items() if not name.startswith(DROPPED)})
+            needed = [name for name in weights if name not in TABLES and not name.startswith(DROPPED)]
+            write_weights(self.folder, {name: weights[name] for name in needed})
 
 
 def learning_rates(trainer: L.Trainer) -> dict[str, float]:

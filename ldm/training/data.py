@@ -12,6 +12,7 @@ import pytorch_lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
+from ..errors import UserError
 from ..images import to_tensor
 from ..keyed_random import numpy_generator
 
@@ -120,7 +121,7 @@ class CaptionedData(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         if self.val_size > len(self.val.images):
-            raise ValueError(
+            raise UserError(
                 f"data.val_size is {self.val_size}, but there are {len(self.val.images)} validation images."
             )
 
@@ -236,6 +237,6 @@ def _val_batch(source: CaptionedImages, indices: range) -> Batch:
 
 def _labels(source: CaptionedImages, indices: Iterable[int]) -> Batch:
     if not isinstance(source, Labelled):
-        raise ValueError(f"the images of {type(source).__name__} have no labels: it has no method labels().")
+        raise UserError(f"the images of {type(source).__name__} have no labels: it has no method labels().")
     known = [source.labels(i) for i in indices]
     return {f"label_{name}": [labels[name] for labels in known] for name in known[0]}

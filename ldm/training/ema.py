@@ -12,7 +12,8 @@ class EMA(L.Callback):
     """Keeps an average of the trainable parameters: average += (1 - decay_n) * (weight - average) after optimiser step
     n, decay_n = min(decay, (1 + n) / (10 + n)). Validation and exports use the average; training does not.
 
-    The average is saved in the checkpoint, so a resumed run continues it."""
+    The average is saved in the checkpoint, so a resumed run continues it. Written by hand, since Lightning's
+    EMAWeightAveraging copies the frozen networks as well, and its decay has no warm-up."""
 
     def __init__(self, decay: float = 0.9999) -> None:
         self.decay = decay

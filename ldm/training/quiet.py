@@ -10,22 +10,27 @@ from contextlib import contextmanager
 HARMLESS = (
     "Found .* in eval mode", ".* does not have many workers", ".*LeafSpec", "The `srun` command is available",
 )  # fmt: skip
+# These loggers of Lightning list devices, advertise other loggers and announce the last step. Importing Lightning
+# resets the level of "pytorch_lightning", but not theirs.
+CHATTY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
 
 
-def ignore_harmless_warnings() -> None:
+def quiet_lightning() -> None:
+    """Suppress harmless warnings, and Lightning's messages below warnings, from here on."""
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress these warnings and Lightning's messages about hardware in the block, then restore the settings."""
-    lightning = logging.getLogger("pytorch_lightning")
-    level = lightning.level
-    lightning.setLevel(logging.WARNING)
+    """Suppress the same in the block, then restore the settings."""
+    levels = {name: logging.getLogger(name).level for name in CHATTY}
     try:
         with warnings.catch_warnings():
-            ignore_harmless_warnings()
+            quiet_lightning()
             yield
     finally:
-        lightning.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

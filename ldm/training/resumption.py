@@ -4,14 +4,17 @@ signals that a cluster sends before it takes the machine back."""
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as L
-import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from ..errors import UserError
 from ..files import replacing
+from ..weights.pickled import load_pickled
 
 STATE = "last.ckpt"
 # Pre-emption, Ctrl-C, and a time limit that is close (SIGUSR1 does not exist on Windows).
@@ -22,16 +25,14 @@ AGREE_EVERY = 10
 
 def read_state(path: str | Path) -> dict[str, Any]:
     """Return the contents of a training checkpoint, on the CPU. Only tensors and plain values are loaded: nothing that
-    the file names is imported or run. Raises ValueError for any other file."""
+    the file names is imported or run. Raises UserError for any other file."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle may raise any
+        state = load_pickled(path, whole=True)
+    except UserError as error:
         state = error
-    if not isinstance(state, dict) or "global_step" not in state:
-        why = f" ({type(state).__name__})" if isinstance(state, Exception) else ""
-        raise ValueError(
+    if not isinstance(state, dict) or not isinstance(state.get("global_step"), int):
+        why = f" ({str(state).rstrip('.')})" if isinstance(state, Exception) else ""
+        raise UserError(
             f"{path} is damaged or not a training checkpoint{why}; no code in it was run. Remove it, or start from the "
             f"beginning with resume=null."
         )
@@ -46,28 +47,69 @@ class StateFiles(TorchCheckpointIO):
 
 
 class Preempted(Exception):
-    """A signal, named `by`, has ended training before its last step; the state is saved."""
+    """A signal, named `by`, has ended the run before it was complete. `where` says after which step the state is saved;
+    it is empty outside of the steps."""
 
-    def __init__(self, by: str, where: str) -> None:
+    def __init__(self, by: str, where: str = "") -> None:
         super().__init__(by, where)
         self.by, self.where = by, where
         self.exit_code = 128 + (signal.SIGINT if by == "SIGINT" else signal.SIGTERM)
 
     def __str__(self) -> str:
-        return f"stopped {self.where}, by {'Ctrl-C' if self.by == 'SIGINT' else self.by}; the state is saved"
+        by = f"by {'Ctrl-C' if self.by == 'SIGINT' else self.by}"
+        return f"stopped {self.where}, {by}; the state is saved" if self.where else f"stopped {by}"
+
+
+def stop_at_once(where: str = "") -> None:
+    """Let SIGTERM and SIGUSR1 raise `Preempted`, and Ctrl-C raise KeyboardInterrupt, wherever this process is."""
+
+    def stop(number: int, *_: Any) -> None:
+        raise Preempted(signal.Signals(number).name, where)
+
+    if threading.current_thread() is threading.main_thread():
+        for name in SIGNALS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.default_int_handler if name == "SIGINT" else stop)
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """`stop_at_once` for the block, except where a `Checkpoint` finishes a step first."""
+    known = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in known}
+    stop_at_once()
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class Checkpoint(L.Callback):
     """Saves the state to `folder`/last.ckpt every `every_steps` steps, every `every_minutes` minutes, at the end, and
     at a signal, after which it raises `Preempted`. A second Ctrl-C ends the process at once. The file is replaced
-    atomically."""
+    atomically. A run that early stopping has ended does not train on when it is resumed with early stopping."""
 
     def __init__(self, folder: str, every_steps: int, every_minutes: float = 10.0) -> None:
         self.path = Path(folder) / STATE
         self.every_steps, self.every_minutes = every_steps, every_minutes
         self.signal = ""  # name of the signal that asked to stop
+        self._stopped_early = False
+        self.record: dict[str, Any] = {}  # entries of every checkpoint, beside the state
+        self.changed = False  # whether settings differ from those of the checkpoint that is resumed
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint.update(self.record)
+        checkpoint["stopped_early"] = bool(trainer.should_stop and trainer.early_stopping_callback)
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._stopped_early = checkpoint.get("stopped_early", False)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.should_stop = self._stopped_early and trainer.early_stopping_callback is not None
+        if self.changed:
+            obey_settings(trainer, pl_module)
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
         if threading.current_thread() is threading.main_thread():
             for name in SIGNALS:  # the trainer restores the previous handlers at its end, also after an error
@@ -105,10 +147,9 @@ class Checkpoint(L.Callback):
         return trainer.global_step % AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(wish, all=False)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, and let Ctrl-C interrupt again: no step is left to finish."""
+        """Save, and let signals stop at once: no step is left to finish, and what is made now can be made later."""
         self._save(trainer, pl_module)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop_at_once("after the last step")
 
     def _save(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.global_step != self._saved_step:
@@ -117,6 +158,22 @@ class Checkpoint(L.Callback):
 
     def write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         save_state(trainer, self.path)
+
+
+def obey_settings(trainer: L.Trainer, module: L.LightningModule) -> None:
+    """Give the optimiser, whose state was restored from a checkpoint, the hyper-parameters of the module's own settings
+    instead of those of the checkpoint."""
+    configured: Any = module.configure_optimizers()
+    scheduler = configured["lr_scheduler"]["scheduler"] if isinstance(configured, dict) else None
+    own = (configured["optimizer"] if isinstance(configured, dict) else configured).param_groups
+    (optimizer,) = trainer.optimizers
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update({name: value for name, value in settings.items() if name != "params"})
+    if scheduler is not None:
+        restored: Any = trainer.lr_scheduler_configs[0].scheduler
+        restored.base_lrs = scheduler.base_lrs
+        for group, rate, multiplier in zip(optimizer.param_groups, restored.base_lrs, restored.lr_lambdas, strict=True):
+            group["lr"] = rate * multiplier(restored.last_epoch)
 
 
 def save_state(trainer: L.Trainer, path: Path) -> None:

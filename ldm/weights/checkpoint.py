@@ -5,11 +5,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..files import put_in_place
 from .diffusers_layout import is_diffusers_folder, read_diffusers
 from .family import describe_family
@@ -28,22 +30,23 @@ POSITION_IDS = "position_ids"  # a buffer of CLIP, 0, 1, 2, ..., that newer file
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Return the tensors of a file in safetensors or torch format (of its "state_dict", if it has one), or of all
-    safetensors files in a folder. They are memory-mapped where the format allows. Raises ValueError with the reason if
+    safetensors files in a folder. They are memory-mapped where the format allows. Raises UserError with the reason if
     the file cannot be read."""
     path = Path(path)
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
-        raise ValueError(f"no weights at {path}: expected a file of weights, or a folder of safetensors files.")
+        raise UserError(f"no weights at {path}: expected a file of weights, or a folder of safetensors files.")
     return {name: value for file in files for name, value in read_file(file).items()}
 
 
-def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
+def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
     """Load `weights` into `module` in place; returns `module`.
 
-    `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. Loading is strict: raises ValueError
+    `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. Loading is strict: raises UserError
     unless every name and shape agrees and every number is finite. Tensors in `DROPPED` or `POSITION_IDS` may be missing
-    from the file or from the module. Values are cast to the dtypes of the module, which may be on the meta device. None
-    loads nothing, for training from scratch and for parts of a larger file."""
+    from the file or from the module. The tables of a noise schedule are computed; those of the file must be of the same
+    schedule. Values are cast to the dtypes of the module, which may be on the meta device. None loads nothing, for
+    training from scratch and for parts of a larger file."""
     if weights is None:
         return module
     folder = Path(weights)
@@ -54,8 +57,10 @@ def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
         log.info("%s: ignored %s", weights, by_prefix(dropped))
     for name in dropped:
         del loaded[name]
+    tables: dict[str, Tensor] = cast(Any, module).schedule_tables() if hasattr(module, "schedule_tables") else {}
+    optional = (*DROPPED, *tables)
     faults = {
-        "missing": {n for n in own.keys() - loaded.keys() if not (n.startswith(DROPPED) or n.endswith(POSITION_IDS))},
+        "missing": {n for n in own.keys() - loaded.keys() if not (n.startswith(optional) or n.endswith(POSITION_IDS))},
         "unexpected": loaded.keys() - own.keys(),
         "with a different shape": {n for n in own.keys() & loaded.keys() if own[n][0] != loaded[n].shape},
     }
@@ -65,13 +70,26 @@ def pretrained(module: nn.Module, weights: str | Path | None) -> nn.Module:
             for fault, names in faults.items()
             if names
         )
-        raise ValueError(f"{weights} does not fit this model: {said}. {describe_family(loaded)}")
+        raise UserError(f"{weights} does not fit this model: {said}. {describe_family(loaded)}")
+    if "betas" in loaded and "betas" in tables:
+        _require_schedule(weights, loaded["betas"], tables["betas"])
+    loaded |= tables
     for name in sorted(loaded):
         value = loaded.pop(name).to(own[name][1])
         _put(module, name, value)
         if not _is_finite(value):
-            raise ValueError(f"{weights}: {name} contains NaN or infinite values.")
+            raise UserError(f"{weights}: {name} contains NaN or infinite values.")
     return module
+
+
+def _require_schedule(weights: str | Path, found: Tensor, own: Tensor) -> None:
+    """Raise UserError unless the betas of a file are those of the model, up to rounding in half precision."""
+    if not torch.allclose(found.float(), own, rtol=0.01, atol=0.0):
+        ends = [f"{float(betas[0]):.6g} to {float(betas[-1]):.6g}" for betas in (found, own)]
+        raise UserError(
+            f"{weights} was trained with another noise schedule: its betas go from {ends[0]}, those of this model from "
+            f"{ends[1]}."
+        )
 
 
 def _put(module: nn.Module, name: str, value: Tensor) -> None:
@@ -105,7 +123,7 @@ def _prefix(name: str) -> str:
 
 
 def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
-    """Write `weights` as half-precision safetensors shards and replace `folder` with them. Raises ValueError if
+    """Write `weights` as half-precision safetensors shards and replace `folder` with them. Raises UserError if
     `folder` holds anything but such shards."""
     folder = Path(folder)
     partial = folder.with_name(folder.name + ".partial")
@@ -121,18 +139,22 @@ def write_weights(folder: str | Path, weights: Mapping[str, Tensor]) -> None:
             size = 0
         shards[-1][name] = value
         size += value.nbytes
-    for i, shard in enumerate(shards, start=1):
-        save_file(shard, partial / f"{i}-of-{len(shards)}.safetensors")
+    try:
+        for i, shard in enumerate(shards, start=1):
+            save_file(shard, partial / f"{i}-of-{len(shards)}.safetensors")
+    except BaseException:
+        _remove_shards(partial)
+        raise
     _remove_shards(folder)
     put_in_place(partial, folder)
 
 
 def require_only_shards(folder: str | Path) -> None:
-    """Raise ValueError if `folder` holds other files than `write_weights` writes: they would be lost."""
+    """Raise UserError if `folder` holds other files than `write_weights` writes: they would be lost."""
     for place in (Path(folder), Path(folder).with_name(Path(folder).name + ".partial")):
         others = [path.name for path in place.iterdir() if not _SHARD.fullmatch(path.name)] if place.is_dir() else []
         if others:
-            raise ValueError(f"{place} holds {min(others)}, which new weights would delete: choose another folder.")
+            raise UserError(f"{place} holds {min(others)}, which new weights would delete: choose another folder.")
 
 
 def _remove_shards(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..errors import UserError
 from .reading import read_file
 
 Renaming = dict[str, str]  # published name -> name in diffusers
@@ -65,7 +66,7 @@ def _unet_name(name: str, per_level: int) -> str:
         return f"{where}.{_RES_BLOCK.get(rest, rest)}.{leaf}"
     match = re.match(r"(input|output)_blocks\.(\d+)\.\d\.(.*)", stem)
     if match is None:
-        raise ValueError(f"{name} has no counterpart in the UNet of diffusers")
+        raise UserError(f"{name} has no counterpart in the UNet of diffusers")
     side, block, rest = match.group(1), int(match.group(2)), match.group(3)
     level, place = divmod(block - 1, per_level + 1) if side == "input" else divmod(block, per_level + 1)
     where = f"{'down' if side == 'input' else 'up'}_blocks.{level}"
@@ -109,7 +110,7 @@ def _bert_name(name: str) -> str:
         return f"{_BERT_ENDS[stem]}.{leaf}"
     match = re.match(r"attn_layers\.layers\.(\d+)\.(.*)", stem)
     if match is None:
-        raise ValueError(f"{name} has no counterpart in an LDMBertModel")
+        raise UserError(f"{name} has no counterpart in an LDMBertModel")
     layer, half = divmod(int(match.group(1)), 2)
     table = _BERT_LAYER["feed_forward" if half else "attention"]
     return f"model.layers.{layer}.{table[match.group(2)]}.{leaf}"
@@ -139,12 +140,12 @@ def read_diffusers(folder: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]
 
     `own`, the state dict of the model, defines these names and provides the tables that diffusers does not store (the
     noise schedule). A tensor without a counterpart is returned as "<folder>/<its name>", so that a strict loader
-    reports it. Raises ValueError if a folder or a file is missing."""
+    reports it. Raises UserError if a folder or a file is missing."""
     weights = {name: value for name, value in own.items() if not name.startswith(tuple(PARTS))}
     for prefix, places in PARTS.items():
         found = next((place for place in places if (folder / place).is_dir()), None)
         if found is None:
-            raise ValueError(f"{folder} has no folder {' or '.join(places)}: the download is incomplete.")
+            raise UserError(f"{folder} has no folder {' or '.join(places)}: the download is incomplete.")
         names = [name.removeprefix(prefix) for name in own if name.startswith(prefix)]
         ours = {theirs: prefix + name for name, theirs in places[found](names).items()}
         for theirs, value in _as_written(read_part(folder / found)).items():
@@ -159,7 +160,7 @@ def read_part(folder: Path) -> dict[str, Tensor]:
         for suffix in (".safetensors", ".bin"):
             if (folder / (stem + suffix)).is_file():
                 return read_file(folder / (stem + suffix))
-    raise ValueError(f"{folder} has no {' or '.join(_FILES)} (.safetensors, .bin): the download is incomplete.")
+    raise UserError(f"{folder} has no {' or '.join(_FILES)} (.safetensors, .bin): the download is incomplete.")
 
 
 def _as_written(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

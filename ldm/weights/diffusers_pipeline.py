@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from torch import nn
 
-from ..files import put_in_place
+from ..errors import UserError
+from ..files import replacing
 from ..latent_diffusion import LatentDiffusion
 from ..modules.attention import SpatialTransformer
 from ..modules.autoencoder import AutoencoderKL
@@ -79,6 +80,7 @@ def bert_config(text: BERTTextEncoder) -> Config:
 def clip_config(text: CLIPTextEncoder) -> Config:
     """Return the config of a CLIPTextModel."""
     layers = cast(Any, text.transformer["text_model"])["encoder"]["layers"]
+    start, end = text.tokenizer.frame([])[:2]
     return {
         "architectures": ["CLIPTextModel"],
         "model_type": "clip_text_model",
@@ -89,8 +91,8 @@ def clip_config(text: CLIPTextEncoder) -> Config:
         "num_hidden_layers": len(layers),
         "num_attention_heads": layers[0].self_attn.heads,
         "hidden_act": "quick_gelu",
-        "bos_token_id": text.tokenizer.start_id,
-        "eos_token_id": text.tokenizer.end_id,
+        "bos_token_id": start,
+        "eos_token_id": end,
         "pad_token_id": text.tokenizer.pad_id,
     }
 
@@ -112,14 +114,14 @@ def scheduler_config(ldm: LatentDiffusion) -> Config:
 
 def save_pipeline(folder: Path, ldm: LatentDiffusion) -> None:
     """Write a folder that LDMTextToImagePipeline or StableDiffusionPipeline loads with from_pretrained. Raises
-    ValueError if the folder exists, or if these pipelines cannot run the model."""
+    UserError if the folder exists, or if these pipelines cannot run the model."""
     text, first_stage = ldm.cond_stage_model, ldm.first_stage_model
     if folder.exists():
-        raise ValueError(f"{folder} already exists: choose another folder.")
+        raise UserError(f"{folder} already exists: choose another folder.")
     if not isinstance(text, BERTTextEncoder | CLIPTextEncoder) or text.max_length != _TOKENS:
-        raise ValueError(f"diffusers cannot run this model: its pipelines need a text encoder for {_TOKENS} tokens.")
+        raise UserError(f"diffusers cannot run this model: its pipelines need a text encoder for {_TOKENS} tokens.")
     if not isinstance(first_stage, AutoencoderKL):
-        raise ValueError("diffusers cannot run this model: its pipelines need a first stage without a codebook.")
+        raise UserError("diffusers cannot run this model: its pipelines need a first stage without a codebook.")
     bert = isinstance(text, BERTTextEncoder)
     vae = "vqvae" if bert else "vae"
     side = ldm.unet.sample_size * first_stage.downsampling
@@ -141,10 +143,9 @@ def save_pipeline(folder: Path, ldm: LatentDiffusion) -> None:
         index |= {"text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"]}
         unused = {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
         configs["model_index.json"] = {"_class_name": "StableDiffusionPipeline", **index, **unused}
-    partial = folder.with_name(folder.name + ".partial")
-    write_diffusers(partial, ldm.state_dict())
-    text.tokenizer.save(partial / "tokenizer")
-    for name, config in configs.items():
-        (partial / name).parent.mkdir(parents=True, exist_ok=True)
-        (partial / name).write_text(json.dumps(config, indent=2), encoding="utf-8")
-    put_in_place(partial, folder)
+    with replacing(folder) as partial:
+        write_diffusers(partial, ldm.state_dict())
+        text.tokenizer.save(partial / "tokenizer")
+        for name, config in configs.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_text(json.dumps(config, indent=2), encoding="utf-8")

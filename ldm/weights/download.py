@@ -1,5 +1,5 @@
 """Download large files: try several mirrors, resume interrupted transfers, and verify a file before it gets its final
-name."""
+name. Written by hand, since huggingface_hub downloads from its own hub only; the authors' checkpoints are elsewhere."""
 
 import hashlib
 import logging
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..errors import UserError
 from ..files import put_in_place
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,11 @@ class Unreachable(ValueError):
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raise ValueError if the disk of `folder` has less than `needed` bytes free. Creates `folder`."""
+    """Raise UserError if the disk of `folder` has less than `needed` bytes free. Creates `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise ValueError(
+        raise UserError(
             f"{folder} has {free / 1e9:.1f} GB free, but {needed / 1e9:.1f} GB are needed: free some disk space."
         )
 

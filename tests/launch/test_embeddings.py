@@ -59,6 +59,25 @@ def test_split_makes_a_file_a_word(tmp_path, form):
     assert found == sorted(["S*", "T*", "<cat-toy>", "*", "חתול"])
 
 
+@pytest.mark.parametrize("form", ["a1111", "diffusers", "official"])
+def test_a_file_of_another_tool_is_never_replaced_by_one_of_ours(tmp_path, capsys, form):
+    save(tmp_path / "own", "*")
+    theirs = tmp_path / "theirs"
+    assert main(["convert", str(tmp_path / "own"), str(theirs), "--format", form]) == 0
+    before = theirs.read_bytes()
+    placeholder = load_words(theirs)[0].placeholder
+    for command in (
+        ["rename", str(theirs), placeholder, "<cat>"],
+        ["rename", str(theirs), placeholder, "<cat>", "--format", form],
+        ["convert", str(theirs), str(theirs), "--overwrite"],
+        ["merge", str(theirs), str(theirs), "--overwrite"],
+    ):
+        assert main(command) == 1 and "error: " in capsys.readouterr().out and theirs.read_bytes() == before
+    assert main(["rename", str(theirs), placeholder, "<cat>", "--output", str(tmp_path / "new")]) == 0
+    assert main(["rename", str(tmp_path / "own"), "*", "<cat>", "--format", "a1111"]) == 1
+    assert load_words(tmp_path / "own")[0].placeholder == "*"
+
+
 def test_rename_in_place_and_to_another_file(tmp_path):
     save(tmp_path / "a", "S*", "T*")
     assert main(["rename", str(tmp_path / "a"), "S*", "<cat-toy>", "--output", str(tmp_path / "b")]) == 0
@@ -96,3 +115,13 @@ def test_mistakes_end_in_one_sentence_and_write_nothing(tmp_path, capsys, monkey
     said = capsys.readouterr().out.strip().splitlines()
     assert len(said) == 1 and sentence in said[0]
     assert {file.name for file in tmp_path.iterdir()} == {"a", "two"} and (tmp_path / "a").read_bytes() == before
+
+
+def test_texts_in_a_file_do_not_control_the_terminal(tmp_path, capsys):
+    note = "fine\n\x1b[2J\x1b]0;title\x07\u202e\r\tend"
+    save_words(tmp_path / "a.safetensors", [LearnedWord("S*", torch.ones(1, 4), {"note": note, note: 1})])
+    assert main(["inspect", str(tmp_path / "a.safetensors")]) == 0
+    said = capsys.readouterr().out
+    assert r"\x1b[2J\x1b]0;title\x07\u202e\r" in said and "fine\n" in said and not set("\x1b\x07\r\u202e") & set(said)
+    with pytest.raises(ValueError, match="cannot be the name of a learned word"):
+        LearnedWord("S*\x1b[2J", torch.ones(1, 4))

@@ -92,7 +92,7 @@ def test_results_of_one_protocol_stand_side_by_side(evaluate, word, pictures):
     assert len(found) == 4
 
 
-def test_results_of_unlike_protocols_are_refused_before_anything_is_painted(evaluate, word):
+def test_results_of_unlike_protocols_are_refused_before_anything_is_generated(evaluate, word):
     run = word("S*")
     _, _, first = evaluate(f"word={run}")
     code, said, folder = evaluate(f"word={run}", f"against=[{first / RESULT}]", "seed=1", "guidance=2.0", into="other")

@@ -1,9 +1,5 @@
 """`scripts/fetch.py` with a small model: downloaded files are converted strictly; failed downloads are reported."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -14,13 +10,7 @@ from launch import CONFIGS
 from ldm.weights.checkpoint import read_weights
 from ldm.weights.diffusers_layout import write_diffusers
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["model=ldm_1p4b", "model.config=tiny", "model.name=small", "model.tokenizer=null", "model.bytes=1000"]
-
-
-def fetch(models, *arguments):
-    command = [sys.executable, "scripts/fetch.py", *arguments, f"models={models}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +32,16 @@ def put(models, model, source):
         (models / "small" / "hub" / "model_index.json").write_text("{}")
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("source", ["original", "hub"])
-def test_what_is_there_is_converted_once(tmp_path, small, source):
+def test_what_is_there_is_converted_once(run_script, tmp_path, small, source):
     put(tmp_path, small, source)
-    done = fetch(tmp_path, *SMALL, f"source={source}")
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, said = run_script("fetch", *SMALL, f"source={source}", f"models={tmp_path}")
+    assert code == 0, said
     converted = read_weights(tmp_path / "small" / "model.safetensors")
     own = small.state_dict()
     assert converted.keys() == own.keys() and all(torch.equal(converted[name], own[name]) for name in own)
-    assert "already exists" in fetch(tmp_path, *SMALL).stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]  # and no log
+    assert "already exists" in run_script("fetch", *SMALL, f"models={tmp_path}")[1]
 
 
 @pytest.mark.parametrize(
@@ -64,8 +54,8 @@ def test_what_is_there_is_converted_once(tmp_path, small, source):
         ([*SMALL, "model.bytes=1e15"], ("GB free", "free some disk space")),
     ],
 )
-def test_what_cannot_come_is_said_in_one_sentence(tmp_path, arguments, sentences):
-    done = fetch(tmp_path / "models", *arguments)
-    assert done.returncode == 1
-    assert all(sentence in done.stdout for sentence in sentences) and "Traceback" not in done.stdout + done.stderr
+def test_what_cannot_come_is_said_in_one_sentence(run_script, tmp_path, arguments, sentences):
+    code, said = run_script("fetch", *arguments, f"models={tmp_path / 'models'}")
+    assert code == 1
+    assert all(sentence in said for sentence in sentences) and "Traceback" not in said
     assert not list(tmp_path.rglob("*.safetensors"))

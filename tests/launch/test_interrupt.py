@@ -73,7 +73,7 @@ def test_the_command_that_is_printed_goes_on_bit_for_bit(undisturbed, tmp_path, 
     assert code == 130 and "Traceback" not in said, said
     step = torch.load(folder / "last.ckpt", weights_only=True)["global_step"]
     assert 20 <= step < STEPS and f"stopped at step {step}, by Ctrl-C; the state is saved" in said
-    again = shlex.split(to_paste(said, "to go on"))
+    again = shlex.split(to_paste(said, "to continue"))
     assert ROOT / again[0] == Path(sys.executable) and again[1] == "scripts/train.py"
     run(again)
     assert torch.equal(vectors(folder), vectors(undisturbed))
@@ -125,4 +125,4 @@ def test_a_second_press_ends_at_once(tmp_path):
 def test_before_the_first_step_it_just_ends(tmp_path):
     code, said = interrupted(slow("on_fit_start", tmp_path / "there", tmp_path / "run"), tmp_path / "there")
     assert code == 130 and said.count("stopped by Ctrl-C") == 1 and "Traceback" not in said, said
-    assert "to go on" not in said
+    assert "to continue" not in said

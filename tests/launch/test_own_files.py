@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.conftest import ROOT
+
 RUNS = {
     "train": ["experiment=cat_toy", "debug=tiny", "optim.lr=nan"],
     "export": ["scale=toyland", "debug=tiny", "folder={there}"],
@@ -60,3 +62,9 @@ def test_files_of_the_user_stay_in_a_folder_through_a_link(mistaken, tmp_path):
     mistaken("train", tmp_path / "link")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "notes.log").read_text() == "mine"
     assert [path.name for path in (tmp_path / "real").iterdir()] == ["notes.log"]
+
+
+def test_runs_of_the_same_second_never_share_a_folder():
+    lines = [line for path in (ROOT / "configs").rglob("*.yaml") for line in path.read_text().splitlines()]
+    timed = [line for line in lines if "dir:" in line and "${now:" in line]
+    assert len(timed) >= 8 and all("${fresh:" in line for line in timed)

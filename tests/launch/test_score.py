@@ -24,6 +24,7 @@ def test_prompts_say_what_their_labels_ask_for_and_training_never_saw_it():
 
     prompts = score.held_out_prompts(40, seed=0)
     assert prompts == score.held_out_prompts(80, seed=0)[:40]
+    assert any("color" in prompt.labels for prompt in prompts)
     for prompt in prompts:
         labels = prompt.labels
         assert prompt.text.startswith(STYLES[labels["style"]]) and prompt.text.endswith(

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from launch.packs import pack_key
 from tests.runs import vectors
 from textual_inversion.words.file import load_words
 
@@ -30,40 +33,22 @@ def files(run: Path) -> set[str]:
     return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory):
-    """The output of two packs of two jobs, with different numbers of steps."""
-    folder = tmp_path_factory.mktemp("sweep")
+@pytest.mark.filterwarnings("ignore:Found .* in eval mode")
+def test_jobs_that_agree_train_together_and_leave_what_they_leave_alone(run_script, tmp_path):
+    """Two packs of two jobs, with different numbers of steps; the third job is also trained alone."""
+    folder, alone = tmp_path / "sweep", tmp_path / "alone"
     settings = ["launcher=packed", "optim.lr=0.01,0.02", "trainer.max_steps=4,6", f"hydra.sweep.dir={folder}"]
-    done = train(*settings)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """The second job, trained alone."""
-    folder = tmp_path_factory.mktemp("alone")
-    done = train("optim.lr=0.02", "trainer.max_steps=4", f"hydra.run.dir={folder}")
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_jobs_that_agree_train_together(sweep):
-    _, said = sweep
+    code, said = run_script("train", *TINY, *settings)
+    assert code == 0, said
     packs = [[line.strip()[:2] for line in pack.split("\n")[1:3]] for pack in said.split("training together")[1:]]
     assert packs == [["#0", "#2"], ["#1", "#3"]]
 
-
-def test_a_packed_job_leaves_the_files_and_the_word_that_it_leaves_alone(sweep, alone):
-    folder, _ = sweep
+    code, said = run_script("train", *TINY, "optim.lr=0.02", "trainer.max_steps=4", f"hydra.run.dir={alone}")
+    assert code == 0, said
     assert files(folder / "2") == files(alone) | {"job.json"}
     torch.testing.assert_close(vectors(folder / "2"), vectors(alone), rtol=0, atol=1e-6)
     assert not torch.equal(vectors(folder / "0"), vectors(folder / "2"))
 
-
-def test_each_log_tells_of_its_own_job(sweep):
-    folder, _ = sweep
     for job, rate, other in (("0", "0.01", "0.02"), ("2", "0.02", "0.01")):
         said = (folder / job / "train.log").read_text(encoding="utf-8")
         assert f"learning rate {rate}" in said and f"learning rate {other}" not in said
@@ -71,15 +56,16 @@ def test_each_log_tells_of_its_own_job(sweep):
 
 
 @pytest.mark.integration
-def test_a_stopped_sweep_goes_on_with_the_same_command(sweep, tmp_path):
-    folder, _ = sweep
-    settings = ["launcher=packed", "optim.lr=0.01,0.02", f"hydra.sweep.dir={tmp_path}"]
-    assert train(*settings, "trainer.max_steps=2").returncode == 0
-    again = train(*settings, "trainer.max_steps=6")
-    assert again.returncode == 0 and "resuming 2 runs from step 2" in again.stdout, again.stderr
-    assert files(tmp_path / "0") == files(folder / "1")
-    for job, of_sweep in (("0", "1"), ("1", "3")):
-        torch.testing.assert_close(vectors(tmp_path / job), vectors(folder / of_sweep), rtol=0, atol=1e-6)
+def test_a_stopped_sweep_goes_on_with_the_same_command(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    settings = ["launcher=packed", "optim.lr=0.01,0.02"]
+    for folder, steps in ((whole, 6), (parts, 2), (parts, 6)):
+        done = train(*settings, f"trainer.max_steps={steps}", f"hydra.sweep.dir={folder}")
+        assert done.returncode == 0, done.stderr
+    assert "resuming 2 runs from step 2" in done.stdout
+    for job in "01":
+        assert files(parts / job) == files(whole / job)
+        torch.testing.assert_close(vectors(parts / job), vectors(whole / job), rtol=0, atol=1e-6)
 
 
 @pytest.mark.integration
@@ -135,13 +121,34 @@ def test_a_folder_that_is_no_sweep_is_said(tmp_path):
     assert done.returncode == 1 and f"error: {tmp_path} is not the folder of a sweep" in done.stderr
 
 
-@pytest.mark.integration
-def test_a_pack_is_one_process(tmp_path):
-    done = train(
-        "launcher=packed", "optim.lr=0.01,0.02", "trainer=ddp", "trainer.devices=2", f"hydra.sweep.dir={tmp_path}"
-    )
-    assert done.returncode == 1 and "launcher=packed trains in one process" in done.stdout
-    assert states(tmp_path) == {"0": "failed", "1": "failed"}
+BAD = {
+    "word": ["concept.initializer=qwertz,cat,dog", 0, "the initializer 'qwertz' is no word"],
+    "rate": ["optim.lr=0.01,1e30,0.02", 1, "are NaN or infinite"],
+    "checkpoint": ["optim.lr=0.01,0.02,0.03", 0, "last.ckpt is damaged"],
+    "config": ["concept.initializer='${nowhere}',cat,dog", 0, "nowhere"],
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_job_that_cannot_be_trained_takes_no_other_with_it(run_script, tmp_path, what):
+    setting, bad, why = BAD[what]
+    if what == "checkpoint":
+        (tmp_path / "0").mkdir()
+        (tmp_path / "0" / "last.ckpt").write_bytes(b"PK damaged")
+    few = ["~callbacks.sheet", "callbacks.previews.at_steps=[]", "trainer.max_steps=4"]
+    code, said = run_script("train", *TINY, *few, "launcher=packed", setting, f"hydra.sweep.dir={tmp_path}")
+    assert code == 1 and "1 of 3 jobs are not finished" in said, said
+    assert states(tmp_path) == {str(i): "failed" if i == bad else "finished" for i in range(3)}
+    assert why in json.loads((tmp_path / str(bad) / "job.json").read_text())["error"]
+    for i in {0, 1, 2} - {bad}:
+        assert (tmp_path / str(i) / "learned_embeds.safetensors").is_file()
+
+
+def test_a_job_on_several_devices_trains_alone():
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        configs = [compose("train", [*TINY, *more, "paths.run=nowhere"]) for more in ([], ["trainer.devices=2"])]
+    keys = [pack_key(OmegaConf.create(OmegaConf.to_container(config, resolve=True))) for config in configs]
+    assert keys[0] is not None and keys[1] is None
 
 
 @pytest.mark.integration

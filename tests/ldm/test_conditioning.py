@@ -54,16 +54,30 @@ def test_a_mask_is_one_inside_minus_one_outside_and_nothing_is_zero():
     ("model", "key", "values"),
     [("told_a_class", "class", ["cat", "owl", "dog"]), ("told_a_mask", "mask", [MASK, ~MASK, MASK])],
 )
-def test_training_reaches_what_is_told_and_the_right_thing_counts(request, logged, model, key, values):
+def test_the_gap_is_what_the_conditions_of_other_pictures_cost(request, logged, model, key, values):
     ldm = request.getfixturevalue(model)
-    seen = logged(ldm)
+    seen, given = logged(ldm), []
+    losses = iter(torch.tensor([[1.0, 2.0, 3.0], [4.0, 4.0, 7.0]]))  # with the right conditions, then with others
+    ldm.losses = lambda z_0, c, t, eps: given.append(c) or next(losses)
+    ldm.validation_step(batch(key, values), 0)
+    right, other = given
+    assert torch.equal(right, ldm.cond_stage_model(values)) and torch.equal(other, right.roll(-1, 0))
+    assert seen == {"val/loss": 2.0, "val/text_gap": 3.0}
+
+
+def loss(ldm, values):
     z_0, eps = torch.randn(2, 3, 4, 8, 8)
-    loss = ldm.losses(z_0, ldm.cond_stage_model(values), torch.tensor([5, 500, 900]), eps)
-    loss.sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in ldm.cond_stage_model.parameters())
-    with torch.no_grad():
-        ldm.validation_step(batch(key, values), 0)
-    assert seen["val/text_gap"] != 0.0
+    return ldm.losses(z_0, ldm.cond_stage_model(values), torch.tensor([5, 500, 900]), eps).sum()
+
+
+def test_training_reaches_the_classes_that_are_told_alone(told_a_class):
+    loss(told_a_class, ["cat", "dog", "cat"]).backward()
+    assert told_a_class.cond_stage_model.embedding.weight.grad.any(dim=1).tolist() == [True, True, False, False]
+
+
+def test_training_reaches_the_channel_of_the_mask(told_a_mask):
+    loss(told_a_mask, [MASK, ~MASK, MASK]).backward()
+    assert told_a_mask.unet.input_blocks[0][0].weight.grad[:, 4].any()
 
 
 @pytest.mark.parametrize(("model", "value"), [("told_a_class", "owl"), ("told_a_mask", MASK)])

@@ -2,11 +2,16 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from ldm.errors import UserError
 from ldm.keyed_random import generator
 from ldm.modules.autoencoder import DiagonalGaussian
 from ldm.sampling import Sampler
-from ldm.schedule import min_snr_weight, q_sample
+from ldm.schedule import TABLES, min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
+from ldm.weights.checkpoint import load_weights
+from ldm.weights.diffusers_pipeline import scheduler_config
+from textual_inversion import load_model
 
 CAPTIONS = ["a red cat", "a blue dog", "an owl", "a fish"]
 
@@ -106,3 +111,31 @@ def test_z_0_is_drawn_from_the_posterior(build_ldm, logged):
     q = DiagonalGaussian(0.5 * batch["mean"], 2 * (0.5 * batch["std"]).log())
     standard = (z - q.mean) / q.std
     assert abs(standard.mean()) < 0.02 and abs(standard.std() - 1) < 0.02
+
+
+@pytest.mark.parametrize("tables", ["exact", "half", "none"])
+def test_the_noise_schedule_is_computed_and_never_read(build_ldm, tmp_path, tables):
+    """Half precision would move a table by up to 4.9e-4, and pictures with it."""
+    weights = build_ldm(init=1).state_dict()
+    exact = schedule_buffers(scaled_linear_betas(1000, 0.00085, 0.012))
+    assert TABLES == set(exact) <= set(weights)
+    for name in TABLES:
+        weights[name] = weights[name].half() if tables == "half" else weights[name]
+        if tables == "none":
+            del weights[name]
+    save_file(weights, tmp_path / "file.safetensors")
+    loaded = load_weights(build_ldm(), tmp_path / "file.safetensors")
+    for name, table in exact.items():
+        assert torch.equal(loaded.get_buffer(name), table)
+    assert scheduler_config(loaded)["beta_start"] == 0.00085 and scheduler_config(loaded)["beta_end"] == 0.012
+
+
+def test_weights_of_another_noise_schedule_are_refused(build_ldm, tmp_path):
+    save_file(build_ldm(linear_start=0.0015, linear_end=0.0195).state_dict(), tmp_path / "file.safetensors")
+    with pytest.raises(UserError, match=r"its betas go from 0\.0015 to 0\.0195, those of this model from 0\.00085 to"):
+        load_weights(build_ldm(), tmp_path / "file.safetensors")
+
+
+def test_the_shipped_model_has_the_published_schedule():
+    exact = schedule_buffers(scaled_linear_betas(1000, 0.00085, 0.012))
+    assert torch.equal(load_model("toyland", device="cpu").alpha_bar, exact["alphas_cumprod"])

@@ -9,14 +9,14 @@ from ldm import models
 from ldm.conditioning import MaskEncoder
 from ldm.modules.unet import UNet
 from ldm.sampling import Sampler
-from ldm.weights.checkpoint import pretrained
+from ldm.weights.checkpoint import load_weights
 
 TEXT = {"ldm_1p4b": 256, "stable_diffusion_v1": 512, "toyland": 128}
 NO_TEXT = {"cin256_v2": 256, "celebahq": 256, "lsun_churches": 256}
 
 
 @pytest.mark.parametrize(("name", "side"), (TEXT | NO_TEXT).items())
-def test_a_named_model_knows_its_name_and_paints_images_of_its_size(name, side):
+def test_a_named_model_knows_its_name_and_generates_images_of_its_size(name, side):
     with torch.device("meta"):
         ldm = getattr(models, name)(*["vocabulary"] * (name in TEXT))
     assert ldm.name == name
@@ -86,7 +86,7 @@ def test_the_scale_factor_of_the_churches_comes_with_the_weights(build_ldm, tmp_
     torch.save({"state_dict": weights}, tmp_path / "model.ckpt")
     x = torch.rand(2, 3, 16, 16) * 2 - 1
     before = ldm.encode_first_stage(x)
-    after = pretrained(ldm, tmp_path / "model.ckpt").encode_first_stage(x)
+    after = load_weights(ldm, tmp_path / "model.ckpt").encode_first_stage(x)
     torch.testing.assert_close(after.mean, 0.25 * before.mean)
     torch.testing.assert_close(after.std, 0.25 * before.std)
 

@@ -161,20 +161,6 @@ def test_no_gradient_is_kept_and_the_noise_is_not_touched():
     assert torch.equal(z_T, before)
 
 
-def test_one_callback_a_step_and_the_last_sees_the_result():
-    seen = []
-    z = ddim(
-        gaussian(0.5),
-        noise(),
-        ALPHA_BAR,
-        ddim_timesteps(5, 1000),
-        callback=lambda done, z, z_0: seen.append((done, z, z_0)),
-    )
-    assert [done for done, _, _ in seen] == [1, 2, 3, 4, 5]
-    assert torch.equal(seen[-1][1], z)
-    assert all(z_0.shape == z.shape for _, _, z_0 in seen)
-
-
 def test_guidance_of_one_is_plain_conditioning():
     (c, uncond), z_t, t = texts(), noise(), torch.tensor([1, 500, 999])
     evaluated = []

@@ -1,7 +1,7 @@
 """One entry of tests/golden/manifest.json, with numbers computed by the original code."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ ENTRIES: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in MANIFEST
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs and outputs of the original; `ctor` are the arguments of its constructor."""
+    """Inputs and outputs of the original; `ctor` are the arguments of its constructor. `checked` are the outputs that
+    have been compared."""
 
     entry: dict[str, Any]
+    checked: set[str] = field(default_factory=set)
 
     @property
     def ctor(self) -> dict[str, Any]:
@@ -66,6 +68,7 @@ class Case:
         for name, value in ours.items():
             reference = self.output(name)
             assert value.shape == reference.shape, name
+            self.checked.add(name)
             error = (value.detach().double() - reference.double()).abs().max().item()
             limit = tolerance * max(1.0, reference.double().abs().max().item())
             assert error <= limit, f"{self.entry['name']}: {name} is off by {error:.3g}, allowed are {limit:.3g}"

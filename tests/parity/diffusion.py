@@ -209,4 +209,6 @@ def q_and_losses(case: Case) -> None:
         loss = loss + variant.get("embedding_reg_weight", 0.0) * penalty
         mode = "train" if variant.get("training") else "val"
         of_variant = {"loss": loss, f"dict.{mode}/loss_simple": losses.mean(), f"dict.{mode}/loss_vlb": bound}
+        if "embedding_reg_weight" in variant:
+            of_variant[f"dict.{mode}/loss_emb_reg"] = penalty
         case.check(**{f"variant_{i}.{name}": value for name, value in of_variant.items()})

@@ -119,12 +119,10 @@ def manager(case: Case) -> None:
     text = text_encoder_of(bert)
     case.loaded(text.transformer)
     placeholders, ids = placeholders_of(case), case.input("ids")
-    several = placeholders.counts[0] > 1
     for counter in case.ctor["counters"]:
         suffix = f".counter_{counter}" if len(case.ctor["counters"]) > 1 else ""
         expanded = placeholders.ids(ids, counter)
         embedded = placeholders.manager.embed(expanded, text.embed)
-        after = counter + len(placeholders.names) if several and placeholders.given["progressive_words"] else None
         case.check(
             **{
                 f"embedded_text{suffix}": embedded,
@@ -132,8 +130,6 @@ def manager(case: Case) -> None:
                 f"ids_after{suffix}": placeholders.as_tokens(expanded),
             }
         )
-        if after is not None:
-            case.check(**{f"counter_after{suffix}": torch.tensor(after)})
     initial = _initial(text, placeholders)
     case.check(**{f"initial_vector.{name}": vectors for name, vectors in initial.items()})
     tokens = zip(placeholders.names, placeholders.tokens, strict=True)
@@ -196,6 +192,7 @@ def training(case: Case) -> None:
     placeholders = placeholders_of(case)
     vectors = list(placeholders.manager.vectors)
     start = [v.detach() for v in _initial(model.cond_stage_model, placeholders).values()]
+    weight = given.get("embedding_reg_weight", 0.0)
     groups = [{"params": vectors, "lr": given["train"]["lr"]}]
     unfrozen = given.get("unfreeze_model", False)
     model.requires_grad_(unfrozen)
@@ -209,13 +206,15 @@ def training(case: Case) -> None:
         with torch.enable_grad():
             c = placeholders.conditioning(model.cond_stage_model, case.input("ids")[k], k * len(vectors))
             losses = model.losses(z_0, c, t, eps)
-            setup = RegularizedPublished(given.get("embedding_reg_weight", 0.0))
-            penalties = [setup.penalty(v, s) for v, s in zip(vectors, start, strict=True)]
-            loss = losses.mean() + torch.stack(penalties).mean()
+            setup = RegularizedPublished(weight)
+            penalty = torch.stack([setup.penalty(v, s) for v, s in zip(vectors, start, strict=True)]).mean()
+            loss = losses.mean() + penalty
             loss.backward()
         bound = (published.elbo_weights(PUBLISHED)[t] * losses).mean()
         case.check(**{f"step_{k}.loss": loss, f"step_{k}.dict.train/loss_simple": losses.mean()})
         case.check(**{f"step_{k}.dict.train/loss_vlb": bound})
+        if weight:
+            case.check(**{f"step_{k}.dict.train/loss_emb_reg": penalty / weight})
         out = model.unet.out[2].weight
         if unfrozen:
             case.check(**{f"step_{k}.grad_model.out.2.weight": out.grad})

@@ -140,7 +140,7 @@ def square(
     image: Image.Image, size: int, centre_crop: bool = False, resample: Image.Resampling = Image.Resampling.BICUBIC
 ) -> Image.Image:
     """Preprocess an image as the official code does: drop alpha, ignore the EXIF orientation, and squash it unless
-    `centre_crop` is set. For comparisons; inversion here uses `to_rgb` and `centre_square`.
+    `centre_crop` is set. For comparisons; inversion here uses `read_square`.
 
     The longer side is resized first: Pillow's own order depends on its version, and changes the pixels."""
     image = image.convert("RGB")

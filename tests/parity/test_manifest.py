@@ -1,5 +1,6 @@
 """Parity with the original code: this project reproduces every entry of the manifest."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -40,9 +41,21 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "ancestral": diffusion.ancestral_trajectory,
 }
 
+NOT_OURS = [  # outputs of the original that have no counterpart here
+    r"counter_after.*",  # the original counts placeholders; a word grows here with the step
+    r"ddpm_style_.*|dim_\d+_repeat_only",  # time embeddings of no model of the paper
+    r"call_\d\.num_updates|call_2\.(update|copied|restored|effective).*",  # an average without warm-up
+    r"call_\d\.len",  # the original's data set repeats its pictures; here a stream has no end
+    r".*\.dict\.(train|val)/loss",  # the loss again
+    r"variant_4\.dict\.(logvar|train/loss_gamma)",  # a variance that the original can learn per timestep
+    r"lrs|num_param_groups|weight_decay",  # of the test's own optimiser; see tests/textual_inversion/test_learner.py
+]
+
 
 @pytest.mark.parametrize("name", ENTRIES)
 @torch.no_grad()
 def test_the_original_s_numbers(name):
-    entry = ENTRIES[name]
-    CHECKS[entry["kind"]](Case(entry))
+    case = Case(ENTRIES[name])
+    CHECKS[case.entry["kind"]](case)
+    forgotten = [output for output in case.outputs if output not in case.checked]
+    assert not [output for output in forgotten if not any(re.fullmatch(pattern, output) for pattern in NOT_OURS)]

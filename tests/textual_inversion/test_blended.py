@@ -43,13 +43,13 @@ def mask():
 def test_outside_the_mask_the_pixels_are_the_images_own_and_inside_they_are_new(pipeline, embeddings, image, mask):
     x, edits = to_tensor(image[None])[0], edit(pipeline, PROMPTS, embeddings, image, mask)
     assert edits.shape == (2, 3, 16, 16) and edits.abs().max() <= 1
-    for painted in edits:
-        changed = (painted != x).any(dim=0).numpy()
+    for generated in edits:
+        changed = (generated != x).any(dim=0).numpy()
         assert not changed[~mask].any()
         assert changed[mask].all()
 
 
-def test_each_prompt_paints_its_own_and_so_does_each_word(pipeline, embeddings, image, mask, tiny_ldm):
+def test_each_prompt_generates_its_own_and_so_does_each_word(pipeline, embeddings, image, mask, tiny_ldm):
     same_noise = (
         edit(pipeline, PROMPTS[:1], embeddings, image, mask),
         edit(pipeline, PROMPTS[1:], embeddings, image, mask),
@@ -59,7 +59,7 @@ def test_each_prompt_paints_its_own_and_so_does_each_word(pipeline, embeddings, 
     assert not torch.allclose(edit(pipeline, PROMPTS[:1], other, image, mask), same_noise[0], atol=1e-3)
 
 
-def test_an_edit_does_not_depend_on_what_it_is_painted_with(pipeline, embeddings, image, mask):
+def test_an_edit_does_not_depend_on_what_it_is_generated_with(pipeline, embeddings, image, mask):
     both = edit(pipeline, PROMPTS, embeddings, image, mask)
     torch.testing.assert_close(edit(pipeline, PROMPTS[:1], embeddings, image, mask), both[:1], atol=1e-5, rtol=0)
 
@@ -75,7 +75,7 @@ def test_an_empty_mask_leaves_the_image_as_it_is(pipeline, embeddings, image, ma
     assert torch.equal(untouched, to_tensor(image[None]).expand(2, -1, -1, -1))
 
 
-def test_what_is_masked_in_part_is_repainted_whole_and_then_cut_out(pipeline, embeddings, image, mask):
+def test_what_is_masked_in_part_is_generated_anew_whole_and_then_cut_out(pipeline, embeddings, image, mask):
     whole = np.zeros_like(mask)
     whole[2:10, 4:12] = True  # the latents that the mask touches
     within, around = (edit(pipeline, PROMPTS, embeddings, image, area) for area in (mask, whole))
@@ -92,7 +92,7 @@ def test_the_edge_is_a_ramp_within_the_mask():
     assert torch.equal(feather(mask, 1), mask)
 
 
-def test_what_is_painted_knows_what_is_around_it(pipeline, embeddings, image, mask):
+def test_what_is_generated_knows_what_is_around_it(pipeline, embeddings, image, mask):
     other = np.where(mask[..., None], image, 255 - image)
     one, another = (edit(pipeline, PROMPTS, embeddings, around, mask) for around in (image, other))
     assert (one[:, :, mask] - another[:, :, mask]).abs().max() > 1e-3
@@ -107,15 +107,15 @@ def latents(tiny_ldm, embeddings):
 
 def test_under_a_mask_of_everything_it_is_ddim(tiny_ldm, embeddings):
     eps, z_T, z_init, alpha_bar, timesteps = latents(tiny_ldm, embeddings)
-    painted = blended(eps, z_T, z_init, torch.ones(8, 8), alpha_bar, timesteps)
-    torch.testing.assert_close(painted, ddim(eps, z_T, alpha_bar, timesteps))
+    generated = blended(eps, z_T, z_init, torch.ones(8, 8), alpha_bar, timesteps)
+    torch.testing.assert_close(generated, ddim(eps, z_T, alpha_bar, timesteps))
 
 
 def test_outside_the_mask_the_latents_end_as_the_images_own_at_the_last_alpha_bar(tiny_ldm, embeddings):
     eps, z_T, z_init, alpha_bar, timesteps = latents(tiny_ldm, embeddings)
     mask = torch.zeros(8, 8)
     mask[2:5, 1:7] = 1
-    painted = blended(eps, z_T, z_init, mask, alpha_bar, timesteps)
+    generated = blended(eps, z_T, z_init, mask, alpha_bar, timesteps)
     own = q_sample(z_init, z_T, alpha_bar[:1].expand(2))
-    torch.testing.assert_close(painted[:, :, mask == 0], own[:, :, mask == 0])
-    assert not torch.allclose(painted[:, :, mask == 1], own[:, :, mask == 1], atol=0.1)
+    torch.testing.assert_close(generated[:, :, mask == 0], own[:, :, mask == 0])
+    assert not torch.allclose(generated[:, :, mask == 1], own[:, :, mask == 1], atol=0.1)

@@ -23,11 +23,11 @@ from textual_inversion.words.file import load_words
 
 # Lightning warns about modules in eval mode, but the frozen model must be in it.
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
-PAINT = {"sampler": Sampler(2), "guidance": 2.0}
+SAMPLING = {"sampler": Sampler(2), "guidance": 2.0}
 
 
 def previews(folder, at_steps):
-    return Previews(str(folder), at_steps, "a photo of {}", **PAINT)
+    return Previews(str(folder), at_steps, "a photo of {}", **SAMPLING)
 
 
 def test_a_run_leaves_words_previews_sheets_and_says_where(inversion, concept, trainer, tmp_path, caplog):
@@ -38,7 +38,7 @@ def test_a_run_leaves_words_previews_sheets_and_says_where(inversion, concept, t
     callbacks = [
         SaveWords(str(run), "tiny"),
         previews(run / "previews", [0, 2]),
-        ContactSheet(str(run), str(run / "previews"), ["a photo of {}"], columns=2, **PAINT),
+        ContactSheet(str(run), str(run / "previews"), ["a photo of {}"], columns=2, **SAMPLING),
         Messages(str(run), "python scripts/generate.py debug=tiny"),
     ]
     with caplog.at_level(logging.INFO):
@@ -69,7 +69,7 @@ def test_a_run_leaves_words_previews_sheets_and_says_where(inversion, concept, t
     command = shlex.split(said[2].split(": ", 1)[1])
     assert command[:3] == ["python", "scripts/generate.py", "debug=tiny"]
     assert Path(command[3].removeprefix("word=")).resolve() == run
-    assert command[4] == 'prompt="a photo of <cat-toy> on the moon"'  # in the quotes that Hydra needs
+    assert command[4] == "prompt=a photo of <cat-toy> on the moon"
 
 
 def test_words_are_saved_at_every_validation(inversion, concept, trainer, tmp_path):
@@ -103,9 +103,9 @@ def test_previews_differ_by_the_word_alone(inversion, concept, trainer, tmp_path
 
 def test_a_prompt_without_a_slot_is_an_error_before_the_run(tmp_path):
     with pytest.raises(ValueError, match=r"'a photo' has no \{\}"):
-        Previews("previews", [0], "a photo", **PAINT)
+        Previews("previews", [0], "a photo", **SAMPLING)
     with pytest.raises(ValueError, match=r"'a sketch' has no \{\}"):
-        ContactSheet("run", "previews", ["a photo of {}", "a sketch"], columns=2, **PAINT)
+        ContactSheet("run", "previews", ["a photo of {}", "a sketch"], columns=2, **SAMPLING)
 
 
 @pytest.fixture
@@ -121,13 +121,13 @@ def test_every_word_is_evaluated_at_the_end_as_it_would_be_from_its_file(
     inversion, concept, trainer, evaluation, tmp_path
 ):
     module, run = inversion(concept("S*", num_vectors=2), concept("T*", "owl", first=2)), tmp_path / "run"
-    trainer(3, callbacks=[SaveWords(str(run), "tiny"), Evaluate(str(run), evaluation, **PAINT)]).fit(module)
-    assert sorted(path.name for path in run.glob("*.json")) == ["evaluation.json", "evaluation_1.json"]
+    trainer(3, callbacks=[SaveWords(str(run), "tiny"), Evaluate(str(run), evaluation, **SAMPLING)]).fit(module)
+    assert sorted(path.name for path in run.glob("eval*")) == ["evaluation.json", "evaluation_1.json"]
     results = [json.loads((run / name).read_text()) for name in ("evaluation.json", "evaluation_1.json")]
     assert results[0]["image_similarity"] != results[1]["image_similarity"]
     require_same_protocol({"S*": results[0], "T*": results[1]})
 
-    pipeline = Pipeline(module.ldm, **PAINT)
+    pipeline = Pipeline(module.ldm, **SAMPLING)
     for word, learner, result in zip(load_words(run), module.concepts, results, strict=True):
         images = load_pictures(
             Path(learner.images), 16
@@ -140,6 +140,6 @@ def test_every_word_is_evaluated_at_the_end_as_it_would_be_from_its_file(
 
 def test_to_evaluate_does_not_change_what_is_learned(inversion, concept, trainer, evaluation, tmp_path):
     judged, alone = inversion(concept()), inversion(concept())
-    trainer(2, callbacks=[Evaluate(str(tmp_path), evaluation, **PAINT)]).fit(judged)
+    trainer(2, callbacks=[Evaluate(str(tmp_path), evaluation, **SAMPLING)]).fit(judged)
     trainer(2).fit(alone)
     assert torch.equal(judged.embeddings.vectors[0], alone.embeddings.vectors[0])

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ldm.sampling import Sampler, ancestral, ddim, every_timestep
-from textual_inversion.generation import generate_images, manager_of, require_placeholders
+from textual_inversion.generation import generate_images, manager_of
+from textual_inversion.prompts import check_prompts
 from textual_inversion.words.file import LearnedWord, load_words, save_words
 
 PROMPTS = ["a photo of S*", "a photo of S* on the moon", "T* and S*", "a photo of T*", "S*"]
@@ -16,7 +17,7 @@ def words():
     return [LearnedWord("S*", torch.randn(2, 16, generator=rng)), LearnedWord("T*", torch.randn(1, 16, generator=rng))]
 
 
-def paint(ldm, prompts, embeddings=None, **options):
+def generate(ldm, prompts, embeddings=None, **options):
     return generate_images(
         ldm, prompts, embeddings, **{"sampler": Sampler(2), "guidance": 3.0, "progress": False} | options
     )
@@ -24,19 +25,19 @@ def paint(ldm, prompts, embeddings=None, **options):
 
 def test_a_picture_depends_on_its_prompt_seed_and_index_not_on_its_batch(tiny_ldm, words):
     embeddings = manager_of(tiny_ldm, words)
-    pictures = paint(tiny_ldm, PROMPTS, embeddings, batch_size=5)
+    pictures = generate(tiny_ldm, PROMPTS, embeddings, batch_size=5)
     assert pictures.shape == (5, 3, 16, 16) and pictures.abs().max() <= 1
     for batch_size in (1, 2):
-        torch.testing.assert_close(paint(tiny_ldm, PROMPTS, embeddings, batch_size=batch_size), pictures)
-    later = paint(tiny_ldm, PROMPTS[3:], embeddings, indices=range(3, 5))
+        torch.testing.assert_close(generate(tiny_ldm, PROMPTS, embeddings, batch_size=batch_size), pictures)
+    later = generate(tiny_ldm, PROMPTS[3:], embeddings, indices=range(3, 5))
     torch.testing.assert_close(later, pictures[3:])
-    assert not torch.allclose(paint(tiny_ldm, PROMPTS[:1], embeddings, seed=1), pictures[:1])
-    assert not torch.allclose(paint(tiny_ldm, ["a photo of T*"], embeddings), pictures[:1])
+    assert not torch.allclose(generate(tiny_ldm, PROMPTS[:1], embeddings, seed=1), pictures[:1])
+    assert not torch.allclose(generate(tiny_ldm, ["a photo of T*"], embeddings), pictures[:1])
 
 
 @pytest.mark.parametrize("sampler", [Sampler(5, ancestral, every_timestep), Sampler(4, partial(ddim, eta=1.0))])
 def test_the_noise_of_every_step_depends_on_seed_picture_and_step_alone(tiny_ldm, sampler):
-    one, four = (paint(tiny_ldm, ["a photo of a cat"] * 4, sampler=sampler, batch_size=size) for size in (1, 4))
+    one, four = (generate(tiny_ldm, ["a photo of a cat"] * 4, sampler=sampler, batch_size=size) for size in (1, 4))
     torch.testing.assert_close(one, four, rtol=0, atol=1e-5)  # rounding in the UNet depends on the batch size
     assert torch.equal(tiny_ldm.noise(0, range(4), 7), torch.cat([tiny_ldm.noise(0, [i], 7) for i in range(4)]))
     assert not torch.allclose(one[0], one[1])
@@ -45,13 +46,13 @@ def test_the_noise_of_every_step_depends_on_seed_picture_and_step_alone(tiny_ldm
 
 
 def test_the_same_prompt_twice_is_two_pictures(tiny_ldm):
-    first, second = paint(tiny_ldm, ["a photo of a cat"] * 2)
+    first, second = generate(tiny_ldm, ["a photo of a cat"] * 2)
     assert not torch.allclose(first, second)
 
 
 def test_without_learned_words_prompts_are_the_model_s_own(tiny_ldm, words):
     prompts = ["a photo of a cat"]
-    assert torch.equal(paint(tiny_ldm, prompts), paint(tiny_ldm, prompts, manager_of(tiny_ldm, words)))
+    assert torch.equal(generate(tiny_ldm, prompts), generate(tiny_ldm, prompts, manager_of(tiny_ldm, words)))
 
 
 def test_a_file_of_words_encodes_as_the_learner_that_wrote_it(tiny_ldm, inversion, concept, tmp_path):
@@ -67,6 +68,6 @@ def test_a_file_of_words_encodes_as_the_learner_that_wrote_it(tiny_ldm, inversio
 
 def test_a_prompt_that_mentions_no_learned_word_is_an_error(tiny_ldm, words):
     embeddings = manager_of(tiny_ldm, words)
-    require_placeholders(PROMPTS, embeddings)
+    check_prompts(PROMPTS, embeddings)
     with pytest.raises(ValueError, match=r"the prompt 'a photo of a cat' does not mention 'S\*' or 'T\*'"):
-        require_placeholders(["a photo of S*", "a photo of a cat"], embeddings)
+        check_prompts(["a photo of S*", "a photo of a cat"], embeddings)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from textual_inversion.pictures import load_pictures, picture_kind
+from textual_inversion.picture_file import kind_of
+from textual_inversion.pictures import load_pictures
 
 ORIENTATION = 0x0112
 # How a camera stores an upright image, by EXIF orientation.
@@ -132,6 +133,38 @@ def test_other_files_are_skipped_with_a_reason(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "name",
+    "cat-masklabel.png cat-condlabel.png CAT_MASK.PNG cat.mask.png cat_mask_0.png mask_cat.png cat.jpg_mask.png "
+    "cat-depth.jpg phone_mask.png".split(),
+)
+def test_a_mask_beside_its_picture_is_not_learned(tmp_path, name):
+    put(tmp_path, "cat.jpg")
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    put(tmp_path, name)
+    pictures = load_pictures(tmp_path, 24)
+    assert pictures.names == ("cat.jpg",)
+    owner = "phone.heic" if "phone" in name else "cat.jpg"
+    assert dict(pictures.skipped)[name] == f"a mask or a map of {owner}"
+
+
+@pytest.mark.parametrize("name", ["red_mask.jpg", "mask.png", "mask_1.jpg", "catmask.jpg", "cat_in_a_mask.jpg"])
+def test_a_picture_of_a_mask_is_learned(tmp_path, name):
+    put(tmp_path, "cat.jpg")
+    put(tmp_path, name)
+    assert load_pictures(tmp_path, 24).names == tuple(sorted(["cat.jpg", name]))
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    put(tmp_path)
+    (tmp_path / "b.jpg").write_bytes(b"\0\0\0\x0cJXL \r\n\x87\n")
+    (tmp_path / "c.psd").write_bytes(b"8BPS\0\1")
+    (tmp_path / "P6.txt").write_text("P6 is what a map begins with")
+    reasons = dict(load_pictures(tmp_path, 24).skipped)
+    assert reasons["b.jpg"].startswith("JPEG XL") and reasons["c.psd"].startswith("Photoshop")
+    assert reasons["P6.txt"] == "not a picture"
+
+
 def truncated_jpeg(path):
     Image.fromarray(noise(200, 200)).save(path, format="JPEG")
     path.write_bytes(path.read_bytes()[:5000])
@@ -183,6 +216,6 @@ def test_a_picture_that_must_be_enlarged_much_is_reported(tmp_path, caplog):
 
 
 def test_what_is_no_picture_has_no_kind():
-    assert [picture_kind(head) for head in (b"", b"BM is text, you see", b"\0\0\0\x14ftypqt  ", b"RIFF1234WAVE")] == [
+    assert [kind_of(head) for head in (b"", b"BM is text, you see", b"\0\0\0\x14ftypqt  ", b"RIFF1234WAVE")] == [
         None
     ] * 4

@@ -66,11 +66,13 @@ def test_inversion_moves_the_vectors_and_nothing_else(stable_diffusion, inversio
     assert all(torch.equal(value, before[name]) for name, value in stable_diffusion.state_dict().items())
 
 
-def test_a_learned_word_paints(stable_diffusion):
-    word = LearnedWord("<cat-toy>", torch.randn(2, 16, generator=torch.Generator().manual_seed(0)))
-    embeddings = manager_of(stable_diffusion, [word])
-    with_word, without = (
-        generate_images(stable_diffusion, [prompt], embeddings, seed=0, sampler=Sampler(2), guidance=2.0)
-        for prompt in ("a photo of <cat-toy>", "a photo of cat")
-    )
-    assert with_word.isfinite().all() and not torch.equal(with_word, without)
+def test_a_learned_word_generates(stable_diffusion):
+    (cat,) = initial_vectors(stable_diffusion.text_encoder, "cat", 1)
+
+    def image(prompt, vector):
+        embeddings = manager_of(stable_diffusion, [LearnedWord("<cat-toy>", vector[None])])
+        return generate_images(stable_diffusion, [prompt], embeddings, seed=0, sampler=Sampler(2), guidance=2.0)
+
+    plain = image("a photo of cat", cat)
+    assert plain.isfinite().all() and torch.equal(image("a photo of <cat-toy>", cat), plain)
+    assert not torch.allclose(image("a photo of <cat-toy>", -cat), plain, atol=1e-3)

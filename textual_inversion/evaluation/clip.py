@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
+from ldm.errors import UserError
 from ldm.keyed_random import generator
 from ldm.modules.text import WordPiece
 from ldm.training.optimization import constant, with_schedule
@@ -48,7 +49,7 @@ class ConvStem(nn.Sequential):
     def __init__(self, width: int, patch_size: int) -> None:
         halvings = round(math.log2(patch_size))
         if 2**halvings != patch_size:
-            raise ValueError(f"patch_size {patch_size} must be a power of 2")
+            raise UserError(f"patch_size {patch_size} must be a power of 2")
         widths = [3, *(max(32, width >> i) for i in reversed(range(1, halvings))), width]
         layers: list[nn.Module] = []
         for i, o in pairwise(widths):

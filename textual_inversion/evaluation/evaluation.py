@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ldm.errors import UserError
 from ldm.images import to_tensor
 from ldm.weights.fingerprint import weights_hash
 
 from ..captions import SLOT
+from ..weighting import parse, plain
 from .classifier import AttributeClassifier
 from .evaluator import Evaluator
 from .metrics import image_similarity, published_text_similarity, similarity_among, text_similarity
@@ -34,7 +36,7 @@ class Prompt:
 
     def __post_init__(self) -> None:
         if self.text.count(SLOT) != 1:
-            raise ValueError(f"the prompt {self.text!r} needs {SLOT} once, where the word goes")
+            raise UserError(f"the prompt {self.text!r} needs {SLOT} once, where the word goes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.prompt_samples < 1 or not self.prompts:
-            raise ValueError(
+            raise UserError(
                 f"an evaluation needs prompts and samples, not {len(self.prompts)} prompts, {self.samples} and "
                 f"{self.prompt_samples} samples"
             )
@@ -95,7 +97,7 @@ class Evaluation:
         uint8 [m, H, W, 3]; `truth` are the labels that the word should show, label -> value."""
         truth = dict(truth or {}) if self.classifier else {}
         references = self.embed(to_tensor(images))
-        photos = subject.paint([self.reconstruction], range(self.samples))
+        photos = subject.generate([self.reconstruction], range(self.samples))
         among = similarity_among(references) if len(images) > 1 else None
         itself = isinstance(subject, ImageOnly)  # do not compare a training image with itself
         each = len(images) if itself else self.prompt_samples
@@ -103,8 +105,8 @@ class Evaluation:
         with tqdm(total=len(self.prompts), desc="evaluating", unit="prompt", disable=not progress, leave=False) as bar:
             for start in range(0, len(self.prompts), at_once):
                 some = self.prompts[start : start + at_once]
-                painted = subject.paint([prompt.text for prompt in some], range(each)).split(each)
-                asked += [self._measure(prompt, images, truth) for prompt, images in zip(some, painted, strict=True)]
+                generated = subject.generate([prompt.text for prompt in some], range(each)).split(each)
+                asked += [self._measure(prompt, images, truth) for prompt, images in zip(some, generated, strict=True)]
                 bar.update(len(some))
         return {
             "image_similarity": among if itself else image_similarity(self.embed(photos), references),
@@ -120,7 +122,7 @@ class Evaluation:
 
     def _measure(self, prompt: Prompt, images: Tensor, truth: Mapping[str, str]) -> dict[str, Any]:
         samples = self.embed(images)
-        (text,) = self.evaluator.embed_texts([without_word(prompt.text)]).cpu()
+        (text,) = self.evaluator.embed_texts([plain(parse(without_word(prompt.text)))]).cpu()
         return {
             "text": prompt.text,
             "kind": prompt.kind,
@@ -136,14 +138,14 @@ class Evaluation:
         return torch.cat(parts)
 
     def _shown(self, images: Tensor, truth: Mapping[str, str]) -> dict[str, float]:
-        """Return for each label in `truth` the fraction of images that show its value. Raises ValueError for a label
+        """Return for each label in `truth` the fraction of images that show its value. Raises UserError for a label
         that the classifier does not know."""
         if not truth or self.classifier is None:
             return {}
         seen = self.classifier.names(images)
         unknown = sorted(set(truth) - set(seen))
         if unknown:
-            raise ValueError(f"the classifier does not know {', '.join(unknown)}: its labels are {', '.join(seen)}")
+            raise UserError(f"the classifier does not know {', '.join(unknown)}: its labels are {', '.join(seen)}")
         return {name: float(np.mean([one == value for one in seen[name]])) for name, value in truth.items()}
 
 
@@ -165,12 +167,12 @@ def summary(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def require_same_protocol(results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ValueError that names the differences, unless all results (name -> result) have the same protocol."""
+    """Raise a UserError that names the differences, unless all results (name -> result) have the same protocol."""
     (first, one), *others = results.items()
     for name, other in others:
         keys = one["protocol"].keys() | other["protocol"].keys()
         unlike = [k for k in sorted(keys) if one["protocol"].get(k) != other["protocol"].get(k)]
         if unlike:
-            raise ValueError(
+            raise UserError(
                 f"{first} and {name} cannot be compared: they were evaluated with a different {', '.join(unlike)}."
             )

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
+from ldm.errors import UserError
+
 Tokenize = Callable[[list[str]], Tensor]  # n texts -> ids [n, longest]
 
 # Statistics of the training images of OpenAI's models, RGB in [0, 1] (github.com/openai/CLIP, clip/clip.py).
@@ -51,11 +53,11 @@ class Evaluator(L.LightningModule):
         return F.normalize(self.model.text_projection(pooled).float(), dim=-1)
 
 
-def pretrained_clip(folder: str) -> Evaluator:
-    """Load a CLIP of OpenAI, such as ViT-B/32, from the `folder` that it was downloaded to. Raises ValueError if the
+def load_clip(folder: str) -> Evaluator:
+    """Load a CLIP of OpenAI, such as ViT-B/32, from the `folder` that it was downloaded to. Raises UserError if the
     folder holds no CLIP."""
     if not (Path(folder) / "config.json").is_file():
-        raise ValueError(f"no CLIP at {folder}: python scripts/fetch.py model=clip_vit_b32 downloads ViT-B/32.")
+        raise UserError(f"no CLIP at {folder}: python scripts/fetch.py model=clip_vit_b32 downloads ViT-B/32.")
     model = CLIPModel.from_pretrained(folder, local_files_only=True)
     tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ldm.errors import UserError
+
 
 def image_similarity(samples: Tensor, references: Tensor) -> float:
     """Return the reconstruction metric: the mean cosine over all pairs of a sample [n, d] and a training image [m,
@@ -14,10 +16,10 @@ def image_similarity(samples: Tensor, references: Tensor) -> float:
 
 def similarity_among(references: Tensor) -> float:
     """Return the mean cosine over all pairs of different training images [m, d], the expected image similarity of a
-    random training image. Raises ValueError for fewer than two images."""
+    random training image. Raises UserError for fewer than two images."""
     m = len(references)
     if m < 2:
-        raise ValueError(f"{m} image cannot be compared with others: at least 2 are needed")
+        raise UserError(f"{m} image cannot be compared with others: at least 2 are needed")
     return float(((references @ references.T).sum() - references.square().sum()) / (m * (m - 1)))
 
 
@@ -34,7 +36,8 @@ def published_text_similarity(samples: Tensor, text: Tensor) -> float:
 
 def frechet_distance(features: Tensor, others: Tensor) -> float:
     """Return the Fréchet distance between normal distributions fitted to two sets of features, [n, d] and [m, d]
-    (Heusel et al. 2017): ||mu - mu'||^2 + tr(C + C' - 2 (C C')^(1/2))."""
+    (Heusel et al. 2017): ||mu - mu'||^2 + tr(C + C' - 2 (C C')^(1/2)). Written by hand, since torchmetrics takes images
+    instead of features, and would compute the features anew for every comparison."""
     (mu, C), (mu_other, C_other) = ((x.double().mean(dim=0), torch.cov(x.double().T)) for x in (features, others))
     # C C' is similar to a symmetric positive semi-definite matrix; rounding can make its eigenvalues slightly negative.
     roots = torch.linalg.eigvals(C @ C_other).real.clamp(min=0.0).sqrt()

@@ -11,6 +11,7 @@ import pytorch_lightning as L
 import torch
 from torch import Tensor
 
+from ldm.errors import UserError
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.training.progress import StepProgress
 
@@ -75,7 +76,7 @@ class Pivotal(Word):
         word, pipeline = inputs.require_word(), inputs.pipeline
         initializer = word.provenance.get("initializer")
         if initializer is None:
-            raise ValueError(f"the file of {word.placeholder!r} does not name its initializer: learn the word again.")
+            raise UserError(f"the file of {word.placeholder!r} does not name its initializer: learn the word again.")
         concept = Concept(
             word.placeholder,
             initializer,

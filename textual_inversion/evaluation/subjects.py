@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ldm.errors import UserError
 from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler, conditioned, ddim, ddim_invert
@@ -18,13 +19,15 @@ from ldm.sampling import Sampler, conditioned, ddim, ddim_invert
 from ..captions import SLOT, fill
 from ..embedding_manager import EmbeddingManager
 from ..generation import generate_images, manager_of
+from ..prompts import encode_prompts, require_unsaid
+from ..weighting import escape
 from ..words.file import LearnedWord
 
 
 class Subject(Protocol):
     """An evaluated subject. Sample i of a template depends only on i and on the seed of the protocol."""
 
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         """Generate the samples of the first template, then those of the next: [len(templates) * len(samples), 3, H, W]
         in [-1, 1], on the CPU."""
         ...
@@ -73,9 +76,9 @@ class SubjectInputs:
     images: np.ndarray
 
     def require_word(self) -> LearnedWord:
-        """Return the word. Raises ValueError if there is none."""
+        """Return the word. Raises UserError if there is none."""
         if self.word is None:
-            raise ValueError("there is no learned word to evaluate: add word=<run folder, or file of a word>.")
+            raise UserError("there is no learned word to evaluate: add word=<run folder, or file of a word>.")
         return self.word
 
 
@@ -98,7 +101,8 @@ class Word:
         self.pipeline, self.placeholder = inputs.pipeline, word.placeholder
         self.embeddings = manager_of(self.pipeline.ldm, [word])
 
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
+        require_unsaid(templates, self.placeholder)
         return self.pipeline([fill(template, self.placeholder) for template in templates], samples, self.embeddings)
 
 
@@ -108,14 +112,14 @@ class Captions:
     def __init__(self, inputs: SubjectInputs, file: str) -> None:
         self.pipeline, path = inputs.pipeline, inputs.folder / file
         if not path.is_file():
-            raise ValueError(f"there are no captions at {path}: write phrases that replace S*, one per line.")
+            raise UserError(f"there are no captions at {path}: write phrases that replace S*, one per line.")
         self.captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not self.captions:
-            raise ValueError(f"{path} is empty: write phrases that replace S*, one per line.")
+            raise UserError(f"{path} is empty: write phrases that replace S*, one per line.")
 
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         captions = [self.captions[i % len(self.captions)] for i in samples]
-        prompts = [fill(template, caption) for template in templates for caption in captions]
+        prompts = [fill(template, escape(caption)) for template in templates for caption in captions]
         return self.pipeline.each(prompts, [*samples] * len(templates))
 
 
@@ -125,7 +129,7 @@ class PromptOnly:
     def __init__(self, inputs: SubjectInputs) -> None:
         self.pipeline = inputs.pipeline
 
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         return self.pipeline([without_word(template) for template in templates], samples)
 
 
@@ -135,34 +139,34 @@ class ImageOnly:
     def __init__(self, inputs: SubjectInputs) -> None:
         self.images = to_tensor(inputs.images)
 
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         return self.images[[i % len(self.images) for _ in templates for i in samples]]
 
 
 class Bipartite:
     """Bipartite inversion (Gal et al. 2022, appendix A): find the noise from which DDIM reproduces a training image
-    with the prompt `source`, and use this noise with other prompts. Raises ValueError if the sampler is not DDIM."""
+    with the prompt `source`, and use this noise with other prompts. Raises UserError if the sampler is not DDIM."""
 
     def __init__(self, inputs: SubjectInputs, source: str = "A photo of {}") -> None:
         word, pipeline = inputs.require_word(), inputs.pipeline
         if pipeline.sampler.solve is not ddim:
-            raise ValueError(f"bipartite inversion needs DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
+            raise UserError(f"bipartite inversion needs DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
         self.pipeline, self.placeholder, ldm = pipeline, word.placeholder, pipeline.ldm
         self.embeddings = manager_of(ldm, [word])
-        c = self.embeddings.encode(ldm.text_encoder, [fill(source, word.placeholder)])
+        c = encode_prompts(ldm.text_encoder, [fill(source, word.placeholder)], self.embeddings)
         x = to_tensor(inputs.images).to(ldm.device)
         eps = conditioned(ldm.denoiser(), c.expand(len(x), -1, -1))
         timesteps = pipeline.sampler.timesteps(len(ldm.alpha_bar))
         self.z_T = ddim_invert(eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, timesteps)
 
     @torch.no_grad()
-    def paint(self, templates: Sequence[str], samples: range) -> Tensor:
+    def generate(self, templates: Sequence[str], samples: range) -> Tensor:
         pipeline, ldm = self.pipeline, self.pipeline.ldm
         prompts = [fill(template, self.placeholder) for template in templates for _ in samples]
         z_T = self.z_T[[i % len(self.z_T) for _ in templates for i in samples]]
-        painted = []
+        generated = []
         for start in range(0, len(prompts), pipeline.batch_size):
             some = slice(start, start + pipeline.batch_size)
-            c = self.embeddings.encode(ldm.text_encoder, prompts[some])
-            painted.append(ldm.sample(c, z_T[some], pipeline.sampler, pipeline.guidance).clamp(-1.0, 1.0).cpu())
-        return torch.cat(painted)
+            c = encode_prompts(ldm.text_encoder, prompts[some], self.embeddings)
+            generated.append(ldm.sample(c, z_T[some], pipeline.sampler, pipeline.guidance).clamp(-1.0, 1.0).cpu())
+        return torch.cat(generated)

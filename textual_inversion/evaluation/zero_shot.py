@@ -7,6 +7,8 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
+from ldm.errors import UserError
+
 
 class Embedder(Protocol):
     """Embeds images and texts in a common space, as [n, d] of unit length."""
@@ -26,19 +28,19 @@ class Question:
 
     def __post_init__(self) -> None:
         if not self.names or not self.forms:
-            raise ValueError(f"a question needs names and forms, got {dict(self.names)} and {list(self.forms)}")
+            raise UserError(f"a question needs names and forms, got {dict(self.names)} and {list(self.forms)}")
         wrong = [form for form in self.forms if form.count("{}") != 1]
         if wrong:
-            raise ValueError(f"every form needs exactly one {{}}, unlike {wrong}")
+            raise UserError(f"every form needs exactly one {{}}, unlike {wrong}")
 
     @property
     def words(self) -> list[str]:
         return list(self.names.values())
 
     def index(self, label: str) -> int:
-        """Return the index of the label. Raises ValueError if it is not among the names."""
+        """Return the index of the label. Raises UserError if it is not among the names."""
         if label not in self.names:
-            raise ValueError(f"{label!r} is not one of {list(self.names)}")
+            raise UserError(f"{label!r} is not one of {list(self.names)}")
         return list(self.names).index(label)
 
 

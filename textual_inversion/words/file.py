@@ -4,21 +4,21 @@ metadata. `load_words` also reads the files of other tools (see `formats`)."""
 import json
 import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ldm.errors import UserError
 from ldm.files import write_whole
 from ldm.versions import version_of
 from ldm.weights.family import OF_WIDTH
-from ldm.weights.file_kind import file_kind
+from ldm.weights.reading import read_content
 
 from ..concept import Concept
 from .formats import words_of_other_tools
@@ -26,27 +26,32 @@ from .formats import words_of_other_tools
 log = logging.getLogger(__name__)
 
 FILE_NAME = "learned_embeds.safetensors"
+# In a folder: of a run, of the public library of concepts, or of the official code.
+FILE_NAMES = (FILE_NAME, "learned_embeds.bin", "learned_embeds.pt", "embeddings.pt")
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 FORMAT, FORMAT_VERSION = "textual_inversion", 1
 
 
 @dataclass(frozen=True, eq=False)
 class LearnedWord:
     """A placeholder with its own copy of the `vectors` [k, d], float32 on the CPU, and their `provenance` as JSON
-    values (see `provenance()`). Raises ValueError if the name or the shape is invalid, or if a number is not finite."""
+    values (see `provenance()`). Raises UserError if the name or the shape is invalid, or if a number is not finite."""
 
     placeholder: str
     vectors: Tensor
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.placeholder.strip() or self.placeholder == "__metadata__":
-            raise ValueError(f"{self.placeholder!r} cannot be the name of a learned word")
+        if not self.placeholder.strip() or self.placeholder == "__metadata__" or not self.placeholder.isprintable():
+            raise UserError(f"{self.placeholder!r} cannot be the name of a learned word")
+        if self.vectors.dtype not in NUMBERS:
+            raise UserError(f"the vectors of {self.placeholder!r} are of the type {self.vectors.dtype}, not float")
         vectors = self.vectors.detach().to("cpu", torch.float32, copy=True).contiguous()
         if vectors.ndim != 2 or not vectors.numel():
-            raise ValueError(f"the vectors of {self.placeholder!r} have shape {list(vectors.shape)}, not [k, width]")
+            raise UserError(f"the vectors of {self.placeholder!r} have shape {list(vectors.shape)}, not [k, width]")
         bad = int((~vectors.isfinite()).sum())
         if bad:
-            raise ValueError(f"{bad} of the {vectors.numel()} numbers of {self.placeholder!r} are NaN or infinite")
+            raise UserError(f"{bad} of the {vectors.numel()} numbers of {self.placeholder!r} are NaN or infinite")
         object.__setattr__(self, "vectors", vectors)
 
     def save(self, path: str | Path) -> None:
@@ -55,25 +60,42 @@ class LearnedWord:
 
     @classmethod
     def load(cls, path: str | Path) -> "LearnedWord":
-        """Return the word in a file of this or of another tool, or in a run folder. Raises ValueError unless the file
+        """Return the word in a file of this or of another tool, or in a run folder. Raises UserError unless the file
         holds exactly one word (`load_words` reads several)."""
         word, *more = load_words(Path(path))
         if more:
             names = ", ".join(repr(each.placeholder) for each in (word, *more))
-            raise ValueError(
+            raise UserError(
                 f"{path} holds {1 + len(more)} words ({names}): take it apart with scripts/embeddings.py split."
             )
         return word
 
+    @property
+    def learned_for(self) -> str:
+        """What is known of the model that the word was learned for."""
+        width = self.vectors.shape[1]
+        model = self.provenance.get("model") or OF_WIDTH.get(width, f"a model of width {width}")
+        return f"{model} or Stable Diffusion XL's second text encoder" if self._may_be_of_xl() else str(model)
+
+    def _may_be_of_xl(self) -> bool:
+        return self.vectors.shape[1] == 1280 and self.provenance.get("format") in ("A1111", "diffusers")
+
     def require_fit(self, width: int, fingerprint: str | None, source: str | Path) -> None:
-        """Check the word against a model of that `width` and `fingerprint` (None: unchecked). Raises ValueError for
+        """Check the word against a model of that `width` and `fingerprint` (None: unchecked). Raises UserError for
         another width; warns if the word was learned with other weights. `source` is named in both messages."""
         found = self.vectors.shape[1]
         if found != width:
-            model = self.provenance.get("model") or OF_WIDTH.get(found, "another model")
-            raise ValueError(
+            raise UserError(
                 f"{source}: the word {self.placeholder!r} has {found} numbers per vector, the model's words have "
-                f"{width}; it was learned for {model}. Use that model, or learn the word again with this one."
+                f"{width}; it was learned for {self.learned_for}. Use that model, or learn the word again with this "
+                f"one."
+            )
+        if self._may_be_of_xl():
+            log.warning(
+                "%s: the word %r may be for Stable Diffusion XL, whose second text encoder has as many numbers per "
+                "vector: then it means nothing in this model",
+                source,
+                self.placeholder,
             )
         if fingerprint is not None and self.provenance.get("model_fingerprint", fingerprint) != fingerprint:
             log.warning(
@@ -101,10 +123,10 @@ def provenance(concept: Concept, *, steps: int, model: str, fingerprint: str) ->
 
 
 def save_words(path: Path, words: Sequence[LearnedWord]) -> None:
-    """Write the words to `path`, atomically. Raises ValueError if there are none, or if two have the same name."""
+    """Write the words to `path`, atomically. Raises UserError if there are none, or if two have the same name."""
     placeholders = [word.placeholder for word in words]
     if not words or len(set(placeholders)) < len(placeholders):
-        raise ValueError(f"a file holds one or more words with different names, not {placeholders}")
+        raise UserError(f"a file holds one or more words with different names, not {placeholders}")
     origins = {word.placeholder: {**word.provenance, "width": word.vectors.shape[1]} for word in words}
     metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "words": json.dumps(origins, allow_nan=False)}
     content = save({word.placeholder: word.vectors for word in words}, metadata)
@@ -115,7 +137,7 @@ def load_words(path: Path, width: int | None = None, fingerprint: str | None = N
     """Load the words of a file of this or another tool, or of learned_embeds.safetensors in a run folder, in the order
     in which they were saved.
 
-    Raises ValueError if there are none, if the file cannot be read, or if the vectors do not have `width` numbers. Logs
+    Raises UserError if there are none, if the file cannot be read, or if the vectors do not have `width` numbers. Logs
     a warning if a word was learned with a model of another `fingerprint`. None skips either check."""
     file = find_file(Path(path))
     words = _read(file)
@@ -124,44 +146,52 @@ def load_words(path: Path, width: int | None = None, fingerprint: str | None = N
     return words
 
 
+def is_own(file: Path) -> bool:
+    """Return whether the file is in this project's own format."""
+    return read_content(file)[1].get("format") == FORMAT
+
+
 def find_file(path: Path) -> Path:
-    """Return the file at `path`, or the one in the run folder `path`. Raises ValueError with the files nearby."""
-    file = path / FILE_NAME if path.is_dir() else path
+    """Return the file at `path`, or the one in the folder `path`, which is that of a run or of a concept that another
+    tool has published. Raises UserError with the files nearby."""
+    file = next((path / name for name in FILE_NAMES if (path / name).is_file()), path / FILE_NAME)
+    if not path.is_dir():
+        file = path
     if file.is_file():
         return file
     near = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
     found = sorted(str(hit) for pattern in ("*", "*/*", "*/*/*") for hit in near.glob(f"{pattern}.safetensors"))
     hint = f"Near it are: {', '.join(found[:8])}" if found else "Give a run folder, or a file of learned words"
-    raise ValueError(f"there are no learned words at {file}. {hint}.")
+    raise UserError(f"there are no learned words at {file}. {hint}.")
 
 
 def _read(path: Path) -> tuple[LearnedWord, ...]:
-    if file_kind(path) == "safetensors":
-        words = _read_own(path)
-        if words is not None:
-            return words
-    read = words_of_other_tools(path)
+    content, metadata = read_content(path)
     try:
+        if metadata.get("format") == FORMAT:
+            read = _own(content, metadata)
+        else:
+            read = words_of_other_tools(path, content)
         return tuple(LearnedWord(name, vectors, origin) for name, (vectors, origin) in read.items())
     except ValueError as error:
-        raise ValueError(f"{path} is unusable: {error}") from error
+        raise UserError(f"{path} is unusable: {error}") from error
 
 
-def _read_own(path: Path) -> tuple[LearnedWord, ...] | None:
-    """Read a file in our format; None if another tool has written it."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- it is no dict
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged ({error}): copy or learn it again") from error
+def _own(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, tuple[Tensor, dict[str, Any]]]:
+    """Return the vectors and the provenance of each word in a file in our format. Raises UserError."""
     found = metadata.get("format_version")
     if found != str(FORMAT_VERSION):
-        raise ValueError(f"{path} has format version {found}, this code reads {FORMAT_VERSION}: update the code")
+        raise UserError(f"it has format version {found}, this code reads {FORMAT_VERSION}: update the code")
     try:
-        origins = json.loads(metadata["words"])
-        return tuple(LearnedWord(name, tensors[name], origin) for name, origin in origins.items())
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} is unusable: {error}") from error
+        origins = json.loads(metadata.get("words", ""), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        origins = None
+    if not isinstance(origins, dict) or not origins or not all(isinstance(origin, dict) for origin in origins.values()):
+        raise UserError("its metadata do not say where its words come from")
+    if missing := origins.keys() - tensors.keys():
+        raise UserError(f"the vectors of {min(missing)!r} are missing")
+    return {name: (tensors[name], origin) for name, origin in origins.items()}
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")

@@ -1,6 +1,7 @@
 """From text to c: the word pieces of bert-base-uncased, a vocabulary of whole words, and the three steps of
 encoding."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from toyland.captions import VOCABULARY as TOYLAND_WORDS
 from toyland.captions import vocabulary_corpus
 
 SHIPPED = Path(__file__).resolve().parents[3] / "assets" / "toyland" / "vocab.txt"
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 PIECES = [*SPECIALS, "a", "photo", "of", "cat", "##s", "##nip", "-", "."]
 
@@ -63,6 +65,16 @@ def test_texts_make_a_table_of_ids(tokenizer):
     ids = tokenizer(["a cat", "", "catnip"])
     assert ids.shape == (3, 8) and ids.dtype == torch.int64
     assert ids.max() < tokenizer.vocab_size == len(PIECES)
+
+
+def test_ids_are_those_of_the_original_s_tokenizer(tmp_path):
+    golden = json.loads((GOLDEN / "tokenizer_toy.json").read_text(encoding="utf-8"))
+    (tmp_path / "vocab.txt").write_text("\n".join(golden["vocab"]), encoding="utf-8")
+    tokenizer = WordPiece(tmp_path / "vocab.txt", golden["max_length"])
+    assert len(golden["rows"]) == 17
+    for row in golden["rows"]:
+        ids = row["ids_without_trailing_padding"]
+        assert tokenizer([row["text"]]).tolist() == [ids + [0] * (row["padded_length"] - len(ids))], row["text"]
 
 
 def test_a_missing_vocabulary_is_named(tmp_path):

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ldm.weights import checkpoint
-from ldm.weights.checkpoint import pretrained, read_weights, write_weights
+from ldm.weights.checkpoint import load_weights, read_weights, write_weights
 
 
 def model(width: int = 5, seed: int = 0) -> nn.Sequential:
@@ -20,7 +20,7 @@ def model(width: int = 5, seed: int = 0) -> nn.Sequential:
 def test_weights_survive_a_folder_to_half_precision(tmp_path):
     original = model()
     write_weights(tmp_path / "weights", original.state_dict())
-    loaded = pretrained(model(seed=1), tmp_path / "weights")
+    loaded = load_weights(model(seed=1), tmp_path / "weights")
     for name, value in original.state_dict().items():
         ours = loaded.state_dict()[name]
         assert ours.dtype == value.dtype
@@ -76,7 +76,7 @@ def test_an_interrupted_write_leaves_the_old_weights(tmp_path, monkeypatch):
 def test_none_leaves_the_module_as_it_was_built():
     module = model()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    assert pretrained(module, None) is module
+    assert load_weights(module, None) is module
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
@@ -97,7 +97,7 @@ def test_every_disagreement_is_an_error_that_counts_and_changes_nothing(tmp_path
     before = module[0].weight.clone()
     message = f"{path} does not fit this model: 2 tensors {fault}, such as {example}"
     with pytest.raises(ValueError, match=re.escape(message)):
-        pretrained(module, path)
+        load_weights(module, path)
     assert torch.equal(module[0].weight, before)
 
 
@@ -120,7 +120,7 @@ def save_published(weights: dict, path: Path) -> None:
 def test_content_decides_and_not_the_suffix(tmp_path, name, save):
     original = model()
     save(original.state_dict(), tmp_path / name)
-    loaded = pretrained(model(seed=1), tmp_path / name)
+    loaded = load_weights(model(seed=1), tmp_path / name)
     for key, value in original.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value)
 
@@ -129,7 +129,7 @@ def test_what_published_files_hold_beside_the_model_is_left_out_and_said(tmp_pat
     beside = {"model_ema.decay": torch.ones(()), "loss.logvar": torch.ones(()), "text.position_ids": torch.arange(3)}
     save_file(model().state_dict() | beside, tmp_path / "model.safetensors")
     with caplog.at_level("INFO"):
-        pretrained(model(), tmp_path / "model.safetensors")
+        load_weights(model(), tmp_path / "model.safetensors")
     assert all(f"1 x {prefix}" in caplog.text for prefix in ("model_ema", "loss", "text"))
 
 
@@ -140,7 +140,7 @@ def test_position_ids_may_be_missing(tmp_path):
             self.register_buffer("position_ids", torch.arange(3))
 
     save_file(nn.Linear(2, 2).state_dict(), tmp_path / "model.safetensors")
-    assert pretrained(Positions(), tmp_path / "model.safetensors").position_ids.tolist() == [0, 1, 2]
+    assert load_weights(Positions(), tmp_path / "model.safetensors").position_ids.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])
@@ -148,7 +148,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, number):
     weights = model().state_dict() | {"2.bias": torch.tensor([0.0, number, 1.0])}
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"model\.safetensors: 2\.bias contains NaN or infinite values"):
-        pretrained(model(), tmp_path / "model.safetensors")
+        load_weights(model(), tmp_path / "model.safetensors")
 
 
 def test_a_module_on_the_meta_device_takes_weights_and_keeps_what_trains(tmp_path):
@@ -157,7 +157,7 @@ def test_a_module_on_the_meta_device_takes_weights_and_keeps_what_trains(tmp_pat
     with torch.device("meta"):
         module = model()
     module[0].requires_grad_(False)
-    pretrained(module, tmp_path / "model.safetensors").eval()
+    load_weights(module, tmp_path / "model.safetensors").eval()
     x = torch.randn(3, 4)
     assert torch.equal(module(x), original.eval()(x))
     assert [p.requires_grad for p in module.parameters()] == [False] * 2 + [True] * 4
@@ -167,7 +167,7 @@ def test_a_module_on_the_meta_device_takes_weights_and_keeps_what_trains(tmp_pat
 def test_missing_weights_are_named(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=f"no weights at .*{name}"):
-        pretrained(model(), tmp_path / name)
+        load_weights(model(), tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["weights", "weights.partial"])

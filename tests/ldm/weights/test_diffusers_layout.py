@@ -14,7 +14,7 @@ from ldm.modules.layers import nonzero_init
 from ldm.modules.text import BERTTextEncoder
 from ldm.modules.unet import UNet
 from ldm.sampling import ddim, guided, published_timesteps
-from ldm.weights.checkpoint import pretrained
+from ldm.weights.checkpoint import load_weights
 from ldm.weights.diffusers_layout import diffusers_parts, write_diffusers
 from ldm.weights.diffusers_pipeline import save_pipeline
 
@@ -151,7 +151,7 @@ def test_a_folder_gives_back_what_was_written(tmp_path, vocabulary, clip):
     other = nonzero_init(our_model(vocabulary, clip)).requires_grad_(False)
     for value in other.parameters():
         value.zero_()
-    pretrained(other, tmp_path / "pipeline")
+    load_weights(other, tmp_path / "pipeline")
     for name, value in ours.state_dict().items():
         assert torch.equal(other.state_dict()[name], value), name
 
@@ -165,7 +165,7 @@ def check_five_guided_steps(pipeline, folder, ours: LatentDiffusion, prompt: str
     """From text to pixels: our model generates the same images as the pipeline, from the files of the pipeline."""
     pipeline.set_progress_bar_config(disable=True)
     pipeline.save_pretrained(folder)
-    pretrained(ours, folder)
+    load_weights(ours, folder)
     z_T = torch.randn(1, 4, 8, 8)
     theirs = pipeline([prompt], num_inference_steps=5, guidance_scale=5.0, latents=z_T, output_type="np").images
     c, empty = ours.cond_stage_model([prompt]), ours.cond_stage_model([""])
@@ -175,7 +175,7 @@ def check_five_guided_steps(pipeline, folder, ours: LatentDiffusion, prompt: str
 
 
 @torch.no_grad()
-def test_a_text_to_image_pipeline_paints_the_same_picture_here(tmp_path, vocabulary):
+def test_a_text_to_image_pipeline_generates_the_same_picture_here(tmp_path, vocabulary):
     torch.manual_seed(1)
     tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(SPECIAL + WORDS)})
     parts = {"vqvae": their_autoencoder(), "bert": their_bert(), "unet": their_unet(), "scheduler": their_schedule()}
@@ -184,7 +184,7 @@ def test_a_text_to_image_pipeline_paints_the_same_picture_here(tmp_path, vocabul
 
 
 @torch.no_grad()
-def test_a_stable_diffusion_pipeline_paints_the_same_picture_here(tmp_path, clip_vocabulary):
+def test_a_stable_diffusion_pipeline_generates_the_same_picture_here(tmp_path, clip_vocabulary):
     torch.manual_seed(1)
     tokenizer = CLIPTokenizer.from_pretrained(str(clip_vocabulary), model_max_length=TOKENS)
     size = len(tokenizer)
@@ -203,7 +203,7 @@ def test_a_stable_diffusion_pipeline_paints_the_same_picture_here(tmp_path, clip
 
 @pytest.mark.parametrize("clip", [False, True])
 @torch.no_grad()
-def test_a_pipeline_saved_here_paints_the_same_picture_in_diffusers(tmp_path, vocabulary, clip_vocabulary, clip):
+def test_a_pipeline_saved_here_generates_the_same_picture_in_diffusers(tmp_path, vocabulary, clip_vocabulary, clip):
     size = len(CLIPTokenizer.from_pretrained(str(clip_vocabulary))) if clip else 0
     ours = our_model(clip_vocabulary if clip else vocabulary, clip=size)
     save_pipeline(tmp_path / "ours", ours)
@@ -232,7 +232,7 @@ def test_an_incomplete_download_is_named(tmp_path, vocabulary, lost, sentence):
     (folder / "model_index.json").write_text("{}")
     (folder / lost).rename(folder / f"{lost}.lost")
     with pytest.raises(ValueError, match=sentence):
-        pretrained(our_model(vocabulary), folder)
+        load_weights(our_model(vocabulary), folder)
     (folder / lost).mkdir()
     with pytest.raises(ValueError, match=f"{lost} has no diffusion_pytorch_model or model or pytorch_model"):
-        pretrained(our_model(vocabulary), folder)
+        load_weights(our_model(vocabulary), folder)

@@ -19,7 +19,7 @@ from ldm.weights.file_kind import file_kind
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "is a Git LFS pointer"),
         (b"model:\n  target: ldm.models\n", "probably a YAML config"),
         (b'{"error": "gone"}', "is a JSON file"),
-        (b"PK\x03\x04 and then the line broke", "is truncated"),
+        (b"PK\x03\x04 and then the line broke", "is damaged or truncated"),
         (save({"w": torch.ones(3)})[:20], "is truncated"),
         (b"GGUF\x03\x00\x00\x00", "is in GGUF format"),
         (bytes(1000), "is neither a safetensors file nor a torch checkpoint"),

@@ -66,5 +66,11 @@ def test_softening_spares_half_keeps_the_mean_and_is_drawn_by_the_generator_alon
     torch.testing.assert_close(soften(flat, 1.5, 0.0, generator(3)), flat)
 
 
+def test_noise_has_at_most_the_strength_that_is_asked_for():
+    x = torch.zeros(200, 3, 16, 16)
+    strength = soften(x, 0.0, 0.2, generator(4)).flatten(1).std(dim=1)
+    assert 0.15 < strength.max() < 0.22
+
+
 def test_features_are_one_vector_a_picture(classifier, pictures):
     assert classifier.features(pictures).shape == (4, 16)

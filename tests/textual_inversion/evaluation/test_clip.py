@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ldm.keyed_random import generator
 from ldm.modules.text import WordPiece
-from ldm.weights.checkpoint import pretrained
+from ldm.weights.checkpoint import load_weights
 from textual_inversion.evaluation.clip import SmallCLIP, contrastive_loss, zoom_and_shift
 from textual_inversion.evaluation.zero_shot import Question
 
@@ -109,7 +109,7 @@ def test_weights_survive_a_half_precision_file(build, tmp_path):
     path = tmp_path / "clip.safetensors"
     save_file({name: value.half() for name, value in clip.state_dict().items()}, path)
     torch.manual_seed(5)
-    loaded = pretrained(build(image_width=16), path).eval()
+    loaded = load_weights(build(image_width=16), path).eval()
     assert loaded.model.logit_scale.dtype == torch.float32
     torch.testing.assert_close(loaded.embed_images(pictures()), clip.embed_images(pictures()), atol=5e-3, rtol=0)
     torch.testing.assert_close(loaded.embed_texts(CAPTIONS), clip.embed_texts(CAPTIONS), atol=5e-3, rtol=0)

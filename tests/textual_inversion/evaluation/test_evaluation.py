@@ -73,7 +73,7 @@ class Showing:
     def __init__(self, images):
         self.images = images
 
-    def paint(self, templates, samples):
+    def generate(self, templates, samples):
         return self.images[samples.start : samples.stop].repeat(len(templates), 1, 1, 1)
 
 
@@ -91,17 +91,17 @@ def flat(value, name=""):
     return {name: value} if isinstance(value, float) else {}
 
 
-def test_numbers_do_not_depend_on_how_many_are_painted_at_once(evaluate):
+def test_numbers_do_not_depend_on_how_many_are_generated_at_once(evaluate):
     whole = flat(evaluate({"batch_size": 8}))
     assert len(whole) > 10
     for batch_size in (1, 3):
         assert flat(evaluate({"batch_size": batch_size})) == pytest.approx(whole, abs=1e-5)
 
 
-def test_devices_that_share_the_samples_paint_what_one_paints(inputs):
+def test_devices_that_share_the_samples_generate_what_one_generates(inputs):
     subject, prompt = Word(inputs), PROMPTS[0].text
-    shares = [subject.paint([prompt], share) for share in (range(0, 3), range(3, 4), range(4, 6))]
-    torch.testing.assert_close(torch.cat(shares), subject.paint([prompt], range(6)), atol=1e-5, rtol=0)
+    shares = [subject.generate([prompt], share) for share in (range(0, 3), range(3, 4), range(4, 6))]
+    torch.testing.assert_close(torch.cat(shares), subject.generate([prompt], range(6)), atol=1e-5, rtol=0)
 
 
 def test_the_same_protocol_gives_the_same_numbers_and_another_seed_others(evaluate):
@@ -115,7 +115,7 @@ def test_the_same_protocol_gives_the_same_numbers_and_another_seed_others(evalua
 
 
 @torch.no_grad()
-def test_numbers_are_the_metrics_of_what_the_subject_paints(evaluation, inputs):
+def test_numbers_are_the_metrics_of_what_the_subject_generates(evaluation, inputs):
     images = colourful(6)
     result = evaluation(Showing(images), inputs.pipeline, inputs.images)
     clip = evaluation.evaluator

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from ldm.images import to_tensor
-from textual_inversion.evaluation.evaluator import OPENAI_MEAN, OPENAI_STD, Evaluator, pretrained_clip
+from textual_inversion.evaluation.evaluator import OPENAI_MEAN, OPENAI_STD, Evaluator, load_clip
 
 SIDE = 16
 TEXTS = ["photo", "cat owl", "photo cat photo owl"]
@@ -35,7 +35,7 @@ def folder(clip_vocabulary, tmp_path_factory):
 
 @pytest.fixture
 def clip(folder) -> Evaluator:
-    return pretrained_clip(str(folder)).eval()
+    return load_clip(str(folder)).eval()
 
 
 @pytest.fixture
@@ -110,4 +110,4 @@ def test_a_folder_without_a_clip_ends_in_one_sentence_that_says_how_to_get_it(tm
     if made:
         folder.mkdir()
     with pytest.raises(ValueError, match=r"no CLIP at .*clip_vit_b32: python scripts/fetch\.py model=\w+ downloads"):
-        pretrained_clip(str(folder))
+        load_clip(str(folder))

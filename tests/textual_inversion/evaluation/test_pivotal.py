@@ -34,20 +34,20 @@ def test_the_copys_unet_learns_and_nothing_else_moves(inputs):
     assert moved == {f"model.diffusion_model.{name}" for name, _ in own.unet.named_parameters()}
 
 
-def test_the_tuned_model_is_frozen_again_and_paints_with_the_same_settings(inputs):
+def test_the_tuned_model_is_frozen_again_and_generates_with_the_same_settings(inputs):
     tuned = Pivotal(inputs, steps=1, learning_rate=1e-3, templates=TEMPLATES).pipeline
     assert not tuned.ldm.training and not any(p.requires_grad for p in tuned.ldm.parameters())
     assert (tuned.sampler, tuned.guidance, tuned.seed) == (Sampler(2), 2.0, 0)
 
 
-def test_without_a_step_that_counts_it_paints_what_the_word_paints(inputs):
+def test_without_a_step_that_counts_it_generates_what_the_word_generates(inputs):
     still, moved = (Pivotal(inputs, steps=2, learning_rate=rate, templates=TEMPLATES) for rate in (1e-30, 1e-2))
-    expected = Word(inputs).paint(["a photo of {}"], range(3))
-    torch.testing.assert_close(still.paint(["a photo of {}"], range(3)), expected, atol=1e-5, rtol=0)
-    assert not torch.allclose(moved.paint(["a photo of {}"], range(3)), expected, atol=1e-2)
+    expected = Word(inputs).generate(["a photo of {}"], range(3))
+    torch.testing.assert_close(still.generate(["a photo of {}"], range(3)), expected, atol=1e-5, rtol=0)
+    assert not torch.allclose(moved.generate(["a photo of {}"], range(3)), expected, atol=1e-2)
 
 
-def test_small_steps_are_not_rounded_away_by_a_painter_in_half_precision(inputs):
+def test_small_steps_are_not_rounded_away_by_a_model_in_half_precision(inputs):
     half = replace(inputs, pipeline=replace(inputs.pipeline, ldm=inputs.pipeline.ldm.freeze(torch.bfloat16)))
     before = copy.deepcopy(half.pipeline.ldm.unet.state_dict())
     tuned = Pivotal(half, steps=1, learning_rate=1e-6, templates=TEMPLATES)
@@ -55,7 +55,7 @@ def test_small_steps_are_not_rounded_away_by_a_painter_in_half_precision(inputs)
     assert all(
         not torch.equal(after[name], before[name].float()) for name, _ in half.pipeline.ldm.unet.named_parameters()
     )
-    assert tuned.paint(["a photo of {}"], range(1)).isfinite().all()
+    assert tuned.generate(["a photo of {}"], range(1)).isfinite().all()
 
 
 def test_over_guidances_the_model_is_tuned_once_and_another_word_tunes_its_own(inputs):

@@ -1,4 +1,4 @@
-"""Every plot gives a non-empty PNG and a PDF, and equal numbers give equal files."""
+"""Every plot gives a PNG and a PDF that show its numbers, and equal numbers give equal files."""
 
 import math
 
@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from textual_inversion.evaluation.claims import Interval
-from textual_inversion.figures.plots import COLORS, MARKERS, bar_plot, figure, line_plot, save, scatter_plot
+from textual_inversion.figures import plots
+from textual_inversion.figures.plots import bar_plot, figure, line_plot, save, scatter_plot
 from textual_inversion.figures.sheets import PictureRow, save_figure
 
 NEAR = Interval(0.5, 0.4, 0.6)
@@ -18,28 +19,34 @@ def pictures(n: int) -> np.ndarray:
     return np.random.default_rng(n).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
 
 
+# Each figure with one number x in it.
 DRAWN = {
-    "scatter": lambda path: scatter_plot(
-        path, {"one": (NEAR, NEAR), "few": (OPEN, NEAR)}, "editability", "reconstruction"
+    "scatter": lambda path, x: scatter_plot(
+        path, {"one": (NEAR, NEAR), "few": (OPEN, Interval(x, 0.1, 0.9))}, "editability", "reconstruction"
     ),
-    "scatter_of_many": lambda path: scatter_plot(
-        path, {str(i): (NEAR, Interval(i, i, i)) for i in range(20)}, "x", "y"
+    "scatter_of_many": lambda path, x: scatter_plot(
+        path, {str(i): (NEAR, Interval(i * x, i * x, i * x)) for i in range(20)}, "x", "y"
     ),
-    "scatter_and_from_near": lambda path: scatter_plot(
-        path, {"a": (NEAR, NEAR), "b": (NEAR, NEAR)}, "x", "y", apart=["b"]
+    "scatter_and_from_near": lambda path, x: scatter_plot(
+        path, {"a": (NEAR, NEAR), "b": (NEAR, Interval(0.5, 0.5 - x, 0.5 + x))}, "x", "y", apart=["b"]
     ),
-    "lines": lambda path: line_plot(
-        path, {"loss": {"a": {1: NEAR, 5: OPEN}, "b": {5: NEAR}}, "text": {"a": {1: NEAR}}}, "n"
+    "lines": lambda path, x: line_plot(
+        path, {"loss": {"a": {1: NEAR, 5: OPEN}, "b": {5: NEAR}}, "text": {"a": {1: Interval(x, 0.1, 0.9)}}}, "n"
     ),
-    "lines_over_decades": lambda path: line_plot(
-        path, {"text": {"rate": {1e-4: NEAR, 1e-2: NEAR}}}, "rate", log_x=True
+    "lines_over_decades": lambda path, x: line_plot(
+        path, {"text": {"rate": {1e-4: NEAR, 1e-2: Interval(0.5, 0.1, 0.5 + x)}}}, "rate", log_x=True
     ),
-    "bars": lambda path: bar_plot(path, {"before": {"pale": 0.9, "dark": 0.1}, "after": {"tan": 0.5}}, "share"),
-    "bars_of_many": lambda path: bar_plot(path, {str(i): {"pale": i / 9} for i in range(9)}, "share"),
-    "sheet": lambda path: save_figure(
-        path, [PictureRow("some", pictures(3), ["a", "b", "c"]), PictureRow("one", pictures(1))]
+    "bars": lambda path, x: bar_plot(path, {"before": {"pale": 0.9, "dark": 0.1}, "after": {"tan": x}}, "share"),
+    "bars_of_many": lambda path, x: bar_plot(path, {str(i): {"pale": i * x} for i in range(9)}, "share"),
+    "sheet": lambda path, x: save_figure(
+        path, [PictureRow("some", pictures(3), ["a", "b", f"{x}"]), PictureRow("one", pictures(1))]
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def few_pixels(monkeypatch):
+    monkeypatch.setitem(plots.STYLE, "savefig.dpi", 50)
 
 
 @pytest.fixture(params=DRAWN)
@@ -47,26 +54,25 @@ def draw(request):
     return DRAWN[request.param]
 
 
-def test_a_figure_is_a_png_with_something_in_it_and_a_pdf_and_nothing_else(draw, tmp_path):
-    draw(tmp_path / "figures" / "rate_0.01")
-    assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == ["rate_0.01.pdf", "rate_0.01.png"]
-    with Image.open(tmp_path / "figures" / "rate_0.01.png") as image:
-        assert image.format == "PNG"
-        pixels = np.asarray(image.convert("L"))
-    assert pixels.var() > 0 and min(pixels.shape) > 100
-    assert (tmp_path / "figures" / "rate_0.01.pdf").read_bytes().startswith(b"%PDF")
+def test_a_figure_is_a_png_and_a_pdf_that_show_its_numbers_and_nothing_else(draw, tmp_path):
+    for name, x in (("rate_0.01", 0.5), ("other", 0.6)):
+        draw(tmp_path / "figures" / name, x)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
+    assert sorted(files) == ["other.pdf", "other.png", "rate_0.01.pdf", "rate_0.01.png"]
+    one, other = (Image.open(tmp_path / "figures" / f"{name}.png").convert("L") for name in ("rate_0.01", "other"))
+    assert min(one.size) > 100 and one.tobytes() != other.tobytes()
+    assert files["rate_0.01.pdf"].startswith(b"%PDF") and files["rate_0.01.pdf"] != files["other.pdf"]
 
 
-def test_the_same_numbers_make_the_same_files_and_other_numbers_others(tmp_path):
-    for name, share in (("a", 0.5), ("b", 0.5), ("c", 0.6)):
-        bar_plot(tmp_path / name, {"before": {"pale": share}}, "share")
+def test_the_same_numbers_make_the_same_files(tmp_path):
+    for name in "ab":
+        DRAWN["bars"](tmp_path / name, 0.5)
     for kind in ("png", "pdf"):
-        first, second, third = ((tmp_path / f"{name}.{kind}").read_bytes() for name in "abc")
-        assert first == second != third
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_earlier_one(tmp_path):
-    DRAWN["bars"](tmp_path / "fig")
+    DRAWN["bars"](tmp_path / "fig", 0.5)
     before = (tmp_path / "fig.png").read_bytes()
     with figure() as fig, pytest.raises(ValueError):
         fig.text(0.5, 0.5, r"$\nonsense{$")
@@ -74,5 +80,12 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_earlier_one(tmp_path):
     assert (tmp_path / "fig.png").read_bytes() == before
 
 
-def test_names_are_told_apart_without_colour():
-    assert len(set(MARKERS)) == len(MARKERS) > len(COLORS) == len(set(COLORS))
+def test_fifteen_names_are_told_apart_without_colour_and_more_with_it(monkeypatch, tmp_path):
+    shown = []
+    monkeypatch.setattr(plots, "save", lambda fig, path: shown.append(fig.axes[0]))
+    scatter_plot(tmp_path, {str(i): (NEAR, NEAR) for i in range(20)}, "x", "y")
+    line_plot(tmp_path, {"loss": {str(i): {1: NEAR} for i in range(20)}}, "n")
+    scatter, curves = shown
+    for lines in ([container[0] for container in scatter.containers], curves.lines):
+        assert len(lines) == 20 and len({line.get_marker() for line in lines[:15]}) == 15
+        assert len({(line.get_marker(), line.get_color()) for line in lines}) == 20

@@ -99,7 +99,7 @@ def test_the_official_format_needs_the_number_of_the_token():
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ({}, "holds no learned words"),
+        ({}, "it holds no learned words"),
         ([torch.ones(3)], "holds no learned words but list"),
         ({"string_to_param": {}}, "no vectors"),
         ({"string_to_param": nn.ParameterDict()}, "no vectors"),
@@ -107,12 +107,12 @@ def test_the_official_format_needs_the_number_of_the_token():
         ({"a": torch.ones(1, 2, 3)}, r"'a' is \[1, 2, 3\], not the vectors"),
         ({"a": torch.ones(2).long()}, r"'a' is \[2\], not the vectors"),
         ({"a": "text"}, r"only \['a'\]"),
-        ({"a": torch.tensor([[1.0, torch.nan]])}, "is unusable: 1 of the 2 numbers of 'a'"),
+        ({"a": torch.tensor([[1.0, torch.nan]])}, "1 of the 2 numbers of 'a'"),
     ],
 )
 def test_files_without_words_are_refused(tmp_path, content, sentence):
     torch.save(content, tmp_path / "word.pt")
-    with pytest.raises(ValueError, match=rf"word\.pt.*{sentence}"):
+    with pytest.raises(ValueError, match=rf"word\.pt is unusable: .*{sentence}"):
         load_words(tmp_path / "word.pt")
 
 
