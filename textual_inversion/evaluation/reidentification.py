@@ -111,7 +111,7 @@ class ReIdentifier(L.LightningModule):
 
 
 def nearest(queries: Tensor, gallery: Tensor) -> Tensor:
-    """Return, for each of the n queries [n, d], the index [n] of the nearest of k things in `gallery` [k, m, d]. A thing
-    is represented by the mean of the embeddings of its m images, by cosine similarity."""
+    """Return the index [n] of the thing in `gallery` [k, m, d] that is nearest to each query [n, d], by the cosine
+    similarity with the mean embedding of its m images."""
     things = F.normalize(gallery.mean(dim=1), dim=-1)
     return (queries @ things.T).argmax(dim=1)
