@@ -43,7 +43,7 @@ def start_of(word: LearnedWord, other: str | None, text: TextEncoder, vocabulary
         return found.placeholder, found.vectors
     name = word.provenance.get("initializer")
     if not isinstance(name, str):
-        (name,) = vocabulary.nearest(word.vectors[0], 1)
+        ((name, _),) = vocabulary.nearest(word.vectors[0], 1)
     return f'"{name}"', initial_vectors(text, name, len(word.vectors)).cpu()
 
 
@@ -77,9 +77,9 @@ def save_rows(path: Path, titles: list[str], images: np.ndarray, captions: list[
 def compare_with_vocabulary(path: Path, vocabulary: Vocabulary, vectors: dict[str, Tensor]) -> dict[str, Any]:
     """Plot the named `vectors` [width], the start first, against the vocabulary. Returns the numbers of each."""
     start = next(iter(vectors.values()))
-    nearest = {name: vocabulary.nearest(vector, NEAREST) for name, vector in vectors.items()}
+    nearest = {name: dict(vocabulary.nearest(vector, NEAREST)) for name, vector in vectors.items()}
     norms = {name: float(vector.norm()) for name, vector in vectors.items()}
-    vocabulary_plot(path, nearest, vocabulary.embeddings.norm(dim=1), norms)
+    vocabulary_plot(path, nearest, vocabulary.embeddings.norm(dim=1).cpu(), norms)
     found = {
         name: {
             "nearest": nearest[name],
@@ -99,8 +99,8 @@ def compare_with_vocabulary(path: Path, vocabulary: Vocabulary, vectors: dict[st
 def read_word(config: DictConfig) -> None:
     """Write the plots, the rows of images and `word.json` to the run folder."""
     prompts, folder = as_list(config.prompt), Path(config.paths.run)
-    if config.between < 2 or config.shown < 1 or not prompts:
-        raise UserError("between must be at least 2, shown at least 1, and there must be a prompt.")
+    if config.between < 2 or not prompts:
+        raise UserError("between must be at least 2, and there must be a prompt.")
     word = LearnedWord.load(config.word)
     titles = [fill(prompt, word.placeholder) for prompt in prompts]
     ldm = load_frozen(config)

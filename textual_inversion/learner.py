@@ -26,6 +26,7 @@ from .objective import CompiledLosses, GraphedLosses, Objective, sample_losses
 from .pictures import load_pictures
 from .prompts import check_captions
 from .start import start_of
+from .words.probing import Vocabulary
 
 # Version of what the learning computes. Raise it with every change that moves a learned vector: scripts/reproduce.py
 # then learns its words anew.
@@ -239,12 +240,8 @@ class TextualInversion(L.LightningModule):
 
     def nearest_words(self, placeholder: str, count: int = 5) -> list[str]:
         """Return the words of the vocabulary with the largest cosine similarity to the placeholder's first vector."""
-        text = self.ldm.text_encoder
-        table = text.embed(torch.arange(text.vocab_size, device=self.device)).float()
-        v_star = self._vectors(placeholder)[0]
-        order = F.cosine_similarity(table, v_star[None].to(table)).argsort(descending=True).tolist()
-        words = (text.tokenizer.word(i) for i in order)
-        return [word for word in words if word.isalpha() and len(word) > 1][:count]
+        vocabulary = Vocabulary.of(self.ldm.text_encoder)
+        return [word for word, _ in vocabulary.nearest(self._vectors(placeholder)[0], count)]
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader(BatchStream(partial(self.draw, rank=self.global_rank), self.global_step), batch_size=None)

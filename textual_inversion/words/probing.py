@@ -25,23 +25,23 @@ from ..prompts import encode_prompts
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
     """The whole words of a text encoder, without pieces, signs and single letters, and their embeddings [n, width],
-    float32 on the CPU."""
+    float32 on the device of the text encoder."""
 
     words: list[str]
     embeddings: Tensor
 
     @classmethod
     def of(cls, text: TextEncoder) -> "Vocabulary":
-        table = text.embed(torch.arange(text.vocab_size, device=text.device)).detach().float().cpu()
+        table = text.embed(torch.arange(text.vocab_size, device=text.device)).detach().float()
         names = [text.tokenizer.word(i) for i in range(text.vocab_size)]
         whole = [i for i, name in enumerate(names) if name.isalpha() and len(name) > 1]
         return cls([names[i] for i in whole], table[whole])
 
-    def nearest(self, vector: Tensor, count: int) -> dict[str, float]:
-        """Return the `count` words with the largest cosine similarity to `vector` [width]: word -> similarity."""
-        cosine = F.cosine_similarity(self.embeddings, vector[None].to(self.embeddings))
+    def nearest(self, vector: Tensor, count: int) -> list[tuple[str, float]]:
+        """Return the `count` words with the largest cosine similarity to `vector` [width], each with it."""
+        cosine = F.cosine_similarity(self.embeddings, vector.detach()[None].to(self.embeddings))
         order = cosine.argsort(descending=True)[:count].tolist()
-        return {self.words[i]: float(cosine[i]) for i in order}
+        return [(self.words[i], float(cosine[i])) for i in order]
 
     def norm_quantile(self, vector: Tensor) -> float:
         """Return the share of the words whose embedding is shorter than `vector` [width]."""

@@ -24,7 +24,7 @@ def embedding(ldm, word):
 
 def test_a_word_of_the_vocabulary_is_nearest_to_its_own_embedding(ldm):
     vocabulary = Vocabulary.of(ldm.text_encoder)
-    found = vocabulary.nearest(3.0 * embedding(ldm, "owl")[0], 2)
+    found = dict(vocabulary.nearest(3.0 * embedding(ldm, "owl")[0], 2))
     own, second = found.values()
     assert next(iter(found)) == "owl" and own == pytest.approx(1.0) and second < 0.99
 
