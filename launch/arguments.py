@@ -15,11 +15,11 @@ from . import CONFIGS
 from .shell import with_commands
 
 # Settings whose value is text or a list of texts. A comma is part of the text.
-SENTENCES = {"prompt", "negative_prompt", "placeholder"}
+SENTENCES = {"prompt", "negative_prompt", "source", "placeholder"}
 # Settings whose value is text that a sweep may vary. A comma separates two values, unless the whole value names a file.
 FILES = {
     "images", "word", "folder", "weights", "models", "cells", "start_from", "resume", "dir", "against", "assets",
-    "cache", "run", "vocabulary", "image", "mask", "start",
+    "cache", "run", "vocabulary", "image", "mask", "start", "noise", "difference",
 }  # fmt: skip
 NAMES = FILES | {"initializer", "project", "group"}
 FOOTER = """\

@@ -39,13 +39,15 @@ CHECKS: dict[str, Check] = {
     **_all("flip own_gpu", require_switch),
     **_all(
         "placeholder initializer image images start folder prompt prompts templates word against weights cells cache "
-        "models assets run from start_from vocabulary reconstruction other",
+        "models assets run from start_from vocabulary reconstruction other noise source difference",
         require_text,
     ),
 }
 RATES = "rates"  # every setting in it is a learning rate
 # Settings that may be null
-OPTIONAL = frozenset("first best images start word other weights from start_from min_snr_gamma".split())
+OPTIONAL = frozenset(
+    "first best images start word other weights from start_from min_snr_gamma noise source difference".split()
+)
 
 
 def require_settings(config: DictConfig) -> None:

@@ -1,5 +1,6 @@
 """The shipped weights perform as the model card says, on a few held-out images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from hydra.utils import instantiate
 from ldm.images import to_tensor
 from ldm.modules.autoencoder import psnr
 from ldm.sampling import Sampler
+from textual_inversion import load_model
+from textual_inversion.evaluation.metrics import brightness_correlation
+from textual_inversion.evaluation.subjects import Pipeline
 from textual_inversion.evaluation.zero_shot import zero_shot
-from textual_inversion.generation import generate_images
+from textual_inversion.generation import generate_images, manager_of
 from toyland.attributes import BACKGROUNDS
 from toyland.dataset import RenderedDoctors, RenderedScenes
 
@@ -93,3 +97,20 @@ def test_the_model_generates_the_class_and_the_place_that_it_is_told(config, que
         labels = list(question.names)
         seen = [labels[i] for i in zero_shot(clip, images, question.words, question.forms).tolist()]
         assert sum(a == b for a, b in zip(seen, wanted, strict=True)) >= 7, f"{name}: {seen}, told {wanted}"
+
+
+def test_a_held_out_picture_comes_back_from_its_noise_and_keeps_its_structure_under_other_words(scenes):
+    i = next(i for i in range(COUNT) if scenes.labels(i)["style"] == "photo")
+    kind = scenes.labels(i)["class"]
+    other = "a photo of a cat" if kind != "cat" else "a photo of a dog"
+    ldm, x = load_model("toyland", device="cpu"), to_tensor(scenes.images[i : i + 1])
+    pipeline, none = Pipeline(ldm, Sampler(25), guidance=2.0), manager_of(ldm, [])
+    z_T = pipeline.invert(scenes.images[i : i + 1], f"a photo of a {kind}", none)
+    again = replace(pipeline, guidance=1.0).from_noise([f"a photo of a {kind}"], z_T, none)
+    under = pipeline.from_noise([other], z_T, none)
+    alone = ldm.decode_first_stage(ldm.encode_first_stage(x).mean)
+    assert psnr(again, x) >= 25.0 and psnr(again, x) > psnr(alone, x) - 1.0
+    assert psnr(under, again) < 25.0  # another picture ...
+    assert brightness_correlation(under[0], again[0]) > 0.5  # ... of the same structure
+    fresh = generate_images(ldm, [other], sampler=Sampler(25), guidance=2.0)
+    assert brightness_correlation(fresh[0], again[0]) < brightness_correlation(under[0], again[0])

@@ -1,5 +1,5 @@
-"""The paper's two metrics (Gal et al. 2022, section 5.1) and the Fréchet distance, on embeddings of unit length.
-Similarities are plain cosines; the CLIPScore of other papers is 2.5 times as large."""
+"""The paper's two metrics (Gal et al. 2022, section 5.1) and the Fréchet distance, on embeddings of unit length, and a
+correlation of pixels. Similarities are plain cosines; the CLIPScore of other papers is 2.5 times as large."""
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,13 @@ def text_similarity(samples: Tensor, text: Tensor) -> float:
 def published_text_similarity(samples: Tensor, text: Tensor) -> float:
     """Return the editability metric of the official code: the mean of the cosines of all samples, which is lower."""
     return float((samples @ text).mean())
+
+
+def brightness_correlation(one: Tensor, other: Tensor) -> float:
+    """Return Pearson's correlation of the brightness of two images [3, H, W] over their pixels: 1 for the same
+    structure, about 0 for images that have nothing in common, and 0 if one is of a single brightness."""
+    pixels = torch.stack([image.mean(dim=0).flatten() for image in (one, other)])
+    return float(torch.corrcoef(pixels)[0, 1].nan_to_num())
 
 
 def frechet_distance(features: Tensor, others: Tensor) -> float:

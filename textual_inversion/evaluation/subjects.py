@@ -64,6 +64,30 @@ class Pipeline:
             progress=False,
         )
 
+    @torch.no_grad()
+    def invert(self, images: np.ndarray, prompt: str, embeddings: EmbeddingManager) -> Tensor:
+        """Return the noise z_T [m, c, h, w] from which DDIM generates `images`, uint8 [m, H, W, 3], again with `prompt`
+        and without guidance. Raises UserError if the sampler is not DDIM."""
+        ldm = self.ldm
+        if self.sampler.solve is not ddim:
+            raise UserError(f"inversion needs DDIM, not {self.sampler.name}: use sampler=ddim.")
+        c = encode_prompts(ldm.text_encoder, [prompt], embeddings)
+        x = to_tensor(images).to(ldm.device)
+        eps = conditioned(ldm.denoiser(), c.expand(len(x), -1, -1))
+        return ddim_invert(
+            eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, self.sampler.timesteps(len(ldm.alpha_bar))
+        )
+
+    @torch.no_grad()
+    def from_noise(self, prompts: Sequence[str], z_T: Tensor, embeddings: EmbeddingManager) -> Tensor:
+        """Generate one image per prompt from the noise z_T [n, c, h, w]: [n, 3, H, W] in [-1, 1], on the CPU."""
+        ldm, generated = self.ldm, []
+        for start in range(0, len(prompts), self.batch_size):
+            some = slice(start, start + self.batch_size)
+            c = encode_prompts(ldm.text_encoder, prompts[some], embeddings)
+            generated.append(ldm.sample(c, z_T[some], self.sampler, self.guidance).clamp(-1.0, 1.0).cpu())
+        return torch.cat(generated)
+
 
 @dataclass(frozen=True, eq=False)
 class SubjectInputs:
@@ -161,25 +185,11 @@ class Bipartite:
     with the prompt `source`, and use this noise with other prompts. Raises UserError if the sampler is not DDIM."""
 
     def __init__(self, inputs: SubjectInputs, source: str = "A photo of {}") -> None:
-        word, pipeline = inputs.require_word(), inputs.pipeline
-        if pipeline.sampler.solve is not ddim:
-            raise UserError(f"bipartite inversion needs DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
-        self.pipeline, self.placeholder, ldm = pipeline, word.placeholder, pipeline.ldm
-        self.embeddings = manager_of(ldm, [word])
-        c = encode_prompts(ldm.text_encoder, [fill(source, word.placeholder)], self.embeddings)
-        x = to_tensor(inputs.images).to(ldm.device)
-        eps = conditioned(ldm.denoiser(), c.expand(len(x), -1, -1))
-        timesteps = pipeline.sampler.timesteps(len(ldm.alpha_bar))
-        self.z_T = ddim_invert(eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, timesteps)
+        word, self.pipeline = inputs.require_word(), inputs.pipeline
+        self.placeholder, self.embeddings = word.placeholder, manager_of(inputs.pipeline.ldm, [word])
+        self.z_T = self.pipeline.invert(inputs.images, fill(source, word.placeholder), self.embeddings)
 
-    @torch.no_grad()
     def generate(self, templates: Sequence[str], samples: range) -> Tensor:
-        pipeline, ldm = self.pipeline, self.pipeline.ldm
         prompts = [fill(template, self.placeholder) for template in templates for _ in samples]
         z_T = self.z_T[[i % len(self.z_T) for _ in templates for i in samples]]
-        generated = []
-        for start in range(0, len(prompts), pipeline.batch_size):
-            some = slice(start, start + pipeline.batch_size)
-            c = encode_prompts(ldm.text_encoder, prompts[some], self.embeddings)
-            generated.append(ldm.sample(c, z_T[some], pipeline.sampler, pipeline.guidance).clamp(-1.0, 1.0).cpu())
-        return torch.cat(generated)
+        return self.pipeline.from_noise(prompts, z_T, self.embeddings)
