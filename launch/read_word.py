@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ldm.errors import UserError
 from ldm.files import relative, write_json
 from ldm.images import to_uint8
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.sampling import Sampler
 from textual_inversion.captions import fill
 from textual_inversion.embedding_manager import EmbeddingManager, initial_vectors
 from textual_inversion.figures.sheets import PictureRow, save_figure
@@ -96,33 +98,60 @@ def compare_with_vocabulary(path: Path, vocabulary: Vocabulary, vectors: dict[st
     return found
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a word is looked into: the `prompts`, templates with a slot {}, of which the last one is that of the
+    attention; the sampler, guidance and seed; the number of images `between` the start and the word, both included; and
+    the number of sampling steps whose attention is `shown`. Raises UserError for values that give nothing."""
+
+    prompts: list[str]
+    sampler: Sampler
+    guidance: float
+    seed: int = 0
+    between: int = 9
+    shown: int = 6
+
+    def __post_init__(self) -> None:
+        if self.between < 2 or not self.prompts:
+            raise UserError("between must be at least 2, and there must be a prompt.")
+
+
 def read_word(config: DictConfig) -> None:
     """Write the plots, the rows of images and `word.json` to the run folder."""
-    prompts, folder = as_list(config.prompt), Path(config.paths.run)
-    if config.between < 2 or not prompts:
-        raise UserError("between must be at least 2, and there must be a prompt.")
+    folder = Path(config.paths.run)
+    reading = Reading(
+        as_list(config.prompt), instantiate(config.sampler), config.guidance, config.seed, config.between, config.shown
+    )
     word = LearnedWord.load(config.word)
-    titles = [fill(prompt, word.placeholder) for prompt in prompts]
+    for prompt in reading.prompts:
+        fill(prompt, word.placeholder)  # raises the error of a prompt without a slot before the model is built
     ldm = load_frozen(config)
+    word.require_fit(ldm.text_encoder.width, ldm.fingerprint, config.word)
+    look_into(ldm, word, config.other, reading, folder)
+    log.info("plots, images and word.json are in %s", relative(folder))
+
+
+def look_into(ldm: LatentDiffusion, word: LearnedWord, other: str | None, reading: Reading, folder: Path) -> None:
+    """Write the plots, the rows of images and `word.json` to `folder`. `other` is as in `start_of`."""
+    titles = [fill(prompt, word.placeholder) for prompt in reading.prompts]
     text, vocabulary = ldm.text_encoder, Vocabulary.of(ldm.text_encoder)
-    word.require_fit(text.width, ldm.fingerprint, config.word)
-    start_name, start = start_of(word, config.other, text, vocabulary)
-    steps = between(start, word.vectors, config.between)
-    options = {"sampler": instantiate(config.sampler), "guidance": config.guidance, "seed": config.seed}
+    start_name, start = start_of(word, other, text, vocabulary)
+    steps = between(start, word.vectors, reading.between)
+    options = {"sampler": reading.sampler, "guidance": reading.guidance, "seed": reading.seed}
 
     k = len(word.vectors)
     names = [word.placeholder] if k == 1 else [f"{word.placeholder}, vector {i}" for i in range(k)]
     vectors = {start_name: start[0]} | dict(zip(names, word.vectors, strict=True))
     numbers = compare_with_vocabulary(folder / "vocabulary", vocabulary, vectors)
     captions = [start_name, *("" for _ in steps[2:]), word.placeholder]
-    save_rows(folder / "between", titles, images_of(ldm, prompts, steps, options), captions)
+    save_rows(folder / "between", titles, images_of(ldm, reading.prompts, steps, options), captions)
     if k > 1:
         parts = [word.vectors, *(without_vector(word.vectors, i) for i in range(k))]
         captions = ["all vectors", *(f"without vector {i}" for i in range(k))]
-        save_rows(folder / "left_out", titles, images_of(ldm, prompts, parts, options), captions)
+        save_rows(folder / "left_out", titles, images_of(ldm, reading.prompts, parts, options), captions)
 
     embeddings, prompt = manager_of(ldm, [word]), titles[-1]
-    attended = watch_attention(ldm, embeddings, prompt, shown=config.shown, **options)
+    attended = watch_attention(ldm, embeddings, prompt, shown=reading.shown, **options)
     tokens = tokens_of(prompt, embeddings)
     attention_plot(folder / "attention", attended, tokens)
     attention = [
@@ -133,4 +162,3 @@ def read_word(config: DictConfig) -> None:
         folder / "word.json",
         {"word": word.placeholder, "start": start_name, "vectors": numbers, "prompt": prompt, "attention": attention},
     )
-    log.info("plots, images and word.json are in %s", relative(folder))

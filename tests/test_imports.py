@@ -21,7 +21,7 @@ ARROWS = {
     },
     "launch": {
         "toyland", "ldm", "textual_inversion", "hydra", "omegaconf", "wandb", "torch", "pytorch_lightning", "diffusers",
-        "huggingface_hub", "safetensors", "numpy", "pandas", "PIL", "tqdm", "psutil", "filelock", "yaml",
+        "huggingface_hub", "safetensors", "numpy", "pandas", "PIL", "tqdm", "psutil", "filelock", "yaml", "gradio",
     },
 }  # fmt: skip
 CODE = [*ARROWS, "scripts"]

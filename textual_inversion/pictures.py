@@ -50,7 +50,7 @@ def load_pictures(folder: Path, size: int, first: int | None = None, tell: bool 
     for path in files:
         if len(images) == first:
             break
-        reason = _reason_to_skip(path, files)
+        reason = reason_to_skip(path, files)
         if reason:
             skipped.append((path.name, reason))
             quiet = reason == "hidden" or path.name in BESIDE or not tell
@@ -74,7 +74,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir(), key=lambda path: path.name)
 
 
-def _reason_to_skip(path: Path, files: Collection[Path]) -> str | None:
+def reason_to_skip(path: Path, files: Collection[Path]) -> str | None:
+    """Return why `path`, one of `files`, is not read as a picture of the concept, or None if it is read."""
     if path.name.startswith("."):
         return "hidden"
     if not path.is_file():

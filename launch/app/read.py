@@ -1,0 +1,47 @@
+"""The tab Read: what is in a learned word, as scripts/read_word.py shows it."""
+
+from html import escape
+
+import gradio as gr
+
+from ldm.errors import UserError
+
+from .studio import Studio
+from .told import told
+from .use import ONE_AT_A_TIME, Choice
+from .words import Words
+
+
+class Read:
+    """The components of the tab."""
+
+    def __init__(self, studio: Studio, words: Words) -> None:
+        self.studio, self.words = studio, words
+        self.choice = Choice(words, several=False, label="Word")
+        self.go = gr.Button("Read the word", variant="primary")
+        self.said = gr.HTML()
+        self.figures = gr.Gallery(
+            label="What is in the word", columns=1, height="auto", object_fit="contain", interactive=False,
+            buttons=["download", "fullscreen"], elem_id="figures",
+        )  # fmt: skip
+        self.go.click(
+            self.read, self.choice.dropdown, [self.figures, self.said], **ONE_AT_A_TIME, api_visibility="private"
+        )
+
+    @told
+    def read(self, label: str | None):
+        """Read the word with this label."""
+        if not label:
+            raise UserError("There is no word yet: learn one in the tab Learn.")
+        (word,) = self.words.find([label])
+        figures, numbers = self.studio.read(word)
+        return figures, "".join(_sentence(name, vector) for name, vector in numbers["vectors"].items())
+
+
+def _sentence(name: str, vector: dict) -> str:
+    near = ", ".join(f"{word} ({cosine:.2f})" for word, cosine in list(vector["nearest"].items())[:4])
+    longer = 100.0 * vector["share_of_shorter_words"]
+    return (
+        f"<p><b>{escape(name)}</b>: nearest are {escape(near)}. Its length is {vector['norm']:.2f}, more than that of "
+        f"{longer:.0f}% of the model's words.</p>"
+    )

@@ -1,0 +1,292 @@
+"""The page of scripts/app.py in a real browser: Debian's Chromium, without a window."""
+
+import io
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from launch.app.trainings import RECORD
+from ldm.files import read_json
+from tests.runs import vectors
+from textual_inversion.words.file import LearnedWord
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
+pytest.importorskip("gradio", reason="the page needs Gradio")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
+]
+ROOT = Path(__file__).resolve().parents[2]
+CAT = sorted((ROOT / "assets/concepts/cat_toy").glob("*.png"))
+PATIENCE = 300_000.0  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def url(folder):
+    """The address of a page that runs in `folder`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(ROOT / "scripts/app.py"), f"port={port}"]
+    with (folder / "output.txt").open("wb") as output:
+        server = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(240):
+            if "the page is at" in (folder / "output.txt").read_text() or server.poll() is not None:
+                break
+            time.sleep(0.5)
+        assert server.poll() is None, (folder / "output.txt").read_text()
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.terminate()
+        server.wait(30)
+        for record in folder.glob(f"outputs/app/*/{RECORD}"):
+            pid = read_json(record)["pid"]
+            if psutil.pid_exists(pid):
+                psutil.Process(pid).kill()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def tab(browser, url):
+    """A function that opens the page in a new tab of the given width. No tab may ask another machine for anything."""
+    foreign, opened = [], []
+
+    def open_tab(width: int = 1280):
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: None if request.url.startswith((url, "blob:", "data:"))
+                else foreign.append(request.url))  # fmt: skip
+        page.goto(url)
+        page.get_by_role("button", name="Learn the word").wait_for()
+        opened.append(page)
+        return page
+
+    yield open_tab
+    for page in opened:
+        page.close()
+    assert foreign == []
+
+
+def upload(page, files):
+    page.locator("input[type=file]").first.set_input_files([str(file) for file in files])
+
+
+def said(page, text):
+    page.get_by_text(text).first.wait_for()
+
+
+def learn(page, files=CAT, word="cat", steps=20):
+    upload(page, files)
+    page.locator("#crops img").nth(len(files) - 1).wait_for()
+    page.get_by_label("What do they show?").fill(word)
+    page.get_by_label("What do they show?").press("Enter")
+    page.get_by_label("Steps").fill(str(steps))
+    page.get_by_role("button", name="Learn the word").click()
+
+
+def status(page, phase):
+    """Wait until the training of the tab is in that phase; return its name and step."""
+    found = page.locator(f'#status [data-phase="{phase}"]')
+    found.wait_for()
+    return found.inner_text().split()[0], int(found.get_attribute("data-step"))
+
+
+def at_step(page, least):
+    """Wait until the training of the tab has done `least` steps; return the number."""
+    page.wait_for_function(f"Number(document.querySelector('#status [data-step]')?.dataset.step ?? -1) >= {least}")
+    return int(page.locator("#status [data-step]").get_attribute("data-step"))
+
+
+def go_to(page, name):
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def images_in(page, gallery, count):
+    """Return the pixels of the `count` images of a gallery, when it has them."""
+    images = page.locator(f"#{gallery} img")
+    images.nth(count - 1).wait_for()
+    addresses = [image.get_attribute("src") for image in images.all()]
+    return [np.asarray(Image.open(io.BytesIO(page.request.get(each).body())).convert("RGB")) for each in addresses]
+
+
+@pytest.fixture(scope="module")
+def learned(browser, url, folder):
+    """The name of a word that was learned in 20 steps; its tab was closed in the middle and another one came back."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(url)
+    learn(page)
+    name, _ = status(page, "running")
+    before = at_step(page, 0)
+    page.close()
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(url)
+    assert status(page, "finished") == (name, 20)
+    assert before < 20
+    page.locator("#previews img").nth(8).wait_for()
+    page.locator("#sheet img").wait_for()
+    page.close()
+    return name
+
+
+def test_a_closed_tab_comes_back_to_the_word_that_was_learned_meanwhile(learned, folder):
+    run = folder / "outputs/app" / learned
+    assert learned == "cat-1"
+    assert (run / "learned_embeds.safetensors").is_file()
+    assert len(list((run / "pictures").iterdir())) == len(CAT)
+
+
+def test_a_word_is_used_in_a_prompt_and_another_prompt_changes_the_picture(learned, tab):
+    page = tab()
+    go_to(page, "Use")
+    said(page, f"is S* (outputs/app/{learned})")
+    page.get_by_label("Pictures of each prompt").first.fill("1")
+    pictures = []
+    for prompt in ("a photo of S* on the moon", "a photo of S* on the beach"):
+        page.get_by_label("Prompts, one on each line").fill(prompt)
+        page.get_by_role("button", name="Generate").click()
+        page.locator(f'#generated img[alt="{prompt}"]').or_(
+            page.locator("#generated").get_by_text(prompt)
+        ).first.wait_for()
+        pictures += images_in(page, "generated", 1)
+    moon, beach = pictures
+    assert moon.shape == (128, 128, 3)
+    assert np.abs(moon.astype(int) - beach).mean() > 10
+
+
+def test_an_unknown_word_of_a_prompt_is_named(learned, tab):
+    page = tab()
+    go_to(page, "Use")
+    said(page, f"is S* (outputs/app/{learned})")
+    page.get_by_label("Pictures of each prompt").first.fill("1")
+    page.get_by_label("Prompts, one on each line").fill("a photo of S* in a helicopter")
+    page.get_by_role("button", name="Generate").click()
+    said(page, "The model does not know 'helicopter'")
+
+
+def test_what_cannot_be_learned_from_is_named(tab, tmp_path):
+    page = tab()
+    broken, text = tmp_path / "broken.png", tmp_path / "notes.txt"
+    broken.write_bytes(CAT[0].read_bytes()[:3000])
+    text.write_text("no picture", encoding="utf-8")
+    upload(page, [*CAT, broken, text])
+    said(page, "5 pictures are used.")
+    said(page, "broken.png is skipped: it is a PNG that cannot be decoded")
+    said(page, "notes.txt is skipped: not a picture.")
+    assert len(images_in(page, "crops", 5)) == 5
+
+
+def test_too_many_and_too_few_pictures_are_refused(tab, tmp_path):
+    page = tab()
+    many = [tmp_path / f"{i:02d}.png" for i in range(30)]
+    for path in many:
+        shutil.copyfile(CAT[0], path)
+    upload(page, many)
+    said(page, "These are 30 files, and a word is learned from at most 25: remove some.")
+    assert page.get_by_role("button", name="Learn the word").is_disabled()
+    page = tab()
+    upload(page, CAT[:2])
+    said(page, "There are 2 usable pictures: add at least 1 more.")
+    assert page.get_by_role("button", name="Learn the word").is_disabled()
+
+
+def test_a_coarse_word_that_the_model_does_not_know_is_refused(tab):
+    page = tab()
+    learn(page, word="kat")
+    said(page, "the initializer 'kat' is no word of the model's vocabulary; near it are cat")
+
+
+def test_two_tabs_see_one_training_which_stops_and_goes_on(learned, tab):
+    first, second = tab(), tab()
+    learn(first, word="dog", steps=5000)
+    name, _ = status(first, "running")
+    assert status(second, "running")[0] == name, "the second tab does not find the training"
+    learn(second, word="owl")
+    said(second, f"{name} is being learned, and only one word is learned at a time")
+    at_step(first, 1)
+    second.get_by_role("button", name="Stop").click()
+    _, stopped = status(first, "stopped")
+    assert status(second, "stopped") == (name, stopped)
+    first.get_by_role("button", name="Go on").click()
+    status(second, "running")
+    assert at_step(second, stopped + 1) > stopped
+    first.get_by_role("button", name="Stop").click()
+    status(second, "stopped")
+
+
+def test_an_edit_changes_the_brushed_part_only(learned, tab):
+    page = tab()
+    go_to(page, "Edit")
+    page.locator("input[type=file]:visible, input[type=file]").nth(1).set_input_files(str(CAT[0]))
+    canvas = page.locator("#editor canvas").first
+    canvas.wait_for()
+    page.wait_for_timeout(2000)
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"], steps=10)
+    page.mouse.up()
+    page.get_by_label("Edits").first.fill("1")
+    page.get_by_role("button", name="Edit", exact=True).click()
+    (edited,) = images_in(page, "edited", 1)
+    changed = (edited != np.asarray(Image.open(CAT[0]).convert("RGB"))).any(axis=-1)
+    assert changed[54:74].any()
+    assert not changed[:20].any() and not changed[-20:].any()
+
+
+def test_a_word_is_read(learned, tab):
+    page = tab()
+    go_to(page, "Read")
+    page.get_by_role("button", name="Read the word").click()
+    said(page, "nearest are")
+    assert len(images_in(page, "figures", 3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [("diffusers (.safetensors)", "S.safetensors"), ("web UI of AUTOMATIC1111 (.pt)", "S.pt")]
+)
+def test_a_word_is_downloaded_for_another_tool(learned, folder, tab, tmp_path, form, name):
+    page = tab()
+    go_to(page, "Use")
+    page.get_by_role("button", name="Download a word").click()
+    page.get_by_label("For", exact=True).click()
+    page.get_by_role("option", name=form).click()
+    button = page.get_by_role("button", name="Download", exact=True).or_(page.get_by_role("link", name="Download"))
+    page.wait_for_timeout(3000)
+    with page.expect_download() as download:
+        button.first.click()
+    assert download.value.suggested_filename == name
+    download.value.save_as(tmp_path / name)
+    assert LearnedWord.load(tmp_path / name).vectors.equal(vectors(folder / "outputs/app" / learned))
+
+
+def test_a_narrow_page_does_not_scroll_sideways(learned, tab):
+    page = tab(390)
+    status(page, "stopped")
+    for name in ("Learn", "Use", "Edit", "Read"):
+        go_to(page, name)
+        page.wait_for_timeout(500)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
