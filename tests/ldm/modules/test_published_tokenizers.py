@@ -20,6 +20,7 @@ from ldm.modules.text import WordPiece
 
 MERGES = 49152 - 256 - 2  # as many as CLIP uses of its file
 LETTERS = "abcdefghij"
+WORDS = "a photo of S* <cat-toy> don't I'LL naïve 4k S*'s two-tone 日本 ...".split()
 known = st.characters(exclude_categories=("Cn", "Co", "Cs")).filter(
     lambda symbol: unicodedata.ucd_3_2_0.category(symbol) != "Cn"
 )
