@@ -37,12 +37,15 @@ def the_word(path: Path, width: int) -> LearnedWord:
 def folder_of_pictures(config: DictConfig, word: LearnedWord | None) -> Path:
     """Return `images`, or the folder that the word was learned from, according to its provenance. Raises UserError if
     neither is known."""
-    if config.images is not None:
-        return Path(config.images)
-    concepts = concepts_in(word.provenance.get("config")) if word else {}
-    if word and word.placeholder in concepts:
-        return Path(concepts[word.placeholder])
-    raise UserError("which pictures should it be compared with? Give images=<folder>.")
+    found = config.images or folder_of_word(word)
+    if found is None:
+        raise UserError("which pictures should it be compared with? Give images=<folder>.")
+    return Path(found)
+
+
+def folder_of_word(word: LearnedWord | None) -> str | None:
+    """Return the folder that the word was learned from, according to its provenance; None if it is not known."""
+    return concepts_in(word.provenance.get("config")).get(word.placeholder) if word else None
 
 
 def build(config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:

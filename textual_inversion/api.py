@@ -18,6 +18,7 @@ from ldm.sampling import Sampler
 from ldm.training.progress import StepProgress
 from ldm.training.quiet import quiet
 from ldm.weights.checkpoint import load_weights
+from ldm.weights.difference import Difference
 
 from .concept import Concept
 from .generation import generate_images, manager_of
@@ -32,18 +33,25 @@ OnStep = Callable[[int, Tensor, Tensor], None]  # (steps done, loss of the step,
 
 
 def load_model(
-    model: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+    model: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    difference: str | Path | None = None,
 ) -> LatentDiffusion:
     """Load a frozen model for `learn` and `generate`.
 
     `model` is a name ("toyland", which ships with the project, or "ldm_1p4b" and "stable_diffusion_v1", which
     scripts/fetch.py downloads), a checkpoint, a folder of weights, or the folder of a diffusers pipeline. `device`
     defaults to CUDA if available, else to the CPU. `dtype` is that of the UNet and the text encoder, and defaults to
-    the scale's. Raises UserError for an unknown name, with the known names, and for weights that do not fit."""
+    the scale's. `difference` is a file of scripts/tune.py. Raises UserError for an unknown name, with the known names,
+    and for weights or a difference that do not fit."""
     scale, weights = find_scale(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for models without a file of weights
         ldm = cast(LatentDiffusion, load_weights(scale.build(scale.vocabulary), weights))
+    if difference is not None:
+        Difference.load(difference).add_to(ldm, difference)  # before `freeze`, which may round the weights
     return ldm.freeze(dtype or scale.dtype).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 

@@ -16,6 +16,7 @@ from ldm.errors import UserError
 from ldm.images import to_uint8
 from ldm.sampling import Sampler
 from ldm.weights.checkpoint import write_weights
+from ldm.weights.difference import Difference
 from textual_inversion import LearnedWord, generate, learn, load_model
 from textual_inversion.generation import generate_images, manager_of
 from textual_inversion.scales import SCALES, TINY, TOYLAND
@@ -199,3 +200,16 @@ def test_what_cannot_be_generated_is_said(ldm):
 def test_a_model_of_ones_own_without_a_name_has_no_defaults(tiny_ldm):
     with pytest.raises(ValueError, match="has no scale"):
         generate(tiny_ldm, "a photo of a cat")
+
+
+def test_a_difference_changes_the_model_and_another_model_refuses_it(ldm, tmp_path):
+    tuned = load_model("tiny", device="cpu")
+    next(tuned.unet.parameters()).data += 0.01
+    Difference.between(ldm, tuned, {}).save(tmp_path / "difference")
+    loaded = load_model("tiny", device="cpu", difference=tmp_path / "difference")
+    pictures = [generate(each, "a cat", steps=2, progress=False, as_tensor=True) for each in (ldm, tuned, loaded)]
+    torch.testing.assert_close(pictures[2], pictures[1], atol=1e-4, rtol=0)
+    assert not torch.allclose(pictures[0], pictures[1], atol=1e-3)
+    Difference.between(tuned, ldm, {}).save(tmp_path / "other")
+    with pytest.raises(UserError, match="other is the difference to another model, tiny with weights"):
+        load_model("tiny", device="cpu", difference=tmp_path / "other")

@@ -5,6 +5,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as L
@@ -17,6 +18,7 @@ from ldm.training.progress import StepProgress
 
 from ..concept import Concept
 from ..learner import TextualInversion
+from ..words.file import LearnedWord
 from .subjects import SubjectInputs, Word
 
 
@@ -69,24 +71,36 @@ def tune(
     return copied.freeze().to(ldm.device)
 
 
+def concept_of(
+    word: LearnedWord, images: Path, templates: Sequence[str], learning_rate: float, seed: int, first: int | None
+) -> Concept:
+    """Return the concept of a learned word, to tune a model on its images. Raises UserError if the word's file does not
+    name its initializer."""
+    initializer = word.provenance.get("initializer")
+    if initializer is None:
+        raise UserError(f"the file of {word.placeholder!r} does not name its initializer: learn the word again.")
+    return Concept(
+        word.placeholder,
+        initializer,
+        images=str(images),
+        templates=tuple(templates),
+        learning_rate=learning_rate,
+        num_vectors=len(word.vectors),
+        seed=seed,
+        first=first,
+    )
+
+
+def vectors_of(word: LearnedWord) -> tuple[tuple[float, ...], ...]:
+    """Return the vectors of the word as values that can be a key of a cache."""
+    return tuple(tuple(row) for row in word.vectors.tolist())
+
+
 class Pivotal(Word):
     """The word in a copy of the model whose UNet is fine-tuned on the concept's images."""
 
     def __init__(self, inputs: SubjectInputs, steps: int, learning_rate: float, templates: Sequence[str]) -> None:
         word, pipeline = inputs.require_word(), inputs.pipeline
-        initializer = word.provenance.get("initializer")
-        if initializer is None:
-            raise UserError(f"the file of {word.placeholder!r} does not name its initializer: learn the word again.")
-        concept = Concept(
-            word.placeholder,
-            initializer,
-            images=str(inputs.folder),
-            templates=tuple(templates),
-            learning_rate=learning_rate,
-            num_vectors=len(word.vectors),
-            seed=pipeline.seed,
-            first=len(inputs.images),
-        )
-        vectors = tuple(tuple(row) for row in word.vectors.tolist())
-        ldm = tune(pipeline.ldm, concept, vectors, inputs.images.shape[1], steps)
+        concept = concept_of(word, inputs.folder, templates, learning_rate, pipeline.seed, len(inputs.images))
+        ldm = tune(pipeline.ldm, concept, vectors_of(word), inputs.images.shape[1], steps)
         super().__init__(replace(inputs, pipeline=replace(pipeline, ldm=ldm)))
