@@ -1,6 +1,7 @@
 """Kills trainings, at every file event and at random times, and compares what the same command then makes of them with
 what an undisturbed run makes."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -133,10 +134,13 @@ def kills(
 ) -> dict[str, dict[str, Any]]:
     """Kill trainings of each group, whose `trainings` are name -> arguments of train.py, in addition to those that the
     group has `shared`. Raises RuntimeError if a run differs from an undisturbed one after it has been resumed;
-    `folder`/kills.json holds what was found until then."""
-    found: dict[str, dict[str, Any]] = {}
+    `folder`/kills.json holds what was found until then. A training that it already holds is not repeated."""
+    record = folder / "kills.json"
+    found: dict[str, dict[str, Any]] = json.loads(record.read_text()) if record.is_file() else {}
     named = {name: [*g["shared"], *own] for g in groups.values() for name, own in (g["trainings"] or {}).items()}
     for name, arguments in named.items():
+        if name in found:
+            continue
         one = Trainings(folder / name, arguments)
         one.undisturbed()
         unlike: list[str] = []
@@ -144,7 +148,7 @@ def kills(
             unlike += one.resumed(kill)
         found[name] = {"events": float(one.events), "kills": float(one.trials), "differences": float(len(unlike))}
         found[name]["different"] = unlike
-        write_json(folder / "kills.json", found)
+        write_json(record, found)
     if any(result["different"] for result in found.values()):
-        raise RuntimeError(f"resumed runs differ from undisturbed ones: {folder / 'kills.json'}")
+        raise RuntimeError(f"resumed runs differ from undisturbed ones: {record}")
     return found

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from launch.benchmarks.kills import Trainings, planned
+from launch.benchmarks.kills import Trainings, kills, planned
 from launch.benchmarks.same_runs import differences
+from ldm.files import write_json
 
 JOB = ["experiment=cat_toy", "debug=tiny", "hydra.run.dir={run}"]
 
@@ -42,3 +43,14 @@ def test_the_comparison_finds_what_is_lost(trainings, tmp_path):
         "run/contact_sheet.png is missing", "run/.metrics.csv.host-1.partial is there", "run/metrics.csv differs",
         "run/previews/0-00006.png differs",
     ]  # fmt: skip
+
+
+def test_a_training_that_is_on_record_is_not_repeated(tmp_path):
+    record = {"alone": {"events": 84.0, "kills": 24.0, "differences": 0.0, "different": []}}
+    write_json(tmp_path / "kills.json", record)
+    groups = {"words": {"shared": ["no=training"], "trainings": {"alone": []}}}
+    assert kills(tmp_path, groups, at_events=1, at_random=1) == record
+    record["alone"]["different"] = ["a row is missing"]
+    write_json(tmp_path / "kills.json", record)
+    with pytest.raises(RuntimeError, match="kills.json"):
+        kills(tmp_path, groups, at_events=1, at_random=1)
