@@ -52,5 +52,5 @@ def test_a_training_that_is_on_record_is_not_repeated(tmp_path):
     assert kills(tmp_path, groups, at_events=1, at_random=1) == record
     record["alone"]["different"] = ["a row is missing"]
     write_json(tmp_path / "kills.json", record)
-    with pytest.raises(RuntimeError, match="kills.json"):
+    with pytest.raises(RuntimeError, match="differ from undisturbed ones"):
         kills(tmp_path, groups, at_events=1, at_random=1)
