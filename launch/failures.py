@@ -44,7 +44,10 @@ DISK = {
     errno.EFBIG: "allow larger files (ulimit -f), or choose another place",
     errno.EIO: "check the disk, or choose another place",
 }
-MEMORY = "there is not enough memory: lower the batch size, or choose a smaller model"
+MEMORY = (
+    "there is not enough memory. Learn a word with module.checkpointing=true, lower the batch size, or choose a "
+    "smaller model or precision: docs/cluster.md has a table"
+)
 # Errors of libraries that import slowly, by name -> what to say; None says what the error says
 BY_NAME = {"MisconfigurationException": None, "OutOfMemoryError": MEMORY, "MemoryError": MEMORY}
 

@@ -26,7 +26,14 @@ _OF_TRAINER = (
     "enable_progress_bar use_distributed_sampler limit_val_batches"
 )
 FREE = {
-    *("module.steps", "module.schedule.total", "module.compiled", "module.validation_draws", "data.num_workers"),
+    *(
+        "module.steps",
+        "module.schedule.total",
+        "module.compiled",
+        "module.checkpointing",
+        "module.validation_draws",
+        "data.num_workers",
+    ),
     *("data.folder", "data.val", "data.val_size", "data.train.folder"),
     *(f"trainer.{name}" for name in _OF_TRAINER.split()),
 }

@@ -67,10 +67,16 @@ def require_parts(config: DictConfig) -> None:
         if not Path(concept.images).is_dir():
             load_pictures(Path(concept.images), 1)  # raises the error
     try:
-        instantiate(config.trainer, _convert_="all")
+        trainer = instantiate(config.trainer, _convert_="all")
     except InstantiationException as error:
         refused = re.split(r"\.\s|\n", str(error.__cause__ or error).strip())[0]
         raise UserError(f"the trainer cannot be built ({refused}): change the settings in trainer.") from error
+    if trainer.accumulate_grad_batches != 1:
+        # The samples of a step are drawn by its number, and a resumed run would draw others.
+        raise UserError(
+            f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}: gradients of several batches cannot "
+            "be summed up. Set module.checkpointing=true if memory is short."
+        )
 
 
 def fit(config: DictConfig) -> None:

@@ -44,7 +44,8 @@ class TextualInversion(L.LightningModule):
 
     The state dict holds only the embeddings. Images are resized to sides of `image_size` pixels. `steps` is the length
     of the training, which some setups need. The frozen UNet and text encoder compute in `frozen_dtype`, with
-    torch.compile if `compiled` is True; v*, its optimiser and the loss are in float32."""
+    torch.compile if `compiled` is True; v*, its optimiser and the loss are in float32. With `checkpointing`, the UNet
+    keeps less for the backward pass and computes it again."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class TextualInversion(L.LightningModule):
         validation_draws: int = 32,
         frozen_dtype: torch.dtype = torch.float32,
         compiled: bool = False,
+        checkpointing: bool = False,
         steps: int | None = None,
     ) -> None:
         super().__init__()
@@ -65,6 +67,7 @@ class TextualInversion(L.LightningModule):
         ]  # DDP synchronises only v*
         self.ldm, self.frozen_dtype = ldm.eval().requires_grad_(False), frozen_dtype
         self.objective: Objective = CompiledLosses() if compiled else sample_losses
+        ldm.unet.checkpointing = checkpointing
         self.concepts = tuple(concepts)
         self.batch_size, self.weight_decay, self.validation_draws = batch_size, weight_decay, validation_draws
         text = ldm.text_encoder

@@ -112,9 +112,10 @@ class Bench:
         concepts = [replace(self.concept, placeholder=f"<{i}>", seed=i) for i in range(size)]
         return TextualInversion(self.build(), concepts, self.image_size, batch, frozen_dtype=torch.bfloat16)
 
-    def ready_pack(self, size: int, batch: int) -> TextualInversion:
+    def ready_pack(self, size: int, batch: int, checkpointing: bool = False) -> TextualInversion:
         """Build a pack on the device with its images encoded, ready for the first step."""
         module = self.pack(size, batch)
+        module.ldm.unet.checkpointing = checkpointing
         module.setup("fit")
         module.to(device()).on_fit_start()
         _free_memory()
@@ -136,9 +137,9 @@ class Bench:
 
         return step
 
-    def objective(self, objective: Objective, size: int = 1, batch: int = BATCH) -> Row:
+    def objective(self, objective: Objective, size: int = 1, batch: int = BATCH, checkpointing: bool = False) -> Row:
         """Measure the objective and its gradient, repeatedly on one batch."""
-        step = self._step(self.ready_pack(size, batch), objective)
+        step = self._step(self.ready_pack(size, batch, checkpointing), objective)
         start = time.perf_counter()
         step()
         wait_for_device()
@@ -242,6 +243,8 @@ def true_scale(
         results.measure("errors in float32", lambda: dict(errors_against_original(node, Path(golden), device())))
     results.measure("diffusers", lambda: bench.their_step(False))
     results.measure("diffusers, sampling", lambda: bench.their_sampling(pictures, sampling_steps, False))
+    graphed = GraphedLosses(sample_losses) if cuda else sample_losses
+    results.measure("ours, checkpointing", lambda: bench.objective(graphed, checkpointing=True))
     for batch in batches:
         objective = GraphedLosses(sample_losses) if cuda else sample_losses
         results.measure(f"ours, batch {batch}", lambda b=batch, o=objective: bench.objective(o, 1, b))

@@ -7,6 +7,7 @@ from typing import cast
 import pytorch_lightning as L
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..errors import UserError
 from .attention import AttentionBlock, SpatialTransformer
@@ -17,7 +18,10 @@ from .unet_blocks import Average, Downsample, Nearest, ResBlock, Upsample
 class Stage(nn.ModuleList):
     """Layers in sequence. Residual blocks also get the time embedding, and transformers the condition."""
 
-    def forward(self, x: Tensor, emb: Tensor, context: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor | None, skip: Tensor | None = None) -> Tensor:
+        """Apply the layers to x [b, c, h, w], or to x and `skip` side by side [b, c + ..., h, w]."""
+        if skip is not None:
+            x = torch.cat([x, skip], dim=1)
         for layer in self:
             if isinstance(layer, ResBlock):
                 x = layer(x, emb)
@@ -36,7 +40,10 @@ class UNet(L.LightningModule):
     heads of `head_channels` channels as fit its width. `groups` is the number of groups of every GroupNorm.
 
     Without `context_dim` the UNet takes no c, and its attention layers are AttentionBlocks. For `scale_shift` see
-    ResBlock. Resolutions change by residual blocks if `resblock_updown` is True, else by convolutions."""
+    ResBlock. Resolutions change by residual blocks if `resblock_updown` is True, else by convolutions.
+
+    With `checkpointing`, which may be set at any time, the backward pass computes the inside of each stage again and
+    does not keep it. This takes a third more time and a fraction of the memory; gradients are the same to the bit."""
 
     def __init__(
         self,
@@ -59,6 +66,7 @@ class UNet(L.LightningModule):
             raise UserError(f"pass either num_heads or head_channels, not {num_heads} and {head_channels}")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.model_channels, self.sample_size = model_channels, sample_size
+        self.checkpointing = False
         embed_dim = 4 * model_channels
 
         def attention(width: int) -> nn.Module:
@@ -115,9 +123,15 @@ class UNet(L.LightningModule):
         emb = self.time_embed(timestep_embedding(t, self.model_channels).to(z_t.dtype))
         h, skips = z_t, []
         for block in self.input_blocks:
-            h = block(h, emb, c)
+            h = self._run(block, h, emb, c)
             skips.append(h)
-        h = self.middle_block(h, emb, c)
+        h = self._run(self.middle_block, h, emb, c)
         for block in self.output_blocks:
-            h = block(torch.cat([h, skips.pop()], dim=1), emb, c)
+            h = self._run(block, h, emb, c, skips.pop())
         return self.out(h)
+
+    def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
+        if self.checkpointing and torch.is_grad_enabled():
+            # No layer is random, so no state of a generator has to be kept. A CUDA graph could not record that.
+            return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False))
+        return block(*inputs)

@@ -18,6 +18,14 @@ def test_no_start_is_as_before_there_was_one():
     assert hash_of() == hash_of(start=None)
 
 
+def test_checkpointing_changes_no_word():
+    config = OmegaConf.create(CONFIG)
+    before = train_hash(config)
+    assert [train_hash(OmegaConf.merge(config, {"module": {"checkpointing": on}})) for on in (False, True)] == [
+        before
+    ] * 2
+
+
 @pytest.mark.parametrize("other", ["b.pt", "c.pt"])
 def test_a_start_is_known_by_its_content(tmp_path, other):
     (tmp_path / "a.pt").write_bytes(b"a word")

@@ -148,6 +148,7 @@ MANY = [
     ((*CAT, "+seed=1"), "there is a setting seed", "leave out the +"),
     ((*CAT, "~sead"), "sead", ""),
     ((*CAT, "~trainer.max_steps"), "max_steps", ""),
+    ((*CAT, "+trainer.accumulate_grad_batches=2"), "accumulate_grad_batches is 2", "module.checkpointing=true"),
     ((*CAT, "trainer=null"), "must be a string", "--help lists the choices"),
     ((*CAT, "module=null"), "module has no value", "nothing to train"),
     (("fetch",), "model has no value", "Choose model="),

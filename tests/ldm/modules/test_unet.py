@@ -48,3 +48,30 @@ def test_the_gradient_reaches_the_text_and_every_parameter(build_unet, awaken):
     unet(z_t, T, c).square().sum().backward()
     assert (c.grad.abs().sum(dim=(1, 2)) > 0).all()
     assert all(p.grad is not None and p.grad.any() for p in unet.parameters())
+
+
+def kept_bytes(unet, z_t: Tensor, c: Tensor) -> tuple[int, list[Tensor]]:
+    """Return the bytes that the forward pass keeps for the backward pass, and all gradients."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    inputs = [c, *unet.parameters()]
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = unet(z_t, T, c).square().sum()
+    weights = {parameter.untyped_storage().data_ptr() for parameter in inputs}
+    return sum(n for place, n in kept.items() if place not in weights), list(torch.autograd.grad(loss, inputs))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_checkpointing_keeps_a_part_and_changes_no_bit(build_unet, awaken, dtype):
+    unet = awaken(build_unet(num_res_blocks=2, attention_levels=(0, 1))).to(dtype)
+    z_t, c = (value.to(dtype) for value in inputs(3, 16, 16))
+    c.requires_grad_()
+    plain, gradients = kept_bytes(unet, z_t, c)
+    unet.checkpointing = True
+    less, again = kept_bytes(unet, z_t, c)
+    assert less < plain / 3
+    assert all(torch.equal(one, other) for one, other in zip(gradients, again, strict=True))
