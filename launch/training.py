@@ -74,8 +74,8 @@ def require_parts(config: DictConfig) -> None:
     if trainer.accumulate_grad_batches != 1:
         # The samples of a step are drawn by its number, and a resumed run would draw others.
         raise UserError(
-            f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}: gradients of several batches cannot "
-            "be summed up. Set module.checkpointing=true if memory is short."
+            f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}: gradients of several batches "
+            "cannot be summed up. Set module.checkpointing=true if memory is short."
         )
 
 
