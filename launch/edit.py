@@ -57,7 +57,7 @@ def edit(config: DictConfig) -> None:
     embeddings = manager_of(ldm, words)
     check_prompts([prompt], embeddings)
     pipeline = Pipeline(ldm, instantiate(config.sampler), config.guidance, config.seed)
-    edits = blend(pipeline, [prompt] * count, embeddings, image, mask)
+    edits = blend(pipeline, [prompt] * count, embeddings, image, mask, instantiate(config.background))
     order = list(range(count))
     if config.best is not None:
         order = order_by_similarity(config, edits, prompt, embeddings.placeholders)[:best]

@@ -13,6 +13,7 @@ from ldm.images import to_tensor
 from ldm.sampling import Denoiser, ddim, ddim_step, falling, guided
 from ldm.schedule import q_sample
 
+from .background import Background, keep_pixels
 from .embedding_manager import EmbeddingManager
 from .evaluation.subjects import Pipeline
 from .prompts import encode_prompts
@@ -33,13 +34,16 @@ def blended(
 
 @torch.no_grad()
 def edit(
-    pipeline: Pipeline, prompts: Sequence[str], embeddings: EmbeddingManager, image: np.ndarray, mask: np.ndarray
+    pipeline: Pipeline,
+    prompts: Sequence[str],
+    embeddings: EmbeddingManager,
+    image: np.ndarray,
+    mask: np.ndarray,
+    background: Background = keep_pixels,
 ) -> Tensor:
     """Edit `image`, uint8 [H, W, 3], where `mask`, bool [H, W], is True, once per prompt. Returns [n, 3, H, W] in
-    [-1, 1], on the CPU.
-
-    Pixels outside of the mask are those of `image`, and the edge of the mask is blended so that no seam is visible.
-    Raises UserError if the sampler of the pipeline is not DDIM."""
+    [-1, 1], on the CPU. `background` decodes the edits and decides what the pixels outside of the mask are. Raises
+    UserError if the sampler of the pipeline is not DDIM."""
     ldm = pipeline.ldm
     if pipeline.sampler.solve is not ddim:
         raise UserError(f"blended edits need DDIM, not {pipeline.sampler.name}: use sampler=ddim.")
@@ -51,14 +55,4 @@ def edit(
     small = F.adaptive_max_pool2d(under, z_init.shape[-2:])  # every latent that the mask touches is generated anew
     timesteps = pipeline.sampler.timesteps(len(ldm.alpha_bar))
     z = blended(eps, ldm.noise(pipeline.seed, range(len(prompts))), z_init, small[0, 0], ldm.alpha_bar, timesteps)
-    generated = ldm.decode_first_stage(z).clamp(-1.0, 1.0)
-    share = feather(under, x.shape[-1] // z_init.shape[-1])
-    return torch.where(under > 0, share * generated + (1.0 - share) * x, x).cpu()
-
-
-def feather(mask: Tensor, width: int) -> Tensor:
-    """Return the mask [1, 1, H, W] with a ramp inside of its edge: 1 / width at the edge, 1 from `width` pixels on."""
-    smaller = [mask]
-    for _ in range(width - 1):
-        smaller.append(-F.max_pool2d(-smaller[-1], 3, stride=1, padding=1))
-    return torch.stack(smaller).mean(dim=0)
+    return background(ldm, z, x, under).cpu()

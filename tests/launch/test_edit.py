@@ -54,6 +54,15 @@ def test_outside_of_the_mask_the_pixels_are_those_of_the_picture(edit, given):
     assert not np.array_equal(edits[0], edits[1])
 
 
+def test_with_a_tuned_decoder_the_picture_is_close_outside_of_the_mask_and_how_close_is_said(edit, given):
+    code, said, folder = edit("prompt=a photo of S*", "background=decoder", "count=1")
+    assert code == 0, said
+    found = re.search(r"outside of the mask: PSNR (.*) dB; the decoder as it was gives (.*) dB", said)
+    tuned, plain = map(float, found.groups())
+    error = (pixels(folder / "00.png")[:, 8:].astype(float) - pixels(given["image"])[:, 8:]) / 127.5
+    assert tuned == pytest.approx(10 * np.log10(4 / np.square(error).mean()), abs=0.2) and tuned > plain + 1
+
+
 def test_the_best_edits_are_kept_with_their_numbers(edit):
     code, said, folder = edit("prompt=a photo of S* on the moon", "mask=[0.0,0.0,0.5,1.0]", "best=1")
     assert code == 0, said
@@ -71,6 +80,8 @@ def test_the_best_edits_are_kept_with_their_numbers(edit):
         (["prompt=S*", "sampler=dpm_solver"], "use sampler=ddim"),
         (["prompt=S*", "image={word}"], "named like a picture|holds none|is empty|replace it"),
         (["prompt=a photo of S*", "word=[]"], "no learned word is given"),
+        (["prompt=S*", "background=decodr"], "Did you mean background=decoder?"),
+        (["prompt=S*", "background=decoder", "background.steps=0"], "background.steps is 0"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(edit, given, settings, what):

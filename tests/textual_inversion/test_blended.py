@@ -1,6 +1,7 @@
 """Blended edits change only the pixels under the mask."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 from ldm.images import to_tensor
 from ldm.sampling import Sampler, conditioned, ddim, ddim_timesteps, dpm_solver
 from ldm.schedule import q_sample
-from textual_inversion.blended import blended, edit, feather
+from ldm.weights.fingerprint import weights_hash
+from textual_inversion.background import feather, fit_decoder, psnr_under
+from textual_inversion.blended import blended, edit
 from textual_inversion.evaluation.subjects import Pipeline
 from textual_inversion.generation import manager_of
 from textual_inversion.words.file import LearnedWord
@@ -83,6 +86,34 @@ def test_what_is_masked_in_part_is_generated_anew_whole_and_then_cut_out(pipelin
     core[4:9, 6:11] = True  # inside of both ramps
     assert torch.equal(within[:, :, core], around[:, :, core])
     assert not torch.equal(within[:, :, mask], around[:, :, mask])
+
+
+def test_a_decoder_that_is_tuned_on_the_image_comes_close_to_it_and_leaves_the_model_as_it_was(
+    pipeline, embeddings, image, mask, tiny_ldm
+):
+    x, before = to_tensor(image[None]), weights_hash(tiny_ldm)
+    given = (pipeline, PROMPTS, embeddings, image, mask)
+    outside = torch.from_numpy(~mask)[None, None].float()
+    plain = edit(*given, lambda ldm, z_0, x, mask: ldm.decode_first_stage(z_0))
+    tuned = edit(*given, partial(fit_decoder, steps=60, learning_rate=3e-3))
+    assert tuned.abs().max() <= 1 and not tuned.requires_grad
+    assert (psnr_under(tuned, x, outside) > psnr_under(plain, x, outside) + 3.0).all()
+    inside, pasted = 1.0 - outside, edit(*given)
+    for number in range(2):
+        found, other = (psnr_under(y[number : number + 1], pasted[number : number + 1], inside) for y in (tuned, plain))
+        assert found > other  # inside it follows the edit whose edge is blended
+    assert weights_hash(tiny_ldm) == before
+    alone = edit(pipeline, PROMPTS[:1], *given[2:], partial(fit_decoder, steps=3, learning_rate=3e-3))
+    both = edit(*given, partial(fit_decoder, steps=3, learning_rate=3e-3))
+    torch.testing.assert_close(alone, both[:1], atol=1e-3, rtol=0)
+
+
+def test_the_psnr_is_that_of_the_pixels_under_the_mask():
+    x, y, mask = torch.zeros(1, 3, 2, 2), torch.zeros(2, 3, 2, 2), torch.zeros(1, 1, 2, 2)
+    mask[..., 0, :] = 1
+    y[0, :, 0], y[0, :, 1], y[1, :, 0, 0] = 0.2, 0.9, 0.2
+    # 10 log10(2^2 / 0.2^2), and half of the error
+    torch.testing.assert_close(psnr_under(y, x, mask), torch.tensor([20.0, 23.0103]))
 
 
 def test_the_edge_is_a_ramp_within_the_mask():
