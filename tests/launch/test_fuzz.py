@@ -6,8 +6,11 @@ import random
 from pathlib import Path
 
 import pytest
+import torch
 
 from launch.benchmarks.fuzz import DAMAGES, fuzz, samples
+from ldm.weights.difference import Difference
+from textual_inversion.noise_file import Noise
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +38,16 @@ def test_the_record_covers_every_reader():
     require_harmless(record["results"])
     assert record["results"].keys() == samples().keys()
     assert sum(result["files"] for result in record["results"].values()) >= 100_000
+
+
+def test_damaged_files_of_noise_and_of_differences_are_read_or_refused(tmp_path, monkeypatch):
+    Noise(torch.ones(4, 8, 8), "a cat", 3, "ddim_timesteps", "0123").save(tmp_path / "noise")
+    Difference({"out.0.weight": torch.ones(64).half()}, "tiny", "0123", {"steps": 3}).save(tmp_path / "difference")
+    files = {"noise": Noise.load, "difference": Difference.load}
+    found = {name: ((tmp_path / name).read_bytes(), load, name) for name, load in files.items()}
+    monkeypatch.setattr("launch.benchmarks.fuzz.samples", lambda: found)
+    (tmp_path / "escapes").mkdir()
+    require_harmless(fuzz(tmp_path / "escapes", files=600, seed=3))
 
 
 def test_an_escape_is_counted_and_its_file_kept(tmp_path, monkeypatch):
