@@ -20,6 +20,7 @@ SENTENCES = {"prompt", "negative_prompt", "source", "placeholder"}
 FILES = {
     "images", "word", "folder", "weights", "models", "cells", "start_from", "resume", "dir", "against", "assets",
     "cache", "run", "vocabulary", "image", "mask", "start", "noise", "difference",
+    "from", "prompt_file",
 }  # fmt: skip
 NAMES = FILES | {"initializer", "project", "group"}
 FOOTER = """\

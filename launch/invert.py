@@ -25,7 +25,7 @@ from textual_inversion.picture_file import read_square
 from textual_inversion.prompts import check_prompts
 from textual_inversion.words.file import LearnedWord, load_words
 
-from .generate import as_list
+from .given import as_list
 from .model import load_frozen
 
 log = logging.getLogger("invert")

@@ -27,7 +27,7 @@ from textual_inversion.weighting import parse, plain
 from textual_inversion.words.file import LearnedWord
 from textual_inversion.words.probing import Vocabulary, between, watch_attention, without_vector
 
-from .generate import as_list
+from .given import as_list
 from .model import load_frozen
 
 log = logging.getLogger("read_word")

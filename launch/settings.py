@@ -20,13 +20,18 @@ from ldm.errors import (
 Check = Callable[[str, Any], None]
 
 
+def _require_string(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise UserError(f'{name} is {value!r}: give a text, or "" for none.')
+
+
 def _all(names: str, check: Check) -> dict[str, Check]:
     return dict.fromkeys(names.split(), check)
 
 
 # By the last part of the setting's name. A list is checked entry by entry.
 CHECKS: dict[str, Check] = {
-    **_all("seed at_steps num_workers warmup num_sanity_val_steps", partial(require_whole, least=0)),
+    **_all("seed index at_steps num_workers warmup num_sanity_val_steps", partial(require_whole, least=0)),
     **_all(
         "steps max_steps every_steps every batch_size samples_a_step num_vectors first count columns samples "
         "prompt_samples image_size val_size num_nodes patience pack candidates ddim_steps pictures_each frechet "
@@ -37,16 +42,19 @@ CHECKS: dict[str, Check] = {
     **_all("lr learning_rate every_minutes val_check_interval gigabytes minutes min_snr_gamma", require_positive),
     **_all("weight weight_decay min_delta", require_not_negative),
     **_all("flip own_gpu", require_switch),
+    "negative_prompt": _require_string,
     **_all(
         "placeholder initializer image images start folder prompt prompts templates word against weights cells cache "
-        "models assets run from start_from vocabulary reconstruction other noise source difference",
+        "models assets run from prompt_file start_from vocabulary reconstruction other noise source difference",
         require_text,
     ),
 }
 RATES = "rates"  # every setting in it is a learning rate
 # Settings that may be null
 OPTIONAL = frozenset(
-    "first best images start word other weights from start_from min_snr_gamma noise source difference".split()
+    (
+        "first best images start word other weights from prompt_file start_from min_snr_gamma noise source difference"
+    ).split()
 )
 
 

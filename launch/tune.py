@@ -19,7 +19,7 @@ from textual_inversion.generation import manager_of
 from textual_inversion.words.file import LearnedWord, provenance
 
 from .evaluate import folder_of_word
-from .generate import as_list
+from .given import as_list
 from .model import load_frozen
 from .shell import script
 

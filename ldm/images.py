@@ -1,11 +1,12 @@
 """Convert between uint8 RGB images [n, H, W, 3] and float tensors [n, 3, H, W] in [-1, 1]; tile and save images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from .files import replacing
@@ -28,7 +29,12 @@ def tile(rows: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
     return np.concatenate([np.concatenate(list(row), axis=1) for row in framed], axis=0)
 
 
-def save_png(path: str | Path, image: np.ndarray, optimize: bool = False) -> None:
-    """Write uint8 [H, W, 3] RGB as a PNG file."""
+def save_png(
+    path: str | Path, image: np.ndarray, optimize: bool = False, texts: Mapping[str, str] | None = None
+) -> None:
+    """Write uint8 [H, W, 3] RGB as a PNG file, with `texts` (keyword -> text) in its text chunks."""
+    chunks = PngInfo()
+    for keyword, text in (texts or {}).items():
+        chunks.add_text(keyword, text)
     with replacing(path) as partial:
-        Image.fromarray(image).save(partial, format="PNG", optimize=optimize)
+        Image.fromarray(image).save(partial, format="PNG", optimize=optimize, pnginfo=chunks)

@@ -139,10 +139,20 @@ class LatentDiffusion(L.LightningModule):
             return self.first_stage_model.decode(z / self.scale_factor)
 
     @torch.no_grad()
-    def sample(self, c: Tensor, z_T: Tensor, sampler: Sampler, guidance: float, noise: Noise | None = None) -> Tensor:
+    def sample(
+        self,
+        c: Tensor,
+        z_T: Tensor,
+        sampler: Sampler,
+        guidance: float,
+        noise: Noise | None = None,
+        uncond: Tensor | None = None,
+    ) -> Tensor:
         """Sample images [n, 3, H, W], about [-1, 1], from encoded texts c [n, m, d] and noise z_T [n, c, h, w] with
-        classifier-free guidance. Stochastic samplers add `noise` in every step."""
-        uncond = self.cond_stage_model([self.cond_stage_model.unconditional])
+        classifier-free guidance. Stochastic samplers add `noise` in every step. Guidance leads away from `uncond`
+        [1, m, d]; None is the encoded empty text."""
+        if uncond is None:
+            uncond = self.cond_stage_model([self.cond_stage_model.unconditional])
         return self.decode_first_stage(
             sampler(guided(self.denoiser(), c, uncond, guidance), z_T, self.alpha_bar, noise)
         )

@@ -1,7 +1,8 @@
 """The Python API: load a model, learn a word from images, generate images with the word. Omitted settings default to
 those of the model's scale (see `scales`)."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast, overload
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ldm.errors import UserError
+from ldm.errors import UserError, require_whole
 from ldm.images import to_uint8
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
@@ -19,17 +20,24 @@ from ldm.training.progress import StepProgress
 from ldm.training.quiet import quiet
 from ldm.weights.checkpoint import load_weights
 from ldm.weights.difference import Difference
+from ldm.weights.fingerprint import known_weights_hash
 
 from .concept import Concept
 from .generation import generate_images, manager_of
 from .learner import TextualInversion
 from .prompts import check_prompts
+from .recipe import IN_INFO, Recipe, SamplerRecord, UsedWord, read_recipe, save_picture
 from .scales import find_scale, scale_of
 from .setups import PAPER, Setup
 from .templates import TOYLAND
 from .words.file import LearnedWord, provenance
 
+__all__ = ["LearnedWord", "generate", "learn", "load_model", "read_recipe", "save_picture"]
+
+log = logging.getLogger(__name__)
+
 OnStep = Callable[[int, Tensor, Tensor], None]  # (steps done, loss of the step, v* [k, width])
+Words = Sequence[LearnedWord] | Mapping[str, LearnedWord]
 
 
 def load_model(
@@ -145,13 +153,16 @@ class _AfterStep(L.Callback):
 def generate(
     ldm: LatentDiffusion,
     prompts: str | Sequence[str],
-    words: Sequence[LearnedWord] = (),
+    words: Words = (),
     *,
+    negative_prompt: str = "",
     seed: int = 0,
+    index: int = 0,
     guidance: float | None = None,
     sampler: Sampler | None = None,
     steps: int | None = None,
     batch_size: int = 8,
+    fill: bool = False,
     progress: bool = True,
     as_tensor: Literal[False] = False,
     strict: bool = False,
@@ -162,13 +173,16 @@ def generate(
 def generate(
     ldm: LatentDiffusion,
     prompts: str | Sequence[str],
-    words: Sequence[LearnedWord] = (),
+    words: Words = (),
     *,
+    negative_prompt: str = "",
     seed: int = 0,
+    index: int = 0,
     guidance: float | None = None,
     sampler: Sampler | None = None,
     steps: int | None = None,
     batch_size: int = 8,
+    fill: bool = False,
     progress: bool = True,
     as_tensor: Literal[True],
     strict: bool = False,
@@ -178,41 +192,80 @@ def generate(
 def generate(
     ldm: LatentDiffusion,
     prompts: str | Sequence[str],
-    words: Sequence[LearnedWord] = (),
+    words: Words = (),
     *,
+    negative_prompt: str = "",
     seed: int = 0,
+    index: int = 0,
     guidance: float | None = None,
     sampler: Sampler | None = None,
     steps: int | None = None,
     batch_size: int = 8,
+    fill: bool = False,
     progress: bool = True,
     as_tensor: bool = False,
     strict: bool = False,
 ) -> list[Image.Image] | Tensor:
-    """Generate one image per prompt: a list of PIL images, or [n, 3, H, W] in [-1, 1] on the CPU if `as_tensor` is
-    True.
+    """Generate one image per prompt: a list of PIL images, which `save_picture` writes with their recipes, or
+    [n, 3, H, W] in [-1, 1] on the CPU if `as_tensor` is True.
 
-    Image i depends only on its prompt, (`seed`, i) and the settings, not on `batch_size`. `guidance` and `sampler`
-    default to the scale's; `steps` overrides the number of steps of the sampler. Without `words`, the model is used as
-    it is. In a prompt, "(text:1.3)" gives a part another weight (see `weighting`). What the model does not know is
-    logged, or refused if `strict` is True (see `check_prompts`). Raises UserError if there is no prompt, if a prompt
-    mentions none of the words, or if a word was learned for a model of another width."""
+    Image i depends only on its prompt, (`seed`, `index` + i) and the settings, not on `batch_size`; `fill` is as in
+    `generate_images`. `words` may map names of one's choice to words: {"<a>": cat, "<b>": owl}. Without `words`, the
+    model is used as it is. Guidance leads away from `negative_prompt`. `guidance` and `sampler` default to the scale's;
+    `steps` overrides the number of steps of the sampler. In a prompt, "(text:1.3)" gives a part another weight (see
+    `weighting`). What the model does not know is logged, or refused if `strict` is True (see `check_prompts`). Raises
+    UserError if there is no prompt, if a prompt mentions none of the words, or if a word was learned for a model of
+    another width."""
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not prompts:
         raise UserError("there is no prompt: pass at least one.")
-    sampler = sampler or scale_of(ldm).sampler
+    require_whole("index", index, 0)
+    scale = scale_of(ldm)
+    sampler = sampler or scale.sampler
+    sampler = sampler if steps is None else replace(sampler, steps=steps)
+    guidance = scale.guidance if guidance is None else guidance
+    if isinstance(words, Mapping):
+        words = [word.named(name) for name, word in words.items()]
     for word in words:
-        word.require_fit(ldm.text_encoder.width, ldm.fingerprint, source="generate")
+        word.require_fit(ldm.text_encoder.width, ldm.fingerprint, source=word.file or "generate")
     embeddings = manager_of(ldm, words)
-    check_prompts(prompts, embeddings, strict)
+    check_prompts(prompts, embeddings, strict, negative_prompt)
+    if negative_prompt and guidance == 1.0:
+        log.warning("guidance=1 is none, so the negative prompt %r has no effect", negative_prompt)
     pictures = generate_images(
         ldm,
         prompts,
         embeddings,
-        sampler=sampler if steps is None else replace(sampler, steps=steps),
-        guidance=scale_of(ldm).guidance if guidance is None else guidance,
+        sampler=sampler,
+        guidance=guidance,
         seed=seed,
+        indices=range(index, index + len(prompts)),
         batch_size=batch_size,
         progress=progress,
+        negative_prompt=negative_prompt,
+        fill=fill,
     )
-    return pictures if as_tensor else [Image.fromarray(picture) for picture in to_uint8(pictures)]
+    if as_tensor:
+        return pictures
+    images = [Image.fromarray(picture) for picture in to_uint8(pictures)]
+    for i, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
+        said = {*embeddings.mentions(prompt), *embeddings.mentions(negative_prompt)}
+        image.info[IN_INFO] = Recipe(
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            seed=int(seed),
+            index=int(index) + i,
+            batch=batch_size if fill else min(batch_size, len(prompts) - i // batch_size * batch_size),
+            guidance=float(guidance),
+            sampler=SamplerRecord.of(sampler),
+            image_size=image.width,
+            model=scale.name,
+            weights=known_weights_hash(ldm),
+            precision=str(ldm.unet.dtype).removeprefix("torch."),
+            words={
+                word.placeholder: UsedWord(str(word.file) if word.file else None, word.digest)
+                for word in words
+                if word.placeholder in said
+            },
+        )
+    return images

@@ -21,8 +21,8 @@ def manager_of(ldm: LatentDiffusion, words: Sequence[LearnedWord]) -> EmbeddingM
     names = [word.placeholder for word in words]
     if len(set(names)) < len(names):
         raise UserError(
-            f"two words share a placeholder: {names}. `python scripts/embeddings.py rename` gives one of them another "
-            "name."
+            f"two words share a placeholder: {names}. Name them as you like, as in word={{<a>: <file>, <b>: <file>}}, "
+            "or rename one in its file with `python scripts/embeddings.py rename`."
         )
     vectors = {word.placeholder: word.vectors for word in words}
     return EmbeddingManager(ldm.text_encoder.tokenizer, vectors).to(ldm.device)
@@ -40,22 +40,31 @@ def generate_images(
     indices: Sequence[int] | None = None,
     batch_size: int = 8,
     progress: bool = True,
+    negative_prompt: str = "",
+    fill: bool = False,
 ) -> Tensor:
     """Generate one image per prompt with `sampler` and classifier-free guidance: [n, 3, H, W] in [-1, 1], on the CPU.
 
     A part of a prompt may have a weight (see `weighting`). The noise of an image depends only on (seed, its index,
-    step), not on `batch_size`. `indices` defaults to 0, 1, ..."""
+    step), not on `batch_size`. `indices` defaults to 0, 1, ... Guidance leads away from `negative_prompt`.
+
+    Rounding depends on how many images are computed together. `fill` completes the last batch with copies of its last
+    image, so that an image which was generated in a batch of `batch_size` comes out bit for bit."""
     require_whole("batch_size", batch_size, 1)
     require_whole("seed", seed, 0)
     require_number("guidance", guidance)
     embeddings = manager_of(ldm, []) if embeddings is None else embeddings
     indices = range(len(prompts)) if indices is None else indices
+    uncond = encode_prompts(ldm.text_encoder, [negative_prompt], embeddings) if negative_prompt else None
     pictures = []
     for start in tqdm(
         range(0, len(prompts), batch_size), desc="generating", unit="batch", leave=False, disable=not progress
     ):
         batch = list(prompts[start : start + batch_size])
-        c = encode_prompts(ldm.text_encoder, batch, embeddings)
-        noise = partial(ldm.noise, seed, indices[start : start + batch_size])
-        pictures.append(ldm.sample(c, noise(), sampler, guidance, noise).clamp(-1.0, 1.0).cpu())
+        numbers = list(indices[start : start + batch_size])
+        copies = batch_size - len(batch) if fill else 0
+        c = encode_prompts(ldm.text_encoder, batch + batch[-1:] * copies, embeddings)
+        noise = partial(ldm.noise, seed, numbers + numbers[-1:] * copies)
+        images = ldm.sample(c, noise(), sampler, guidance, noise, uncond)[: len(batch)]
+        pictures.append(images.clamp(-1.0, 1.0).cpu())
     return torch.cat(pictures)

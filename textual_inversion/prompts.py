@@ -18,18 +18,27 @@ from .weighting import encode_weighted, parse, plain
 
 log = logging.getLogger(__name__)
 
-LIKE_A_PLACEHOLDER = re.compile(r"\bS\*|<[^<>\s]+>")  # what learned words are usually called
+LIKE_A_PLACEHOLDER = re.compile(r"\bS\*|\bS_\w+|<[^<>\s]+>")  # what learned words are usually called
 _named: WeakKeyDictionary[Tokenizer, set[str]] = WeakKeyDictionary()  # texts whose unknown words were named
 
 
-def check_prompts(prompts: Sequence[str], embeddings: EmbeddingManager, strict: bool = False) -> None:
+def check_prompts(
+    prompts: Sequence[str], embeddings: EmbeddingManager, strict: bool = False, negative_prompt: str = ""
+) -> None:
     """Check prompts for images. Raises UserError for a prompt that mentions a learned word wrongly or not at all, and
-    for weights that cannot be read. Warns of words that the model does not know, and of learned words that no prompt
-    mentions or that are ordinary words; if `strict` is True, these raise UserError as well."""
+    for weights that cannot be read; the negative prompt need not mention one. Warns of words that the model does not
+    know, and of learned words that no prompt mentions or that are ordinary words; if `strict` is True, these raise
+    UserError as well."""
     for prompt in prompts:
         _require_words(prompt, embeddings)
-    texts = [plain(parse(prompt, embeddings)) for prompt in prompts]
-    said = {placeholder for prompt in prompts for placeholder in embeddings.mentions(prompt)}
+        if embeddings.placeholders and not embeddings.mentions(prompt):
+            known = " or ".join(map(repr, embeddings.placeholders))
+            raise UserError(
+                f"the prompt {prompt!r} does not mention {known}, the learned word: write it into the prompt."
+            )
+    _require_words(negative_prompt, embeddings)
+    texts = [plain(parse(prompt, embeddings)) for prompt in (*prompts, negative_prompt)]
+    said = {placeholder for prompt in (*prompts, negative_prompt) for placeholder in embeddings.mentions(prompt)}
     doubts = [f"no prompt mentions the learned word {p!r}" for p in embeddings.placeholders if p not in said]
     doubts += _ordinary(embeddings, said)
     for doubt in doubts:
@@ -72,6 +81,7 @@ def require_unsaid(templates: Iterable[str], placeholder: str) -> None:
 
 
 def _require_words(prompt: str, embeddings: EmbeddingManager) -> None:
+    """Raise UserError for a prompt that mentions a learned word wrongly, or one that is not given."""
     said, known = embeddings.mentions(prompt), " or ".join(map(repr, embeddings.placeholders))
     for text in [part for part, learned in embeddings.parts(prompt) if not learned]:
         for placeholder in embeddings.placeholders:
@@ -90,8 +100,6 @@ def _require_words(prompt: str, embeddings: EmbeddingManager) -> None:
                 f"the prompt {prompt!r} mentions {found[0]}, but {given}: add word=<run folder or file>, or leave "
                 f"{found[0]} out."
             )
-    if embeddings.placeholders and not said:
-        raise UserError(f"the prompt {prompt!r} does not mention {known}, the learned word: write it into the prompt.")
 
 
 def _ordinary(embeddings: EmbeddingManager, placeholders: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ import torch
 
 from ldm.sampling import Sampler, ancestral, ddim, every_timestep
 from textual_inversion.generation import generate_images, manager_of
-from textual_inversion.prompts import check_prompts
+from textual_inversion.prompts import check_prompts, encode_prompts
 from textual_inversion.words.file import LearnedWord, load_words, save_words
 
 PROMPTS = ["a photo of S*", "a photo of S* on the moon", "T* and S*", "a photo of T*", "S*"]
@@ -71,3 +71,33 @@ def test_a_prompt_that_mentions_no_learned_word_is_an_error(tiny_ldm, words):
     check_prompts(PROMPTS, embeddings)
     with pytest.raises(ValueError, match=r"the prompt 'a photo of a cat' does not mention 'S\*' or 'T\*'"):
         check_prompts(["a photo of S*", "a photo of a cat"], embeddings)
+
+
+def test_an_empty_negative_prompt_changes_nothing_and_another_one_does(tiny_ldm, words):
+    embeddings = manager_of(tiny_ldm, words)
+    text = tiny_ldm.cond_stage_model
+    assert torch.equal(encode_prompts(text, [""], embeddings), text([text.unconditional]))
+    plain = generate(tiny_ldm, PROMPTS, embeddings)
+    for nothing in ("", " ", "(blue:0)"):
+        assert torch.equal(generate(tiny_ldm, PROMPTS, embeddings, negative_prompt=nothing), plain)
+    for negative in ("blue", "T*"):
+        changed = (generate(tiny_ldm, PROMPTS, embeddings, negative_prompt=negative) - plain).abs()
+        assert changed.mean(dim=(1, 2, 3)).min() > 0.001
+    unguided = [generate(tiny_ldm, PROMPTS, embeddings, guidance=1.0, negative_prompt=n) for n in ("", "blue")]
+    assert torch.equal(*unguided)
+
+
+def test_a_negative_prompt_needs_no_word_but_none_that_is_unknown(tiny_ldm, words):
+    embeddings = manager_of(tiny_ldm, words)
+    check_prompts(["S* and T*"], embeddings, strict=True, negative_prompt="a blue cat")
+    for negative, said in [("<owl>", "mentions <owl>"), ("S_b", "mentions S_b"), ("s*", "capitals count")]:
+        with pytest.raises(ValueError, match=said):
+            check_prompts(["T*"], embeddings, negative_prompt=negative)
+
+
+def test_a_filled_batch_makes_each_of_its_pictures_again_to_the_bit(tiny_ldm, words):
+    embeddings = manager_of(tiny_ldm, words)
+    together = generate(tiny_ldm, PROMPTS, embeddings, negative_prompt="blue")
+    for i, prompt in enumerate(PROMPTS):
+        alone = {"indices": [i], "batch_size": len(PROMPTS), "negative_prompt": "blue"}
+        assert torch.equal(generate(tiny_ldm, [prompt], embeddings, fill=True, **alone)[0], together[i])

@@ -1,11 +1,12 @@
 """Learned words on disk: a safetensors file with one tensor per placeholder, and the provenance of each in its
 metadata. `load_words` also reads the files of other tools (see `formats`)."""
 
+import hashlib
 import json
 import logging
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,14 @@ FORMAT, FORMAT_VERSION = "textual_inversion", 1
 
 @dataclass(frozen=True, eq=False)
 class LearnedWord:
-    """A placeholder with its own copy of the `vectors` [k, d], float32 on the CPU, and their `provenance` as JSON
-    values (see `provenance()`). Raises UserError if the name or the shape is invalid, or if a number is not finite."""
+    """A placeholder with its own copy of the `vectors` [k, d], float32 on the CPU, their `provenance` as JSON values
+    (see `provenance()`), and the `file` that they were loaded from or saved to (None: neither). Raises UserError if the
+    name or the shape is invalid, or if a number is not finite."""
 
     placeholder: str
     vectors: Tensor
     provenance: dict[str, Any] = field(default_factory=dict)
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.placeholder.strip() or self.placeholder == "__metadata__" or not self.placeholder.isprintable():
@@ -54,9 +57,14 @@ class LearnedWord:
             raise UserError(f"{bad} of the {vectors.numel()} numbers of {self.placeholder!r} are NaN or infinite")
         object.__setattr__(self, "vectors", vectors)
 
+    def named(self, placeholder: str) -> "LearnedWord":
+        """Return the same word under another name."""
+        return replace(self, placeholder=placeholder)
+
     def save(self, path: str | Path) -> None:
-        """Write the word to a safetensors file. The file is complete or absent."""
+        """Write the word to a safetensors file, which becomes its `file`. The file is complete or absent."""
         save_words(Path(path), [self])
+        object.__setattr__(self, "file", Path(path).absolute())
 
     @classmethod
     def load(cls, path: str | Path) -> "LearnedWord":
@@ -69,6 +77,12 @@ class LearnedWord:
                 f"{path} holds {1 + len(more)} words ({names}): take it apart with scripts/embeddings.py split."
             )
         return word
+
+    @property
+    def digest(self) -> str:
+        """A hash of the vectors, 16 hex digits. It knows the word again under another name, and in another file."""
+        content = str(list(self.vectors.shape)).encode() + self.vectors.numpy().tobytes()
+        return hashlib.sha256(content).hexdigest()[:16]
 
     @property
     def learned_for(self) -> str:
@@ -173,7 +187,7 @@ def _read(path: Path) -> tuple[LearnedWord, ...]:
             read = _own(content, metadata)
         else:
             read = words_of_other_tools(path, content)
-        return tuple(LearnedWord(name, vectors, origin) for name, (vectors, origin) in read.items())
+        return tuple(LearnedWord(name, vectors, origin, path.absolute()) for name, (vectors, origin) in read.items())
     except UserError as error:
         raise UserError(f"{path} is unusable: {error}") from error
 
