@@ -47,6 +47,7 @@ class Edit:
                     interactive=False, buttons=["download", "fullscreen"], elem_id="edited",
                 )  # fmt: skip
         self.image = gr.State(None)  # uint8 [size, size, 3], as the model sees it
+        self.choice.follow(self.prompt)
         private: dict[str, Any] = {"api_visibility": "private"}
         self.file.change(self.open, self.file, [self.image, self.editor], **private)
         self.take.click(self.take_generated, made, [self.image, self.editor], **private)

@@ -34,7 +34,7 @@ class Learn:
 
     def _ask(self, steps: int) -> None:
         self.files = gr.File(
-            label=f"{FEWEST} to {MOST} pictures of one thing or in one style", file_count="multiple", height=140
+            label=f"{FEWEST} to {MOST} pictures of one thing or in one style", file_count="multiple", height=200
         )
         self.found = gr.HTML()
         self.crops = gr.Gallery(
@@ -56,9 +56,8 @@ class Learn:
         with gr.Accordion("More settings", open=False):
             self.setup = gr.Dropdown(list(setups()), value="one", label="Setup", filterable=False)
             self.about_setup = gr.Markdown(setups()["one"])
-            self.rate = gr.Number(
-                None, label="Learning rate", info="Empty: that of the setup. For photographs, try 0.002.", minimum=0
-            )
+            about_rate = "Empty: that of the setup. The shipped model needs 0.002 for photographs."
+            self.rate = gr.Number(None, label="Learning rate", info=about_rate, minimum=0)
             self.seed = gr.Number(0, label="Seed", precision=0, minimum=0)
         self.start = gr.Button("Learn the word", variant="primary")
 
@@ -74,31 +73,22 @@ class Learn:
         )  # fmt: skip
         self.losses = gr.LinePlot(x="step", y="loss", height=180, label="Loss", visible=False, buttons=[])
         self.sheet = gr.Image(
-            label="The pictures, the learning, and the word in new sentences", visible=False, interactive=False,
-            buttons=["download", "fullscreen"], elem_id="sheet",
+            label="The pictures, the learning, and the word in new sentences", show_label=False, visible=False,
+            interactive=False, buttons=["download", "fullscreen"], elem_id="sheet",
         )  # fmt: skip
         self.shown = gr.State(None)  # what the tab of this browser shows, so that it is not sent again
         self.timer = gr.Timer(EVERY)
 
     @property
     def _view(self) -> list[Any]:
-        return [self.status, self.stop, self.go_on, self.previews, self.losses, self.sheet, self.shown]
+        return [self.run, self.status, self.stop, self.go_on, self.previews, self.losses, self.sheet, self.shown]
 
     def _connect(self) -> None:
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         self.files.change(self.check, self.files, [self.found, self.crops, self.start], **hidden)
         self.setup.change(lambda name: setups().get(name, ""), self.setup, self.about_setup, **hidden)
-        asked = [
-            self.files,
-            self.initializer,
-            self.kind,
-            self.placeholder,
-            self.steps,
-            self.setup,
-            self.rate,
-            self.seed,
-        ]
-        self.start.click(self.begin, asked, self.run, concurrency_limit=1, **hidden)
+        asked = [self.files, self.initializer, self.kind, self.placeholder, self.steps, self.setup]
+        self.start.click(self.begin, [*asked, self.rate, self.seed], self.run, concurrency_limit=1, **hidden)
         self.run.change(self.show, [self.run, self.shown], self._view, **hidden)
         self.timer.tick(self.show, [self.run, self.shown], self._view, concurrency_limit=None, **hidden)
         self.stop.click(self.halt, self.run, None, **hidden)
@@ -157,14 +147,24 @@ class Learn:
 
     @told
     def show(self, name: str | None, shown: Any) -> tuple:
-        """Show the training. Returns nothing new if `shown` says that the browser shows it already."""
-        if not name:
-            return ("Nothing has been learned here yet.", *(gr.skip() for _ in self._view[1:]))
+        """Show the training, or one that another tab has started since. Returns nothing new if `shown` says that the
+        browser shows it already."""
+        runs = list(self.trainings.runs())
+        known = shown[0] if shown else runs
+        started = [run for run in runs if run not in known and run == self.trainings.running()]
+        name = next(iter(started), name)
+        if name not in runs:
+            return (
+                gr.skip(),
+                "Nothing has been learned here yet.",
+                *(gr.skip() for _ in self._view[3:]),
+                (runs, "", None),
+            )
         state = self.trainings.state(name)
-        now = (name, state)
+        now = (runs, name, state)
         if now == shown:
             return tuple(gr.skip() for _ in self._view)
-        before = shown[1] if shown and shown[0] == name else None
+        before = shown[2] if shown and shown[1] == name else None
         pictures = gr.skip()
         if before is None or before.previews != state.previews:
             pictures = gr.Gallery(
@@ -177,6 +177,7 @@ class Learn:
         if before is None or before.sheet != state.sheet:
             sheet = gr.Image(_pixels(state.sheet) if state.sheet else None, visible=state.sheet is not None)
         return (
+            gr.Dropdown(runs, value=name) if shown is None or started or known != runs else gr.skip(),
             status_of(name, state),
             gr.Button(visible=state.phase == "running"),
             gr.Button(visible=state.phase in ("stopped", "failed")),
@@ -210,7 +211,7 @@ def status_of(name: str, state: State) -> str:
             "stopped": f"was stopped at {at}. “Go on” continues from there",
             "failed": f"could not be learned: {state.said.rstrip('.')}",
         }[state.phase]
-    bar = f'<progress value="{share:.3f}" max="1" style="width: 100%"></progress>'
+    bar = f'<div class="bar"><div style="width: {100 * share:.1f}%"></div></div>'
     kind = "error" if state.phase == "failed" else "info"
     return f'<div data-phase="{state.phase}" data-step="{state.step}">{note(kind, f"{name} {said}.")}{bar}</div>'
 

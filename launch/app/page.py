@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import tempfile
 import threading
 from pathlib import Path
@@ -9,9 +10,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ldm.errors import UserError, require_whole
+from ldm.errors import UserError
 
 from ..jobs import own_overrides
+from .studio import Studio
+from .trainings import Trainings
+from .uploads import BYTES
+from .words import Words
 
 log = logging.getLogger("app")
 
@@ -21,39 +26,40 @@ CSS = """
 .note { border-left: 4px solid #888; padding: 0.4em 0.8em; margin: 0.3em 0; overflow-wrap: anywhere; }
 .note p { margin: 0.2em 0; }
 .note.warning { border-color: #d98e00; } .note.error { border-color: #c62828; } .note.info { border-color: #2e7d32; }
+.bar { height: 8px; border-radius: 4px; background: #8884; overflow: hidden; }
+.bar div { height: 100%; background: #2e7d32; }
+/* Galleries are as high as their pictures, and their label covers none. */
+.gallery-container .grid-wrap { min-height: 0; max-height: none; padding-top: 2.2em; }
 footer { display: none !important; }
 """
 
 
 def serve(config: DictConfig) -> None:
     """Serve the page until Ctrl-C. Raises UserError if Gradio is not installed, or if the port is taken."""
-    require_whole("port", config.port, 1)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it is there
     themes = import_gradio().themes
+    require_free(config.port)
     given = [override for override in own_overrides() if override.partition("=")[0] not in OWN]
+    theme = themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    theme.set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300")
     with tempfile.TemporaryDirectory(prefix="page-") as downloads:
         page = build(config, given, Path(downloads))
-        try:
-            page.queue(api_open=False).launch(
-                server_name=HOST,
-                server_port=config.port,
-                share=False,
-                inbrowser=False,
-                quiet=True,
-                prevent_thread_lock=True,
-                ssr_mode=False,
-                pwa=False,
-                mcp_server=False,
-                enable_monitoring=False,
-                max_file_size=_most_bytes(),
-                footer_links=[],
-                css=CSS,
-                theme=themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-            )
-        except OSError as error:
-            if "port" not in str(error):
-                raise
-            raise UserError(f"port {config.port} is taken: choose another one, such as port=7870.") from None
+        page.queue(api_open=False).launch(
+            server_name=HOST,
+            server_port=config.port,
+            share=False,
+            inbrowser=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            max_file_size=BYTES,
+            footer_links=[],
+            css=CSS,
+            theme=theme,
+        )
         log.info("the page is at %s; Ctrl-C ends it, and a training goes on without it", page.local_url)
         try:
             threading.Event().wait()
@@ -61,10 +67,14 @@ def serve(config: DictConfig) -> None:
             page.close(verbose=False)
 
 
-def _most_bytes() -> int:
-    from .uploads import BYTES
-
-    return BYTES
+def require_free(port: int) -> None:
+    """Raise UserError if the port cannot be used."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+    except (OSError, OverflowError):
+        raise UserError(f"port {port} of {HOST} cannot be used: choose another one, such as port=7870.") from None
 
 
 def import_gradio() -> Any:
@@ -85,10 +95,7 @@ def build(config: DictConfig, given: list[str], downloads: Path):
     from .edit import Edit
     from .learn import Learn
     from .read import Read
-    from .studio import Studio
-    from .trainings import Trainings
     from .use import Use
-    from .words import Words
 
     studio = Studio(config)
     text = studio.ldm.text_encoder

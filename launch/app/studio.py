@@ -60,7 +60,10 @@ class Studio:
 
     def require_known(self, initializer: str) -> None:
         """Raise UserError for a coarse word that the model does not know."""
-        initial_vectors(self.ldm.text_encoder, initializer, 1)
+        try:
+            initial_vectors(self.ldm.text_encoder, initializer, 1)
+        except UserError as error:
+            raise UserError(str(error).replace("the initializer", "The word")) from None
 
     def generate(
         self, prompts: str, words: Sequence[LearnedWord], sampler: str, guidance: float, seed: int, count: int

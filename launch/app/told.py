@@ -19,8 +19,8 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments)
         except Exception as error:
-            said = explain(error) or report(error)
-            raise gr.Error(escape(said), duration=None, title="", print_exception=False) from None
+            said = escape(_sentence(explain(error) or report(error)))
+            raise gr.Error(said, duration=None, print_exception=False) from None
 
     return acted
 
@@ -32,4 +32,8 @@ def note(kind: str, *lines: str) -> str:
 
 def notes_of(said: Sequence[str]) -> str:
     """Return the HTML of what the model has said about a prompt."""
-    return note("warning", *(f"{line[:1].upper()}{line[1:]}." for line in said))
+    return note("warning", *(f"{_sentence(line)}." for line in said))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,6 +1,5 @@
 """The tab Use: learned words in prompts, and their files for other tools."""
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ class Choice:
     def __init__(self, words: Words, several: bool, label: str) -> None:
         self.words, self.several = words, several
         self.dropdown = gr.Dropdown([], value=[] if several else None, multiselect=several, label=label)
+        if several:
+            self.hint, self.names = gr.HTML(), gr.State(["S*"])
 
     def refresh(self, chosen: list[str] | str | None):
         """Offer the words that there are now. Without a chosen one, choose the newest."""
@@ -29,6 +30,25 @@ class Choice:
         labels = [chosen] if isinstance(chosen, str) else chosen or []
         kept = [label for label in labels if label in known] or known[:1]
         return gr.Dropdown(known, value=kept if self.several else next(iter(kept), None))
+
+    def follow(self, prompts: gr.Textbox) -> None:
+        """Keep the names of the chosen words in the prompts."""
+        self.dropdown.change(
+            self.name, [self.dropdown, prompts, self.names], [self.hint, prompts, self.names],
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+
+    @told
+    def name(self, labels: list[str], prompts: str, before: list[str]) -> tuple[str, str, list[str]]:
+        """Say what the words are called in prompts. The name of another single word is replaced in the prompts."""
+        names = [word.placeholder for word in self.words.find(labels or [])]
+        if len(names) == len(before) == 1:
+            prompts = prompts.replace(before[0], names[0])
+        if len(names) > 1:
+            hint = [f"In prompts, {name} is {label}." for name, label in zip(names, labels, strict=True)]
+        else:
+            hint = [] if names else ["Without a learned word, the model is used as it is."]
+        return note("info", *hint), prompts, names or before
 
 
 class Use:
@@ -39,8 +59,6 @@ class Use:
         with gr.Row():
             with gr.Column():
                 self.choice = Choice(words, several=True, label="Learned words")
-                self.hint = gr.HTML()
-                self.names = gr.State(["S*"])
                 self.prompts = gr.Textbox(
                     PROMPT, label="Prompts, one on each line", lines=2, max_length=MOST_PROMPTS * MOST_LETTERS
                 )
@@ -66,10 +84,7 @@ class Use:
 
     def _connect(self) -> None:
         private: dict[str, Any] = {"api_visibility": "private"}
-        self.choice.dropdown.change(
-            self.name, [self.choice.dropdown, self.prompts, self.names], [self.hint, self.prompts, self.names],
-            show_progress="hidden", **private,
-        )  # fmt: skip
+        self.choice.follow(self.prompts)
         asked = [self.choice.dropdown, self.prompts, self.sampler, self.guidance, self.seed, self.count]
         self.go.click(self.generate, asked, [self.images, self.said, self.made], **ONE_AT_A_TIME, **private)
         for chosen in (self.one.dropdown, self.form):
@@ -79,21 +94,13 @@ class Use:
             )  # fmt: skip
 
     @told
-    def name(self, labels: list[str], prompts: str, before: list[str]) -> tuple[str, str, list[str]]:
-        """Say what the words are called in prompts. The name of another single word is replaced in the prompts."""
-        names = [word.placeholder for word in self.words.find(labels or [])]
-        if len(names) == len(before) == 1:
-            prompts = prompts.replace(before[0], names[0])
-        pairs = [f"<code>{escape(name)}</code> is {escape(label)}" for name, label in zip(names, labels, strict=True)]
-        hint = f"<p>In prompts: {'; '.join(pairs)}.</p>" if pairs else "<p>Without a word, the model is used alone.</p>"
-        return hint, prompts, names or before
-
-    @told
     def generate(self, labels, prompts, sampler, guidance, seed, count):
         """Generate pictures of every prompt."""
         words = self.words.find(labels or [])
         images, captions, notes = self.studio.generate(prompts, words, sampler, guidance, seed, count)
-        return list(zip(images, captions, strict=True)), notes_of(notes), images
+        several = len(set(captions)) > 1
+        shown = list(zip(images, captions, strict=True)) if several else images
+        return shown, notes_of(notes), images
 
     @told
     def write(self, label: str | None, form: str):

@@ -37,7 +37,7 @@ class Words:
         changed = {file: file.stat().st_mtime_ns for file in files}
         newest = sorted(changed, key=lambda file: changed[file], reverse=True)
         return {
-            f"{word.placeholder}  ({relative(file.parent)})": word
+            f"{word.placeholder} ({relative(file.parent)})": word
             for file in newest
             for word in self._words(file, changed[file])
         }

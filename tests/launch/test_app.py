@@ -1,6 +1,7 @@
 """What the page of scripts/app.py does, without a browser: uploads, what reaches a config, words, and masks."""
 
 import shutil
+import socket
 import sys
 import time
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from launch import CONFIGS
 from launch.app.lessons import Lesson, setups
+from launch.app.page import import_gradio, require_free
 from launch.app.trainings import Trainings
 from launch.app.uploads import Uploads, copy_pictures, read_uploads, require_enough
 from launch.app.words import FORMATS, Words, write_for
@@ -184,9 +186,16 @@ def test_a_downloaded_file_holds_the_word(form, tmp_path):
     assert form != "the paper's code (.pt)" or read.placeholder == "*"
 
 
-def test_without_gradio_one_sentence_says_how_to_install_it(monkeypatch):
-    from launch.app.page import import_gradio
+def test_a_port_that_is_taken_or_none_is_refused():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        for port in (other.getsockname()[1], 65536):
+            with pytest.raises(UserError, match="choose another one"):
+                require_free(port)
 
+
+def test_without_gradio_one_sentence_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[app\]'"):
         import_gradio()

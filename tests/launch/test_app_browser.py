@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from launch.app.trainings import RECORD
 from ldm.files import read_json
 from tests.runs import vectors
+from textual_inversion.picture_file import read_square
 from textual_inversion.words.file import LearnedWord
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
@@ -27,7 +29,33 @@ pytestmark = [
 ]
 ROOT = Path(__file__).resolve().parents[2]
 CAT = sorted((ROOT / "assets/concepts/cat_toy").glob("*.png"))
-PATIENCE = 300_000.0  # milliseconds
+HOST = "127.0.0.1"
+PATIENCE = 900_000.0  # of a machine that does much else; milliseconds
+
+
+@contextmanager
+def served(folder, *settings):
+    """Run the page in `folder` for the block, and yield its address."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(ROOT / "scripts/app.py"), f"port={port}", *settings]
+    output = folder / "output.txt"
+    with output.open("wb") as file:
+        server = subprocess.Popen(command, cwd=folder, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        while "the page is at" not in output.read_text() and server.poll() is None:
+            time.sleep(0.2)
+        assert server.poll() is None, output.read_text()
+        heard = [each for each in psutil.Process(server.pid).net_connections() if each.status == psutil.CONN_LISTEN]
+        assert {each.laddr for each in heard} == {(HOST, port)}
+        yield f"http://{HOST}:{port}/"
+    finally:
+        server.terminate()
+        server.wait(30)
+        for record in folder.glob(f"outputs/app/*/{RECORD}"):
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(read_json(record)["pid"]).kill()
 
 
 @pytest.fixture(scope="module")
@@ -37,27 +65,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def url(folder):
-    """The address of a page that runs in `folder`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, str(ROOT / "scripts/app.py"), f"port={port}"]
-    with (folder / "output.txt").open("wb") as output:
-        server = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        for _ in range(240):
-            if "the page is at" in (folder / "output.txt").read_text() or server.poll() is not None:
-                break
-            time.sleep(0.5)
-        assert server.poll() is None, (folder / "output.txt").read_text()
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.terminate()
-        server.wait(30)
-        for record in folder.glob(f"outputs/app/*/{RECORD}"):
-            pid = read_json(record)["pid"]
-            if psutil.pid_exists(pid):
-                psutil.Process(pid).kill()
+    """The address of a page with untrained networks, which are small and fast."""
+    with served(folder, "debug=tiny") as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -69,24 +79,29 @@ def browser():
 
 
 @pytest.fixture
-def tab(browser, url):
-    """A function that opens the page in a new tab of the given width. No tab may ask another machine for anything."""
+def open_tab(browser):
+    """A function that opens a page in a new tab of the given width. No tab may ask another machine for anything."""
     foreign, opened = [], []
 
-    def open_tab(width: int = 1280):
+    def opener(address: str, width: int = 1280):
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.set_default_timeout(PATIENCE)
-        page.on("request", lambda request: None if request.url.startswith((url, "blob:", "data:"))
+        page.on("request", lambda request: None if request.url.startswith((address, "blob:", "data:"))
                 else foreign.append(request.url))  # fmt: skip
-        page.goto(url)
+        page.goto(address)
         page.get_by_role("button", name="Learn the word").wait_for()
         opened.append(page)
         return page
 
-    yield open_tab
+    yield opener
     for page in opened:
         page.close()
     assert foreign == []
+
+
+@pytest.fixture
+def tab(open_tab, url):
+    return lambda width=1280: open_tab(url, width)
 
 
 def upload(page, files):
@@ -132,55 +147,57 @@ def images_in(page, gallery, count):
 
 
 @pytest.fixture(scope="module")
-def learned(browser, url, folder):
-    """The name of a word that was learned in 20 steps; its tab was closed in the middle and another one came back."""
+def learned(browser, url):
+    """The name of a word that was learned in 20 steps."""
     page = browser.new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(url)
     learn(page)
-    name, _ = status(page, "running")
-    before = at_step(page, 0)
+    name, steps = status(page, "finished")
     page.close()
-    page = browser.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto(url)
-    assert status(page, "finished") == (name, 20)
-    assert before < 20
-    page.locator("#previews img").nth(8).wait_for()
-    page.locator("#sheet img").wait_for()
-    page.close()
+    assert steps == 20
     return name
 
 
-def test_a_closed_tab_comes_back_to_the_word_that_was_learned_meanwhile(learned, folder):
-    run = folder / "outputs/app" / learned
-    assert learned == "cat-1"
-    assert (run / "learned_embeds.safetensors").is_file()
-    assert len(list((run / "pictures").iterdir())) == len(CAT)
+def test_a_word_is_learned_by_the_shipped_model_while_the_tab_is_closed_and_put_on_the_moon(open_tab, tmp_path):
+    with served(tmp_path) as address:
+        page = open_tab(address)
+        learn(page)
+        name, _ = status(page, "running")
+        page.close()
+        page = open_tab(address)
+        found = page.locator("#status [data-phase]").first
+        found.wait_for()
+        assert found.inner_text().split()[0] == name
+        assert status(page, "finished") == (name, 20)
+        assert len(images_in(page, "previews", 11)) == 11
+        page.locator("#sheet img").wait_for()
 
-
-def test_a_word_is_used_in_a_prompt_and_another_prompt_changes_the_picture(learned, tab):
-    page = tab()
-    go_to(page, "Use")
-    said(page, f"is S* (outputs/app/{learned})")
-    page.get_by_label("Pictures of each prompt").first.fill("1")
-    pictures = []
-    for prompt in ("a photo of S* on the moon", "a photo of S* on the beach"):
-        page.get_by_label("Prompts, one on each line").fill(prompt)
-        page.get_by_role("button", name="Generate").click()
-        page.locator(f'#generated img[alt="{prompt}"]').or_(
-            page.locator("#generated").get_by_text(prompt)
-        ).first.wait_for()
-        pictures += images_in(page, "generated", 1)
+        go_to(page, "Use")
+        said(page, f"S* (outputs/app/{name})")
+        page.get_by_label("Pictures of each prompt").first.fill("1")
+        pictures = []
+        for prompt in ("a photo of S* on the moon", "a photo of S* on the beach"):
+            page.get_by_label("Prompts, one on each line").fill(prompt)
+            with page.expect_response(lambda response: "/file=" in response.url and response.url.endswith(".png")):
+                page.get_by_role("button", name="Generate").click()
+            pictures += images_in(page, "generated", 1)
     moon, beach = pictures
     assert moon.shape == (128, 128, 3)
     assert np.abs(moon.astype(int) - beach).mean() > 10
 
 
+def test_the_files_of_the_word_are_in_a_run_folder_below_the_current_one(learned, folder):
+    run = folder / "outputs/app" / learned
+    assert learned == "cat-1"
+    assert (run / "learned_embeds.safetensors").is_file()
+    assert [path.name for path in sorted((run / "pictures").iterdir())] == [f"{i:02d}.png" for i in range(len(CAT))]
+
+
 def test_an_unknown_word_of_a_prompt_is_named(learned, tab):
     page = tab()
     go_to(page, "Use")
-    said(page, f"is S* (outputs/app/{learned})")
+    said(page, f"S* (outputs/app/{learned})")
     page.get_by_label("Pictures of each prompt").first.fill("1")
     page.get_by_label("Prompts, one on each line").fill("a photo of S* in a helicopter")
     page.get_by_role("button", name="Generate").click()
@@ -215,13 +232,13 @@ def test_too_many_and_too_few_pictures_are_refused(tab, tmp_path):
 
 def test_a_coarse_word_that_the_model_does_not_know_is_refused(tab):
     page = tab()
-    learn(page, word="kat")
-    said(page, "the initializer 'kat' is no word of the model's vocabulary; near it are cat")
+    learn(page, word="catt")
+    said(page, "The word 'catt' is no word of the model's vocabulary; near it are cat")
 
 
 def test_two_tabs_see_one_training_which_stops_and_goes_on(learned, tab):
     first, second = tab(), tab()
-    learn(first, word="dog", steps=5000)
+    learn(first, word="dog", steps=100_000)
     name, _ = status(first, "running")
     assert status(second, "running")[0] == name, "the second tab does not find the training"
     learn(second, word="owl")
@@ -252,9 +269,9 @@ def test_an_edit_changes_the_brushed_part_only(learned, tab):
     page.get_by_label("Edits").first.fill("1")
     page.get_by_role("button", name="Edit", exact=True).click()
     (edited,) = images_in(page, "edited", 1)
-    changed = (edited != np.asarray(Image.open(CAT[0]).convert("RGB"))).any(axis=-1)
-    assert changed[54:74].any()
-    assert not changed[:20].any() and not changed[-20:].any()
+    changed = (edited != np.asarray(read_square(CAT[0], 16))).any(axis=-1)
+    assert changed[7:9].any()
+    assert not changed[:4].any() and not changed[-4:].any()
 
 
 def test_a_word_is_read(learned, tab):

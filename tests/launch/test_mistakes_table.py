@@ -115,6 +115,7 @@ MANY = [
     *values(("train", "experiment=toyland_clip"), "module.optimizer.lr", "-1", "fast", said=NO_NUMBER),
     *values(("train", "experiment=toyland_clip"), "data.batch_size", "0", "1.5", said=NO_WHOLE),
     *values(("train", "experiment=toyland_clip"), "module.schedule.warmup", "-1", "x", said=NO_WHOLE),
+    *values(("app", "debug=tiny"), "port", "0", "1.5", "x", said=NO_WHOLE),
     *values(("read_word", "debug=tiny", "word={file}"), "between", "0", "x", said=NO_WHOLE),
     *values(("edit", "debug=tiny", "prompt=a cat", "image={file}", "mask={file}"), "best", "0", "x", said=NO_WHOLE),
     ((*CAT, "concept.images={tmp}/~"), "there is no folder", "~"),
