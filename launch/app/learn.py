@@ -68,7 +68,7 @@ class Learn:
             self.stop = gr.Button("Stop", variant="stop", visible=False)
             self.go_on = gr.Button("Go on", visible=False)
         self.previews = gr.Gallery(
-            label="The word during the learning, in “a photo of … on the beach”", columns=4, height="auto",
+            label="The word during the learning", columns=4, height="auto",
             object_fit="contain", visible=False, interactive=False, buttons=[], elem_id="previews",
         )  # fmt: skip
         self.losses = gr.LinePlot(x="step", y="loss", height=180, label="Loss", visible=False, buttons=[])
@@ -144,6 +144,14 @@ class Learn:
         """Show the training that runs, or the last one, when the page is loaded."""
         runs = list(self.trainings.runs())
         return gr.Dropdown(runs, value=self.trainings.running() or next(iter(runs), None))
+
+    def watch(self):
+        """Look at the folder every second."""
+        return gr.Timer(active=True)
+
+    def look_away(self):
+        """Do not look while another tab is shown: at every look, Gradio's editor of images would send its image."""
+        return gr.Timer(active=False)
 
     @told
     def show(self, name: str | None, shown: Any) -> tuple:

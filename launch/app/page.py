@@ -30,6 +30,10 @@ CSS = """
 .bar div { height: 100%; background: #2e7d32; }
 /* Galleries are as high as their pictures, and their label covers none. */
 .gallery-container .grid-wrap { min-height: 0; max-height: none; padding-top: 2.2em; }
+@media (max-width: 640px) {
+  #crops .grid-container, #previews .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)) !important; }
+}
+.figure .image-container { padding-top: 2.2em; }
 footer { display: none !important; }
 """
 
@@ -103,7 +107,7 @@ def build(config: DictConfig, given: list[str], downloads: Path):
     trainings = Trainings(Path(config.folder), given, _templates(config))
     with gr.Blocks(title="Textual inversion", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# Textual inversion\nLearn a word from pictures, and use it in sentences.")
-        with gr.Tab("Learn"):
+        with gr.Tab("Learn") as learn_tab:
             learn = Learn(trainings, studio, config.trainer.max_steps)
         with gr.Tab("Use") as use_tab:
             use = Use(studio, words, downloads)
@@ -111,12 +115,13 @@ def build(config: DictConfig, given: list[str], downloads: Path):
             edit = Edit(studio, words, use.made)
         with gr.Tab("Read") as read_tab:
             read = Read(studio, words)
-        page.load(learn.open, None, learn.run, show_progress="hidden", api_visibility="private")
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        page.load(learn.open, None, learn.run, **quiet)
+        learn_tab.select(learn.watch, None, learn.timer, **quiet)
         for tab, choices in ((use_tab, (use.choice, use.one)), (edit_tab, (edit.choice,)), (read_tab, (read.choice,))):
+            tab.select(learn.look_away, None, learn.timer, **quiet)
             for choice in choices:
-                tab.select(
-                    choice.refresh, choice.dropdown, choice.dropdown, show_progress="hidden", api_visibility="private"
-                )
+                tab.select(choice.refresh, choice.dropdown, choice.dropdown, **quiet)
     return page
 
 

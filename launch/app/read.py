@@ -6,7 +6,7 @@ import gradio as gr
 
 from ldm.errors import UserError
 
-from .studio import Studio
+from .studio import FIGURES, Studio
 from .told import told
 from .use import ONE_AT_A_TIME, Choice
 from .words import Words
@@ -20,12 +20,15 @@ class Read:
         self.choice = Choice(words, several=False, label="Word")
         self.go = gr.Button("Read the word", variant="primary")
         self.said = gr.HTML()
-        self.figures = gr.Gallery(
-            label="What is in the word", columns=1, height="auto", object_fit="contain", interactive=False,
-            buttons=["download", "fullscreen"], elem_id="figures",
-        )  # fmt: skip
+        self.figures = [
+            gr.Image(
+                label=caption, visible=False, interactive=False, buttons=["download", "fullscreen"],
+                elem_classes="figure",
+            )
+            for caption in FIGURES.values()
+        ]  # fmt: skip
         self.go.click(
-            self.read, self.choice.dropdown, [self.figures, self.said], **ONE_AT_A_TIME, api_visibility="private"
+            self.read, self.choice.dropdown, [self.said, *self.figures], **ONE_AT_A_TIME, api_visibility="private"
         )
 
     @told
@@ -35,7 +38,8 @@ class Read:
             raise UserError("There is no word yet: learn one in the tab Learn.")
         (word,) = self.words.find([label])
         figures, numbers = self.studio.read(word)
-        return figures, "".join(_sentence(name, vector) for name, vector in numbers["vectors"].items())
+        said = "".join(_sentence(name, vector) for name, vector in numbers["vectors"].items())
+        return said, *(gr.Image(figures.get(name), visible=name in figures) for name in FIGURES)
 
 
 def _sentence(name: str, vector: dict) -> str:

@@ -30,10 +30,10 @@ from ..read_word import Reading, look_into
 MOST_PROMPTS, MOST_LETTERS, MOST_IMAGES, MOST_GUIDANCE = 8, 500, 24, 50.0
 SAMPLERS = sorted(path.stem for path in (CONFIGS / "sampler").glob("*.yaml"))
 FIGURES = {  # the files of scripts/read_word.py and what they show
-    "between": "from the coarse word to the learned one",
-    "left_out": "without one of its vectors",
-    "vocabulary": "the nearest words, and the length",
-    "attention": "where in the picture it is attended to",
+    "between": "From the coarse word to the learned one",
+    "left_out": "Without one of its vectors",
+    "vocabulary": "The nearest words, and the length",
+    "attention": "Where in the picture it is attended to",
 }
 
 
@@ -104,15 +104,14 @@ class Studio:
             edits = to_uint8(blended.edit(pipeline, [line] * count, embeddings, image, mask))
         return list(edits), notes
 
-    def read(self, word: LearnedWord) -> tuple[list[tuple[np.ndarray, str]], dict]:
-        """Return the figures of scripts/read_word.py for the word, with captions, and its numbers."""
+    def read(self, word: LearnedWord) -> tuple[dict[str, np.ndarray], dict]:
+        """Return the figures of scripts/read_word.py for the word, by the names in `FIGURES`, and its numbers."""
         prompts = ["a photo of {}", "a photo of {} on the moon"]
         with tempfile.TemporaryDirectory() as folder, self._model():
-            reading = Reading(prompts, _sampler("dpm_solver"), self.guidance)
-            look_into(self.ldm, word, None, reading, Path(folder))
-            figures = [(Path(folder) / f"{name}.png", caption) for name, caption in FIGURES.items()]
-            shown = [(np.asarray(Image.open(path).convert("RGB")), said) for path, said in figures if path.is_file()]
-            return shown, read_json(Path(folder) / "word.json")
+            look_into(self.ldm, word, None, Reading(prompts, _sampler("dpm_solver"), self.guidance), Path(folder))
+            files = {name: Path(folder) / f"{name}.png" for name in FIGURES}
+            figures = {name: np.asarray(Image.open(f).convert("RGB")) for name, f in files.items() if f.is_file()}
+            return figures, read_json(Path(folder) / "word.json")
 
 
 def square(path: Path, size: int) -> np.ndarray:
