@@ -20,7 +20,7 @@ from textual_inversion.evaluation.metrics import brightness_correlation
 from textual_inversion.evaluation.subjects import Pipeline
 from textual_inversion.figures.sheets import PictureRow, save_sheet
 from textual_inversion.generation import manager_of
-from textual_inversion.noise_file import Noise
+from textual_inversion.noise_file import FILE_NAME, Noise
 from textual_inversion.picture_file import read_square
 from textual_inversion.prompts import check_prompts
 from textual_inversion.words.file import LearnedWord, load_words
@@ -29,8 +29,6 @@ from .given import as_list
 from .model import load_frozen
 
 log = logging.getLogger("invert")
-
-NOISE = "noise.safetensors"
 
 
 def require_one_start(config: DictConfig) -> None:
@@ -88,7 +86,7 @@ def invert(config: DictConfig) -> None:
     if noise is None:
         z_T = pipeline.invert(image[None], source, embeddings)[0]
         noise = Noise.of(z_T, source, sampler, ldm)
-        noise.save(folder / NOISE)
+        noise.save(folder / FILE_NAME)
         save_png(folder / "image.png", image)
     else:
         noise.require_fit(ldm, sampler, Path(config.noise))

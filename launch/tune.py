@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from ldm.errors import UserError
 from ldm.files import relative
 from ldm.images import to_uint8
-from ldm.weights.difference import Difference
+from ldm.weights.difference import FILE_NAME, Difference
 from textual_inversion.captions import fill
 from textual_inversion.evaluation.pivotal import concept_of, tune, vectors_of
 from textual_inversion.evaluation.subjects import Pipeline
@@ -25,7 +25,6 @@ from .shell import script
 
 log = logging.getLogger("tune")
 
-FILE_NAME = "difference.safetensors"
 MEGABYTE = 1_000_000
 
 
@@ -59,5 +58,5 @@ def tune_around(config: DictConfig) -> None:
         rows += [PictureRow(f'{when}: "{title}"', some) for title, some in zip(titles, images_of, strict=True)]
     save_sheet(folder / "sheet.png", rows)
     log.info("%s and sheet.png are in %s", FILE_NAME, relative(folder))
-    use = script("generate", f"word={config.word}", f"difference={relative(folder / FILE_NAME)}", f"prompt={titles[0]}")
+    use = script("generate", f"word={config.word}", f"difference={relative(folder)}", f"prompt={titles[0]}")
     log.info("use it: %s", use)

@@ -2,7 +2,7 @@
 
 python scripts/invert.py image=cat.jpg source="a photo of a cat" prompt="a photo of a dog"
 python scripts/invert.py image=cat.jpg word=runs/cat_toy/<time> source="a photo of S*" prompt="S* on the moon"
-python scripts/invert.py noise=runs/invert/<time>/noise.safetensors prompt="an oil painting of a cat"
+python scripts/invert.py noise=runs/invert/<time> prompt="an oil painting of a cat"
 """
 
 import hydra

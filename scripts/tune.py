@@ -1,5 +1,5 @@
 """Fine-tune the model around a learned word (pivotal tuning): S* is reproduced more closely. The result is a small file
-with the difference to the model, which generate.py, edit.py, evaluate.py and others take as difference=<file>.
+with the difference to the model, which generate.py, edit.py, evaluate.py and others take as difference=<run folder>.
 
 python scripts/tune.py word=runs/cat_toy/<time>
 python scripts/tune.py word=cat.safetensors images=my/photos steps=50

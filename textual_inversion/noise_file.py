@@ -16,6 +16,7 @@ from ldm.sampling import Sampler
 from ldm.weights.fingerprint import weights_hash
 from ldm.weights.reading import read_content
 
+FILE_NAME = "noise.safetensors"  # in a run folder of scripts/invert.py
 FORMAT, TENSOR = "inverted_noise", "z_T"
 
 
@@ -41,7 +42,11 @@ class Noise:
 
     @classmethod
     def load(cls, path: Path) -> "Noise":
-        """Raises UserError if the file cannot be read, or if it holds no noise of `save`."""
+        """Load the file `path`, or the one in the run folder `path`. Raises UserError if it cannot be read, or if it
+        holds no noise of `save`."""
+        path = path / FILE_NAME if path.is_dir() else path
+        if not path.is_file():
+            raise UserError(f"there is no noise at {path}: give a run folder of scripts/invert.py, or its file.")
         content, metadata = read_content(path)
         if metadata.get("format") != FORMAT:
             raise UserError(f"{path} is not the noise of a picture: give the noise.safetensors of scripts/invert.py.")

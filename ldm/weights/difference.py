@@ -17,6 +17,7 @@ from ..latent_diffusion import LatentDiffusion
 from .fingerprint import weights_hash
 from .reading import read_content
 
+FILE_NAME = "difference.safetensors"  # in a run folder of scripts/tune.py
 FORMAT, FORMAT_VERSION = "difference", "1"
 
 
@@ -60,8 +61,12 @@ class Difference:
 
     @classmethod
     def load(cls, path: str | Path) -> "Difference":
-        """Raises UserError if the file cannot be read, or if it holds no difference."""
-        content, metadata = read_content(Path(path))
+        """Load the file `path`, or the one in the run folder `path`. Raises UserError if it cannot be read, or if it
+        holds no difference."""
+        path = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
+        if not path.is_file():
+            raise UserError(f"there is no difference at {path}: give a run folder of scripts/tune.py, or its file.")
+        content, metadata = read_content(path)
         if metadata.get("format") != FORMAT:
             raise UserError(f"{path} holds no difference: give the difference.safetensors of scripts/tune.py.")
         found = metadata.get("format_version")

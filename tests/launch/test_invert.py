@@ -50,7 +50,7 @@ def test_the_noise_makes_the_picture_again_and_others_under_other_words(invert, 
     )
     assert not np.array_equal(pixels(first / "00.png"), pixels(first / "again.png"))
 
-    noise = f"noise={first / 'noise.safetensors'}"
+    noise = f"noise={first}"
     code, said, second = invert(
         noise, f"word={given['word']}", "prompt=[a dog on the moon,S*]", "guidance=3", into="two"
     )
@@ -69,7 +69,7 @@ def test_the_noise_makes_the_picture_again_and_others_under_other_words(invert, 
         (["image={image}", "noise={text}"], "noise and image are both given"),
         (["noise={text}"], "is a text file, not weights"),
         (["noise={word}"], "is not the noise of a picture"),
-        (["noise={tmp}/none"], "none does not exist"),
+        (["noise={tmp}/none"], "there is no noise at"),
         (["image={image}", "source=a photo of S*"], "mentions S*, but no learned word is given"),
         (["image={image}", "prompt=a photo of <owl>", "word={word}", "source=S*"], "mentions <owl>"),
         (["image={image}", "prompt=a dog", "word={word}"], "neither source nor prompt mentions 'S*'"),

@@ -66,7 +66,7 @@ FEW = [
     (("read_word", "debug=tiny", "word={tmp}/none"), "no learned words at", "Give a run folder"),
     (("invert", "debug=tiny", "image={file}"), "is named like a picture but holds none", "replace it"),
     (("tune", "debug=tiny", "word={tmp}/none"), "no learned words at", "Give a run folder"),
-    ((*MOON, "difference={tmp}/none"), "does not exist", "none"),
+    ((*MOON, "difference={tmp}/none"), "there is no difference at", "give a run folder"),
     (("evaluate", "debug=tiny", "word={tmp}/20240105"), "no learned words at", "Give a run folder"),
     (("export", "debug=tiny", "scale=toyland", "folder={empty}"), "already exists", "choose another folder"),
     (("reproduce", "figure=42"), "there is no figure 42", "choose from"),

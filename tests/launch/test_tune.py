@@ -56,9 +56,8 @@ def test_the_difference_changes_what_is_generated_and_without_it_nothing_is_chan
     assert code == 0, said
     code, said, tuned = tune()
     assert code == 0, said
-    difference = tuned / "difference.safetensors"
     assert re.search(r"difference.safetensors: 0.\d MB, \d+ of the model's \d+ tensors", said) and "use it: " in said
-    for into, more, changed in (("tuned pictures", [f"difference={difference}"], True), ("without", [], False)):
+    for into, more, changed in (("tuned pictures", [f"difference={tuned}"], True), ("without", [], False)):
         code, said, folder = run(*generate, *more, into=into)
         assert code == 0, said
         pairs = zip(pictures(before), pictures(folder), strict=True)
@@ -100,7 +99,12 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(tune, given, settings, wha
 
 @pytest.mark.parametrize(
     ("difference", "what"),
-    [("{tmp}/none", "none does not exist"), ("{text}", "is a text file"), ("{word}", "holds no difference")],
+    [
+        ("{tmp}/none", "there is no difference at"),
+        ("{images}", "there is no difference at"),
+        ("{text}", "is a text file"),
+        ("{word}", "holds no difference"),
+    ],
 )
 def test_what_is_no_difference_is_refused_in_one_sentence(run, given, difference, what):
     code, said, folder = run("generate", "prompt=a cat", f"difference={difference.format(**given)}")
