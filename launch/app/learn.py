@@ -33,9 +33,7 @@ class Learn:
         self._connect()
 
     def _ask(self, steps: int) -> None:
-        self.files = gr.File(
-            label=f"{FEWEST} to {MOST} pictures of one thing or in one style", file_count="multiple", height=200
-        )
+        self.files = gr.File(label=f"{FEWEST} to {MOST} pictures", file_count="multiple", height=200)
         self.found = gr.HTML()
         self.crops = gr.Gallery(
             label="What the model will see", columns=5, height="auto", object_fit="contain", visible=False,
