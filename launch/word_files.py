@@ -48,11 +48,11 @@ def write(path: Path, words: Sequence[LearnedWord], form: str | None, overwrite:
             raise UserError(f"a file of {form} holds one word, not {len(words)} ({names}): split them first")
         write_whole(path, _content(form, path, words[0]))
         if form == "diffusers":
-            _warn_of_capitals(path, words[0])
+            warn_of_capitals(path, words[0])
     log.info("%s: %s", path, ", ".join(word.placeholder for word in words))
 
 
-def _warn_of_capitals(path: Path, word: LearnedWord) -> None:
+def warn_of_capitals(path: Path, word: LearnedWord) -> None:
     """Warn if diffusers does not find all vectors: its tokenizer lower-cases the names that it adds, but then looks for
     vectors after the first under the name as it was."""
     name, count = word.placeholder, len(word.vectors)

@@ -1,4 +1,4 @@
-"""Inspect, convert, merge and split files of learned words. No model is loaded.
+"""Inspect, convert, merge, split and share files of learned words. No model is loaded.
 
 python scripts/embeddings.py --help
 """
