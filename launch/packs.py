@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
 
 from ldm.errors import UserError
-from ldm.files import write_whole
+from ldm.files import remove_leftovers, write_whole
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.training.products import always_end
 from ldm.training.quiet import quiet_lightning
@@ -23,11 +23,12 @@ from textual_inversion.learner import TextualInversion
 from textual_inversion.pack import OfRun, Pack, saved_bytes, speaking
 from textual_inversion.pack_files import PackCheckpoint, PackFiles
 
+from .claims import lock_folder
 from .command import require_weights
 from .processes import device_count
 from .resumption import Resumption, checkpoint_to_resume, resumption
 from .tracking import Guarded, Track, begin_anew, loggers_of
-from .training import interruptible, lock_folder, require_parts
+from .training import interruptible, require_parts
 
 log = logging.getLogger("packs")
 
@@ -151,6 +152,7 @@ def fit(configs: Sequence[DictConfig], ldm: LatentDiffusion | None) -> None:
             logging.getLogger().addHandler(handler)
         for folder in folders:
             stack.enter_context(lock_folder(folder))
+            remove_leftovers(folder)
         pack = build(configs, ldm)
         begins = [resumption(config, run) for config, run in zip(configs, pack.runs, strict=True)]
         for config, folder, begin in zip(configs, folders, begins, strict=True):
@@ -179,7 +181,6 @@ def _fit(
             callbacks.append(OfRun(Track(loggers[i], folders[i]), i))
         pack.runs[i].changes = begins[i].changes
     save = PackCheckpoint(str(folders[0]), last.every_steps, last.every_minutes)
-    save.changed = any(begin.changed for begin in begins)
     checkpoints = [begin.checkpoint for begin in begins if begin.checkpoint]
     if checkpoints:
         log.info("resuming %d runs from step %d", len(checkpoints), begins[0].step)

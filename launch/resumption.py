@@ -37,6 +37,8 @@ FREE = {
     *("data.folder", "data.val", "data.val_size", "data.train.folder"),
     *(f"trainer.{name}" for name in _OF_TRAINER.split()),
 }
+# Optimisers of another kind cannot go on with the state, even if that is accepted.
+OF_STATE = {"module.optimizer._target_", "module.optimizer.amsgrad"}
 _HASHED = {name: name for name in ("weights", "vocabulary", "start_from")} | {
     "images": "pictures",
     "templates": "sentences",
@@ -47,14 +49,12 @@ _REFERENCE = re.compile(r"\$\{([\w.@]+)\}")
 @dataclass(frozen=True)
 class Resumption:
     """How a training begins: from a `checkpoint` after a `step`, or (None) anew; with which `settings` (name -> value),
-    and with which `changes` since its first step, each {"step": number, name: [old value, new value]}. `changed` says
-    whether there is a new one, which the restored optimiser must obey."""
+    and with which `changes` since its first step, each {"step": number, name: [old value, new value]}."""
 
     checkpoint: str | None
     step: int
     settings: dict[str, Any]
     changes: list[dict[str, Any]]
-    changed: bool
 
     @property
     def record(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def resumption(config: DictConfig, module: Any) -> Resumption:
     settings = shaping_settings(config, module)
     checkpoint = checkpoint_to_resume(config.resume, Path(config.paths.run))
     if checkpoint is None:
-        return Resumption(None, 0, settings, [], changed=False)
+        return Resumption(None, 0, settings, [])
     state = read_state(checkpoint)
     before = state.get("settings", settings)  # checkpoints of earlier versions do not record them
     unlike = {key: (before.get(key), settings.get(key)) for key in settings.keys() | before.keys()}
@@ -102,9 +102,19 @@ def resumption(config: DictConfig, module: Any) -> Resumption:
         )
     changes = list(state.get("changes", []))
     if unlike:
+        _require_same_state(checkpoint, state, module, unlike)
         values = {min(known_as[key], key=len): [*values] for key, values in unlike.items()}
         changes.append({"step": state["global_step"], **values})
-    return Resumption(checkpoint, state["global_step"], settings, changes, changed=bool(unlike))
+    return Resumption(checkpoint, state["global_step"], settings, changes)
+
+
+def _require_same_state(checkpoint: str, state: Mapping[str, Any], module: Any, unlike: Iterable[str]) -> None:
+    """Raise UserError if what was accepted needs weights, or a state of the optimiser, that the checkpoint lacks."""
+    shapes = [{n: tuple(v.shape) for n, v in weights.items()} for weights in (state["state_dict"], module.state_dict())]
+    others = [name for name in unlike if name in OF_STATE]
+    if others or shapes[0] != shapes[1]:
+        what = f"another {'kind of optimiser' if others else 'model'}"
+        raise UserError(f"{checkpoint} holds the state of {what}, which cannot go on: add resume=null to start anew.")
 
 
 def _difference(name: str, old: Any, new: Any) -> str:

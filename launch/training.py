@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pytorch_lightning as L
 import torch
 from hydra.errors import InstantiationException
@@ -25,6 +24,7 @@ from ldm.weights.checkpoint import load_weights
 from textual_inversion.learner import TextualInversion
 from textual_inversion.pictures import load_pictures
 
+from .claims import lock_folder
 from .folders import write_record
 from .jobs import leave_to_slurm, rank
 from .processes import device_count, run_together
@@ -32,29 +32,6 @@ from .resumption import resumption
 from .tracking import Track, begin_anew, loggers_of
 
 log = logging.getLogger("train")
-
-PATIENCE = 60.0  # seconds; processes whose parent was killed need time to notice it and to finish their step
-
-
-@contextmanager
-def lock_folder(run: Path) -> Iterator[None]:
-    """Lock the run folder for the block. Waits for another process that trains in it, and raises UserError if that
-    process does not end in time."""
-    lock = filelock.FileLock(run / ".lock")
-    try:
-        try:
-            lock.acquire(timeout=0.0)
-        except filelock.Timeout:
-            log.info("another process is training in %s: waiting for it to end", run)
-            lock.acquire(timeout=PATIENCE)
-    except filelock.Timeout:
-        raise UserError(f"another process is training in {run}: choose another folder (hydra.run.dir=...).") from None
-    try:
-        remove_leftovers(run)
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
 
 
 def require_parts(config: DictConfig) -> None:
@@ -97,7 +74,7 @@ def fit(config: DictConfig) -> None:
         module.changes = begin.changes
     for callback in callbacks:
         if isinstance(callback, Checkpoint):
-            callback.record, callback.changed = begin.record, begin.changed
+            callback.record = begin.record
     if rank() > 0:
         _train(config, module, data, callbacks, begin.checkpoint)
         return
@@ -143,6 +120,7 @@ def train(config: DictConfig) -> None:
         return
     run.mkdir(parents=True, exist_ok=True)
     with lock_folder(run):
+        remove_leftovers(run)
         count = device_count(config)
         if count == 1:
             fit(config)

@@ -97,7 +97,6 @@ class Checkpoint(L.Callback):
         self.signal = ""  # name of the signal that asked to stop
         self._stopped_early = False
         self.record: dict[str, Any] = {}  # entries of every checkpoint, beside the state
-        self.changed = False  # whether settings differ from those of the checkpoint that is resumed
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint.update(self.record)
@@ -105,10 +104,15 @@ class Checkpoint(L.Callback):
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._stopped_early = checkpoint.get("stopped_early", False)
+        early_stop: Any = trainer.early_stopping_callback
+        state = checkpoint["callbacks"].get(early_stop.state_key) if early_stop else None
+        if state and state["patience"] != early_stop.patience:  # its state would restore the old patience
+            state["patience"] = early_stop.patience
+            self._stopped_early = state["wait_count"] >= early_stop.patience
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.should_stop = self._stopped_early and trainer.early_stopping_callback is not None
-        if self.changed:
+        if trainer.global_step:
             obey_settings(trainer, pl_module)
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
         if threading.current_thread() is threading.main_thread():
@@ -161,8 +165,8 @@ class Checkpoint(L.Callback):
 
 
 def obey_settings(trainer: L.Trainer, module: L.LightningModule) -> None:
-    """Give the optimiser, whose state was restored from a checkpoint, the hyper-parameters of the module's own settings
-    instead of those of the checkpoint."""
+    """Give the optimiser and the schedule, whose state may come from a checkpoint, the hyper-parameters of the module's
+    own settings. Nothing changes if the checkpoint has the same ones."""
     configured: Any = module.configure_optimizers()
     scheduler = configured["lr_scheduler"]["scheduler"] if isinstance(configured, dict) else None
     own = (configured["optimizer"] if isinstance(configured, dict) else configured).param_groups
@@ -172,8 +176,10 @@ def obey_settings(trainer: L.Trainer, module: L.LightningModule) -> None:
     if scheduler is not None:
         restored: Any = trainer.lr_scheduler_configs[0].scheduler
         restored.base_lrs = scheduler.base_lrs
-        for group, rate, multiplier in zip(optimizer.param_groups, restored.base_lrs, restored.lr_lambdas, strict=True):
-            group["lr"] = rate * multiplier(restored.last_epoch)
+        rates = [b * f(restored.last_epoch) for b, f in zip(restored.base_lrs, restored.lr_lambdas, strict=True)]
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        restored._last_lr = rates
 
 
 def save_state(trainer: L.Trainer, path: Path) -> None:

@@ -135,7 +135,7 @@ def test_a_second_process_in_the_same_folder_waits_for_the_first_to_end(alone, t
     with filelock.FileLock(tmp_path / ".lock"):
         job = ["module.batch_size=4", f"hydra.run.dir={tmp_path}"]
         waiting = subprocess.Popen(command(*job), cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", env=ONE_THREAD)
-        assert "another process is training in" in waiting.stdout.readline()
+        assert "another process is working in" in waiting.stdout.readline()
     waiting.communicate()
     assert waiting.returncode == 0
     assert torch.equal(vectors(tmp_path), vectors(alone))

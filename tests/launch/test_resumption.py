@@ -97,6 +97,14 @@ def test_an_accepted_setting_is_obeyed_and_told(halfway, go_on):
     assert load_words(halfway / "run")[0].provenance["changes"] == word.provenance["changes"]
 
 
+@pytest.mark.parametrize("setting", ["concept.num_vectors=2", "concept.placeholder='<cat>'"])
+def test_what_the_state_is_not_of_cannot_be_accepted(halfway, go_on, setting):
+    before = (halfway / "run" / "last.ckpt").read_bytes()
+    code, said = go_on("trainer.max_steps=6", setting, f"resume.accept=[{setting.split('=')[0]}]")
+    assert code == 1 and "last.ckpt" in said and "resume=null" in said and "this is a bug" not in said, said
+    assert (halfway / "run" / "last.ckpt").read_bytes() == before
+
+
 def test_to_start_anew_needs_no_leave(halfway, go_on):
     code, said = go_on("optim.lr=0.5", "resume=null")
     assert code == 0 and "resuming" not in said, said

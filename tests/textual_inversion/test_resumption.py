@@ -112,8 +112,8 @@ def test_before_the_first_step_a_signal_stops_at_once():
 def test_a_run_that_was_stopped_early_does_not_train_on(inversion, concept, trainer, tmp_path):
     settings = {"limit_val_batches": None, "val_check_interval": 2, "check_val_every_n_epoch": None}
 
-    def run(steps):
-        impatient = L.callbacks.EarlyStopping("val/loss", patience=1, min_delta=10.0)
+    def run(steps, patience=1):
+        impatient = L.callbacks.EarlyStopping("val/loss", patience=patience, min_delta=10.0)
         whole = trainer(steps, callbacks=[impatient, Checkpoint(str(tmp_path), 100)], **settings)
         always_end(whole)
         path = tmp_path / "last.ckpt"
@@ -121,3 +121,5 @@ def test_a_run_that_was_stopped_early_does_not_train_on(inversion, concept, trai
         return whole.global_step
 
     assert [run(STEPS), run(STEPS), run(2 * STEPS)] == [4, 4, 4]
+    assert run(2 * STEPS, patience=3) == 8  # two more validations than before
+    assert run(2 * STEPS, patience=2) == 8
