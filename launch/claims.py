@@ -1,7 +1,8 @@
 """A run folder belongs to one process at a time, and what a command writes to it belongs to one request."""
 
+import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def claimed(config: DictConfig, name: str, *products: str) -> Iterator[Path]:
             )
         write_record(record, request.decode())
         yield folder
+
+
+def claiming(name: str, *products: str) -> Callable[[Callable[[DictConfig], None]], Callable[[DictConfig], None]]:
+    """Return a decorator for the body of a command, which runs it while the folder is `claimed`."""
+
+    def decorate(body: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+        @functools.wraps(body)
+        def guarded(config: DictConfig) -> None:
+            with claimed(config, name, *products):
+                body(config)
+
+        return guarded
+
+    return decorate
 
 
 def _content(path: Path) -> bytes:

@@ -1,10 +1,9 @@
 """scripts/evaluate.py: measure the two metrics of the paper for a learned word, or for a baseline without one."""
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from hydra.utils import instantiate
@@ -13,11 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from ldm.errors import UserError
 from ldm.files import write_json
 from ldm.latent_diffusion import LatentDiffusion
-from textual_inversion.evaluation.evaluation import RESULT, Evaluation, require_same_protocol, summary
+from textual_inversion.evaluation.evaluation import RESULT, Evaluation, read_result, require_same_protocol, summary
 from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, labels_in
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord, load_words
 
+from .claims import claimed
 from .model import load_frozen
 from .recorded import concepts_in
 from .shell import script
@@ -68,11 +68,15 @@ def measure(config: DictConfig, evaluation: Evaluation, inputs: SubjectInputs) -
     return evaluation(subject, inputs.pipeline, inputs.images, labels_in(inputs.folder))
 
 
+def complete(config: DictConfig, word: str | Path | None) -> DictConfig:
+    """Return the config with the path of the word."""
+    return cast(DictConfig, OmegaConf.merge(config, {"word": str(Path(word)) if word else None}))
+
+
 def keep(folder: Path, config: DictConfig, word: Path | None, result: Mapping[str, Any]) -> None:
     """Write the metrics to the folder, and the config with the path of the word."""
     folder.mkdir(parents=True, exist_ok=True)
-    of = {"word": str(word) if word else None}
-    OmegaConf.save(OmegaConf.merge(config, of), folder / "config.yaml", resolve=True)
+    OmegaConf.save(complete(config, word), folder / "config.yaml", resolve=True)
     write_json(folder / RESULT, result)
 
 
@@ -87,19 +91,21 @@ def others(paths: list[str]) -> dict[str, dict[str, Any]]:
     found = {}
     for path in map(Path, paths):
         file = path / RESULT if path.is_dir() else path
-        try:
-            found[str(path)] = json.loads(file.read_text(encoding="utf-8"))
-            summary(found[str(path)])
-            found[str(path)]["protocol"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise UserError(f"{file} is not a result of evaluate.py ({error}).") from error
+        result = read_result(file)
+        if result is None:
+            raise UserError(f"{file} is not a result of evaluate.py: give another file, or evaluate again.")
+        found[str(path)] = result
     return found
 
 
 def evaluate(config: DictConfig) -> None:
     """Evaluate the subject of the config, write the metrics to the run folder and print them."""
-    folder = Path(config.paths.run)
     beside = others([config.against] if isinstance(config.against, str) else list(config.against))
+    with claimed(complete(config, config.word), "config", RESULT, "config.yaml") as folder:
+        _evaluate(config, beside, folder)
+
+
+def _evaluate(config: DictConfig, beside: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
     ldm, evaluation = build(config)
     word = None if config.word is None else the_word(Path(config.word), ldm.text_encoder.width)
     inputs = gather_inputs(config, ldm, word)

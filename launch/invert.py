@@ -25,6 +25,7 @@ from textual_inversion.picture_file import read_square
 from textual_inversion.prompts import check_prompts
 from textual_inversion.words.file import LearnedWord, load_words
 
+from .claims import claiming
 from .given import as_list
 from .model import load_frozen
 
@@ -71,6 +72,7 @@ def losses_of(image: np.ndarray, again: np.ndarray, ldm: LatentDiffusion) -> dic
     return {"psnr": float(psnr(to_tensor(again[None]), x)), "psnr_of_autoencoder": float(psnr(decoded, x))}
 
 
+@claiming("invert", NOISE, "inversion.json", "[0-9]*.png", "again.png", "image.png", "sheet.png")
 def invert(config: DictConfig) -> None:
     """Invert the picture of the config; write its noise, the pictures made from it and their numbers to the run
     folder."""

@@ -9,9 +9,8 @@ import pandas as pd
 import yaml
 
 from ldm.errors import UserError
-from ldm.files import read_json
 from textual_inversion.evaluation.claims import Interval, interval
-from textual_inversion.evaluation.evaluation import RESULT, require_same_protocol, summary
+from textual_inversion.evaluation.evaluation import RESULT, read_result, require_same_protocol, summary
 from textual_inversion.figures import plots
 
 from . import jobs
@@ -50,13 +49,9 @@ def report(folder: Path, every: Mapping[int, Sequence[str]]) -> bool:
 
 def _result(file: Path) -> dict[str, Any] | None:
     """Read an evaluation; None if it is broken."""
-    result = read_json(file)
-    try:
-        summary(result)
-        result["protocol"].keys()
-    except (AttributeError, KeyError, TypeError):
+    result = read_result(file)
+    if result is None:
         log.warning("%s is broken and left out: remove it and resume the sweep to evaluate again", file)
-        return None
     return result
 
 

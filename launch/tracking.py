@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from ldm.files import read_json, write_whole
+from ldm.files import write_whole
 from ldm.training.callbacks import learning_rates
-from textual_inversion.evaluation.evaluation import RESULT, summary
+from textual_inversion.evaluation.evaluation import RESULT, read_result, summary
 from textual_inversion.learner import TextualInversion
 from textual_inversion.words.file import FILE_NAME
 
@@ -177,7 +177,7 @@ class Track(L.Callback):
             result: dict[str, Any] = {
                 f"nearest_words/{word}": ", ".join(pl_module.nearest_words(word)) for word in learned
             }
-            if found := read_json(self.folder / RESULT):
+            if found := read_result(self.folder / RESULT):
                 result |= {f"evaluation/{name}": value for name, value in summary(found).items()}
             name = f"{self.folder.parent.name}-{self.folder.name}"
             for guarded in self.loggers:

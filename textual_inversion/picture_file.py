@@ -20,6 +20,9 @@ READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PP
 # Pixels that are decoded. A larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size; other formats cannot do that.
 PIXELS = 50_000_000
 JPEG_PIXELS = 250_000_000
+# A larger picture is cut, converted and shrunk strip by strip, since every whole copy of it takes 4 bytes a pixel.
+LARGE = 12_500_000
+STRIP = 200_000  # pixels
 _STARTS = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -86,10 +89,15 @@ def read_square(path: Path, size: int) -> Image.Image:
                 log.warning("%s has only %d x %d pixels and is enlarged to %d x %d", path, *file.size, size, size)
             with _decoding(path, kind):
                 names_adobe_rgb = _names_adobe_rgb(file.getexif())
-                ImageOps.exif_transpose(file, in_place=True)
+                small = file.width * file.height <= LARGE
+                if small:
+                    ImageOps.exif_transpose(file, in_place=True)
                 file.load()
             profile = file.info.get("icc_profile")
-            square = centre_square(without_alpha(file, path), size)
+            if small:
+                square = centre_square(without_alpha(file, path, kind), size)
+            else:
+                square = _by_strips(file, path, kind, size)
     if profile is not None:
         square = to_srgb(square, profile, path)
     elif names_adobe_rgb:
@@ -135,10 +143,28 @@ def _require_room(path: Path, image: Image.Image, size: int) -> None:
         )
 
 
-def without_alpha(image: Image.Image, path: Path) -> Image.Image:
-    """Convert an image of any mode to 8 bits in mode L, RGB or CMYK; transparency becomes white. Raises UserError for
-    32-bit images, with `path`."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+def _by_strips(image: Image.Image, path: Path, kind: str, size: int) -> Image.Image:
+    """Return nearly what `centre_square` makes of `without_alpha`, upright, of a loaded image: before it is resized, it
+    is shrunk to at least twice `size` by averages over squares of whole pixels."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    factor = max(1, side // (2 * size))
+    rows, square = factor * max(1, STRIP // (side * factor)), None
+    for y in range(0, side, rows):
+        strip = image.crop((left, top + y, left + side, top + min(y + rows, side)))
+        strip = without_alpha(strip, path, kind).reduce(factor)
+        square = square or Image.new(strip.mode, (strip.width, strip.width))
+        square.paste(strip, (0, y // factor))
+    whole = (0, 0, side / factor, side / factor)
+    square = cast(Image.Image, square).resize((size, size), Image.Resampling.BICUBIC, whole)
+    square.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return ImageOps.exif_transpose(square)
+
+
+def without_alpha(image: Image.Image, path: Path, kind: str) -> Image.Image:
+    """Convert an image of any mode, from a file of this kind, to 8 bits in mode L, RGB or CMYK; transparency becomes
+    white. Raises UserError for 32-bit images, with `path`."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PPM"):
         return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise UserError(f"{path} has 32 bits per pixel without a known range: save it with 8 or 16 bits.")

@@ -69,6 +69,15 @@ def _render_chunk(path: str, draw: Callable[[int], Scene], start: int, stop: int
     return start
 
 
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    """Return whether the file holds pictures of this shape."""
+    try:
+        images = np.lib.format.open_memmap(path, mode="r")
+    except Exception:  # numpy raises almost any exception for a broken header
+        return False
+    return images.shape == shape and images.dtype == np.uint8
+
+
 def truth(scene: Scene) -> dict[str, str]:
     """Return the labels of what is visible in the scene's picture. The class, main colour, pattern, skin and hair are
     those of the main figure: the colour is "" in a pencil sketch, and skin and hair are "" unless it is a doctor. The
@@ -169,16 +178,20 @@ class RenderedScenes:
         """Return the start of each chunk that is already rendered, or nothing if the world has changed since. Raises
         UserError if the folder holds another data set, which may have taken hours to render."""
         try:
-            record = json.loads(self._record.read_text())
+            record = json.loads(self._record.read_text(encoding="utf-8"))
             done = {int(start) for start in record["done"]}
-        except (FileNotFoundError, KeyError, TypeError, ValueError):  # no record, or a broken one
+        except (FileNotFoundError, KeyError, TypeError, ValueError, OverflowError, RecursionError):  # none, or broken
             return set()
         for key in ("of", "seed", "count", "held_out"):
             if record.get(key) != identity.get(key):
                 raise UserError(f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}")
         same = all(record.get(key) == value for key, value in identity.items())
-        there = self._final.exists() or self._partial.exists()
-        return done if same and there else set()
+        shape, every = (self.count, SIZE, SIZE, 3), set(range(0, self.count, CHUNK))
+        if self._partial.exists():
+            there = _is_whole(self._partial, shape)
+        else:
+            there = done == every and _is_whole(self._final, shape)
+        return done & every if same and there else set()
 
     def _write_record(self, identity: dict, done: set[int]) -> None:
         temporary = self._record.with_suffix(".json.tmp")

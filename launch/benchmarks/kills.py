@@ -35,8 +35,8 @@ class Kill:
     seconds: float = 0.0
 
 
-def train(arguments: Sequence[str], folder: Path, kill: Kill | None) -> None:
-    """Run scripts/train.py in this process. Counts the file events below `folder` in `folder`.events; kills this
+def work(script: str, arguments: Sequence[str], folder: Path, kill: Kill | None) -> None:
+    """Run scripts/`script`.py in this process. Counts the file events below `folder` in `folder`.events; kills this
     process at the one that is asked for."""
     os.setsid()
     with folder.with_suffix(".log").open("ab") as log:
@@ -53,7 +53,7 @@ def train(arguments: Sequence[str], folder: Path, kill: Kill | None) -> None:
                 os.kill(owner, kill.number)
 
     sys.addaudithook(watch)
-    sys.argv[:] = [str(SCRIPTS / "train.py"), *arguments]
+    sys.argv[:] = [str(SCRIPTS / f"{script}.py"), *arguments]
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     finally:
@@ -65,11 +65,11 @@ def _is_below(path: Any, folder: Path) -> bool:
 
 
 class Trainings:
-    """Starts trainings with these arguments, which may contain {run} and {cache}, each in a new folder of `folder`.
-    Their processes are forked from one that has imported everything, which saves seconds for each."""
+    """Starts trainings, or another script, with these arguments, which may contain {run} and {cache}, each in a new
+    folder of `folder`. Their processes are forked from one that has imported everything, which saves seconds."""
 
-    def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
-        self.folder, self.arguments = Path(os.path.abspath(folder)), list(arguments)
+    def __init__(self, folder: Path, arguments: Sequence[str], script: str = "train") -> None:
+        self.script, self.folder, self.arguments = script, Path(os.path.abspath(folder)), list(arguments)
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["launch.benchmarks.kills", "launch.training", "launch.packs"])
         self.trials = 0
@@ -98,7 +98,7 @@ class Trainings:
         folder = self.folder / name
         folder.parent.mkdir(parents=True, exist_ok=True)
         arguments = [argument.format(run=folder / "run", cache=folder / "cache") for argument in self.arguments]
-        process = self.context.Process(target=train, args=(arguments, folder, kill))
+        process = self.context.Process(target=work, args=(self.script, arguments, folder, kill))
         process.start()
         process.join(kill.seconds if kill and kill.event is None else PATIENCE)
         if process.is_alive():

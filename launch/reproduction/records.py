@@ -7,6 +7,7 @@ from typing import Any
 
 from ldm.errors import UserError
 from ldm.files import read_json, write_json
+from textual_inversion.evaluation.evaluation import read_result
 from textual_inversion.words.file import load_words
 
 CELL = "cell.json"
@@ -39,7 +40,7 @@ def is_done(folder: Path, file: str) -> bool:
 def _is_whole(file: Path) -> bool:
     """Return whether a word or an evaluation is there and can be read."""
     if file.suffix == ".json":
-        return isinstance(read_json(file), dict)
+        return read_result(file) is not None
     try:
         return file.is_file() and bool(load_words(file))
     except UserError:

@@ -115,11 +115,13 @@ def write_claims(folder: Path, name: str, verdicts: Sequence[Verdict]) -> None:
 def _verdicts(file: Path) -> list[Verdict]:
     """Read the verdicts of a figure; none if the file is broken."""
     try:
-        return [
+        verdicts = [
             Verdict(**{**found, "interval": Interval(**found["interval"]) if found["interval"] else None})
             for found in read_json(file)
         ]
-    except (KeyError, TypeError):
+        [verdict.measured() for verdict in verdicts]  # fails for what is no number
+        return verdicts
+    except (KeyError, TypeError, ValueError):
         log.warning("%s is broken: draw the figure again", file)
         return []
 

@@ -72,16 +72,18 @@ class LatentData(CaptionedData):
         """Return the moments of the first `count` images, float16 [count, 2, c, h, w], memory-mapped."""
         identity = {"count": count, "first_stage": weights_hash(self.first_stage), "pictures": source.identity}
         path, record = self.folder / f"{name}.npy", self.folder / f"{name}.json"
-        if read_json(record) != identity or not path.exists():
+        table = _table(path)
+        if read_json(record) != identity or table is None or len(table) != count:
             shape = (count, *moments(self.first_stage, source.images[:1]).shape[1:])
             with replacing(path) as partial:  # a process that reads the old table keeps its copy
-                table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+                new = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
                 for i in tqdm(range(0, count, batch_size), desc=f"encoding {name} images", unit="batch"):
-                    table[i : i + batch_size] = moments(self.first_stage, source.images[i : min(i + batch_size, count)])
-                table.flush()
+                    new[i : i + batch_size] = moments(self.first_stage, source.images[i : min(i + batch_size, count)])
+                new.flush()
                 record.unlink(missing_ok=True)  # before the table changes, so that a record never describes another one
             write_json(record, identity)
-        return np.load(path, mmap_mode="r")
+            table = np.load(path, mmap_mode="r")
+        return table
 
     def _batch(self, table: np.ndarray, source: CaptionedImages, indices: np.ndarray, draw: int) -> Batch:
         mean, std = torch.from_numpy(table[indices]).float().unbind(1)
@@ -95,6 +97,15 @@ class LatentData(CaptionedData):
         pieces = np.array_split(np.arange(self.val_size), max(1, self.val_size // 64))
         batches = [self._batch(self.val_moments, self.val, p, 0) for p in pieces]
         return DataLoader(FixedBatches(batches), batch_size=None)
+
+
+def _table(path: Path) -> np.ndarray | None:
+    """Open a table of moments, float16 [n, 2, c, h, w], memory-mapped; None if there is none, or if it is broken."""
+    try:
+        table = np.lib.format.open_memmap(path, mode="r")
+    except Exception:  # numpy raises almost any exception for a broken header
+        return None
+    return table if table.dtype == np.float16 and table.ndim == 5 and table.shape[1] == 2 else None
 
 
 def unit_scale(table: np.ndarray) -> float:

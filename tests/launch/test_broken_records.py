@@ -6,12 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from launch.evaluate import others
 from launch.jobs import JOB, SWEEP, Job, job_in, sweep_in
 from launch.reproduction.records import CELL, finish, is_done
 from launch.reproduction.report import forget_claims
 from launch.sweep_report import report
 from ldm.errors import UserError
 from ldm.training.callbacks import MetricsTable, read_rows
+from textual_inversion.evaluation.evaluation import read_result
 from textual_inversion.evaluation.subjects import labels_in
 from textual_inversion.words.file import FILE_NAME, LearnedWord
 
@@ -54,6 +56,34 @@ def test_broken_labels_are_said_in_a_sentence(tmp_path, content):
     (tmp_path / "concept.json").write_bytes(content)
     with pytest.raises(UserError, match=r"concept\.json is broken"):
         labels_in(tmp_path)
+
+
+RESULT = {"image_similarity": 0.5, "image_only": None, "text_similarity": 0.25, "identity": {"class": 1.0}}
+RESULT |= {"protocol": {"samples": 2}}
+CHANGES = [{"image_similarity": "0.5"}, {"text_similarity": None}, {"text_similarity": float("nan")}]
+CHANGES += [{"identity": [1.0]}, {"identity": {"class": "cat"}}, {"protocol": 3}, {"image_only": {}}]
+
+
+@pytest.mark.parametrize("content", [*BROKEN, *(json.dumps(RESULT | change).encode() for change in CHANGES)])
+def test_a_broken_evaluation_is_none(tmp_path, content):
+    file = tmp_path / "0" / "evaluation.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(RESULT))
+    finish(file.parent)
+    assert read_result(file) == RESULT and is_done(file.parent, file.name) and others([str(file)])
+    file.write_bytes(content)
+    assert read_result(file) is None and not is_done(file.parent, file.name)
+    assert report(tmp_path, {0: ["seed=0"]}) is False
+    with pytest.raises(UserError, match=r"evaluation\.json is not a result of evaluate\.py"):
+        others([str(file)])
+
+
+@pytest.mark.parametrize("interval", [3, "text", {"mean": 1.0}, {"mean": "a", "low": "b", "high": "c"}])
+def test_broken_verdicts_are_left_out(tmp_path, interval):
+    verdict = {"claim": "a", "statistic": "b", "units": 3, "verdict": "reproduced", "interval": interval}
+    (tmp_path / "fig.claims.json").write_text(json.dumps([verdict]))
+    forget_claims(tmp_path, "another")
+    assert (tmp_path / "claims.md").read_text().count("\n") == 2
 
 
 def trainer(step, **metrics):

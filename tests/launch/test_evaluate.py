@@ -120,8 +120,12 @@ def test_results_of_unlike_protocols_are_refused_before_anything_is_generated(ev
             "one per line",
         ),
         (["subject=pivotal", "word={one}"], "does not name its initializer", "learn the word again"),
-        (["word={one}", "against=[{missing}]"], "{missing} is not a result of evaluate.py", "No such file"),
-        (["word={one}", "against=[{pictures}/long.txt]"], "long.txt is not a result of evaluate.py", "line 1"),
+        (["word={one}", "against=[{missing}]"], "{missing} is not a result of evaluate.py", "evaluate again"),
+        (
+            ["word={one}", "against=[{pictures}/long.txt]"],
+            "long.txt is not a result of evaluate.py",
+            "give another file",
+        ),
         (["word={one}", "protocol.samples=0"], "protocol.samples is 0", "1 or more"),
     ],
 )

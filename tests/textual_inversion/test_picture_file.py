@@ -2,12 +2,14 @@
 
 import logging
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
+from launch.benchmarks.process import in_new_process, peak_memory
 from ldm.errors import UserError
 from textual_inversion import picture_file
 from textual_inversion.picture_file import read_square
@@ -200,3 +202,51 @@ def test_a_large_photograph_is_read_without_a_word_of_pillow(tmp_path, recwarn):
     limit = Image.MAX_IMAGE_PIXELS
     assert read_square(tmp_path / "a.jpg", 64).getpixel((5, 5)) == (90, 90, 90)
     assert not recwarn.list and limit == Image.MAX_IMAGE_PIXELS
+
+
+LARGE_FILES = {
+    "a.png": ("RGB", {}), "b.png": ("RGBA", {}), "c.png": ("L", {}), "d.png": ("LA", {}), "e.png": ("P", {}),
+    "f.tif": ("CMYK", {"compression": "tiff_lzw"}), "g.bmp": ("RGB", {}), "h.png": ("I;16", {}), "i.jpg": ("RGB", {}),
+    "j.webp": ("RGBA", {"lossless": True}), "k.ppm": ("RGB", {}), "l.gif": ("P", {}), "m.tif": ("RGB", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [16, 40, 300])
+@pytest.mark.parametrize("name", LARGE_FILES)
+def test_a_large_picture_looks_as_a_small_one(tmp_path, monkeypatch, name, size):
+    mode, options = LARGE_FILES[name]
+    coarse = np.random.default_rng(0).integers(40, 216, (5, 7, 4), np.uint8)
+    image = Image.fromarray(coarse, "RGBA").resize((431, 310), Image.Resampling.BICUBIC)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    else:
+        image = image.convert("RGB").convert(mode) if mode in ("P", "CMYK", "L") else image.convert(mode)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    image.save(tmp_path / name, exif=exif, **options)
+    at_once = np.asarray(read_square(tmp_path / name, size)).astype(int)
+    monkeypatch.setattr(picture_file, "LARGE", 431 * 310 - 1)
+    monkeypatch.setattr(picture_file, "STRIP", 431 * 40)
+    off = abs(np.asarray(read_square(tmp_path / name, size)) - at_once)
+    assert off.max() <= (24 if mode == "P" else 4) and off.mean() < 1.0
+
+
+def memory_of_reading(path):
+    """Return the bytes by which the peak of this process rises when it reads the file."""
+    Image.new("RGB", (9, 9)).save(path.with_name(f"small{path.suffix}"))
+    read_square(path.with_name(f"small{path.suffix}"), 8)  # loads the decoder
+    before = peak_memory()
+    read_square(path, 512)
+    return peak_memory() - before
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize(("name", "mode"), [("a.png", "RGB"), ("b.png", "RGBA"), ("c.tif", "RGB"), ("d.gif", "P")])
+def test_a_picture_of_48_megapixels_takes_little_memory(tmp_path, name, mode):
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    image = Image.fromarray(coarse).resize((8000, 6000), Image.Resampling.BILINEAR).convert(mode)
+    options = {"a.png": {"compress_level": 1}, "b.png": {"compress_level": 1}, "c.tif": {"compression": "tiff_lzw"}}
+    image.save(tmp_path / name, **options.get(name, {}))
+    taken = in_new_process(memory_of_reading, tmp_path / name)
+    assert 40e6 < taken < 200e6 + 3 * (tmp_path / name).stat().st_size

@@ -1,6 +1,7 @@
 """Tests of the rendered data sets: every process renders the same pictures, an interrupted rendering resumes, and stale
 pictures are rendered again."""
 
+import io
 import json
 from collections import Counter
 
@@ -137,3 +138,50 @@ def test_a_folder_of_doctors_is_no_folder_of_scenes(tmp_path):
     with pytest.raises(ValueError, match="of=doctors, not None"):
         RenderedScenes(tmp_path, 4, 2).prepare()
     assert RenderedDoctors(tmp_path, 4, 2).images.shape == (2, 128, 128, 3)
+
+
+def npy(*shape, dtype=np.uint8):
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(shape, dtype))
+    return buffer.getvalue()
+
+
+RECORDS = [b"", b"{", b"[]", b"7", b"null", b"\xff\xfe\x00", b"[" * 100_000, b'{"done": 5}', b'{"done": [[0]]}']
+RECORDS += [b'{"done": [Infinity]}', b'{"done": ["x"]}', b'{"done": null}', b'{"don']
+PICTURES = {
+    "nothing": b"",
+    "text": b"not an array",
+    "a zip": b"PK\x03\x04 nor this",
+    "its head alone": npy(4, 128, 128, 3)[:100],
+    "a part": npy(4, 128, 128, 3)[:-1],
+    "a broken head": npy(4, 128, 128, 3).replace(b"(4, 128", b"((((((("),
+    "fewer": npy(3, 128, 128, 3),
+    "other numbers": npy(4, 128, 128, 3, dtype=np.float32),
+}
+
+
+@pytest.mark.parametrize("content", RECORDS)
+def test_a_broken_record_counts_as_not_rendered(tmp_path, rendered, content):
+    first = np.array(RenderedScenes(tmp_path, 2, 4).images)
+    (tmp_path / "images.json").write_bytes(content)
+    np.testing.assert_array_equal(RenderedScenes(tmp_path, 2, 4).images, first)
+    assert rendered == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["images.npy", "images.partial.npy"])
+@pytest.mark.parametrize("what", PICTURES)
+def test_broken_pictures_are_rendered_again(tmp_path, rendered, name, what):
+    first = np.array(RenderedScenes(tmp_path, 2, 4).images)
+    (tmp_path / name).write_bytes(PICTURES[what])
+    np.testing.assert_array_equal(RenderedScenes(tmp_path, 2, 4).images, first)
+    assert rendered == [0, 0] and not (tmp_path / "images.partial.npy").exists()
+
+
+def test_a_record_that_names_too_little_or_too_much_is_not_believed(tmp_path, small_chunks, rendered):
+    first = np.array(RenderedScenes(tmp_path, 2, 7).images)
+    record = json.loads((tmp_path / "images.json").read_text())
+    for done in ([0, 3], [0, 3, 6, 9], [1, 2]):
+        rendered.clear()
+        (tmp_path / "images.json").write_text(json.dumps(record | {"done": done}))
+        np.testing.assert_array_equal(RenderedScenes(tmp_path, 2, 7).images, first)
+        assert rendered == [0, 3, 6]

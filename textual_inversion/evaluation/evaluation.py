@@ -1,8 +1,10 @@
 """Evaluate a word (Gal et al. 2022, section 5.1): both metrics of the paper, with a protocol that is stored together
 with the results; with a classifier, also which labels the images show."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ldm.errors import UserError
+from ldm.files import read_json
 from ldm.images import to_tensor
 from ldm.weights.fingerprint import weights_hash
 
@@ -164,6 +167,16 @@ def summary(result: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of a result as one flat table."""
     numbers = {name: value for name, value in result.items() if isinstance(value, float)}
     return numbers | {f"identity_{name}": value for name, value in result["identity"].items()}
+
+
+def read_result(file: Path) -> dict[str, Any] | None:
+    """Read a file of an evaluation; None if it does not exist, or is broken."""
+    found = read_json(file)
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), dict) for name in ("identity", "protocol")):
+        return None
+    numbers = [found.get("text_similarity"), *found["identity"].values()]
+    numbers += [found.get(name) for name in ("image_similarity", "image_only") if found.get(name) is not None]
+    return found if all(isinstance(number, float) and math.isfinite(number) for number in numbers) else None
 
 
 def require_same_protocol(results: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,5 +1,7 @@
 """Latents are computed once per first stage and set of images."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -106,3 +108,30 @@ def test_unit_scale_brings_sampled_latents_to_unit_variance():
     mean, std = 3.0 * rng.standard_normal((2000, 4, 2, 2)), rng.uniform(0.5, 2.0, (2000, 4, 2, 2))
     z = unit_scale(np.stack([mean, std], axis=1)) * (mean + std * rng.standard_normal(mean.shape))
     assert z.std() == pytest.approx(1.0, abs=0.02)
+
+
+def npy(*shape, dtype=np.float16):
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(shape, dtype))
+    return buffer.getvalue()
+
+
+BROKEN = {
+    "train.json": [b"", b"{", b"[]", b"7", b"\xff\xfe\x00", b"[" * 100_000, b'{"count": 6}'],
+    "train.npy": [
+        b"", b"not an array", b"PK\x03\x04 nor this", npy(6, 2, 4, 8, 8)[:100], npy(6, 2, 4, 8, 8)[:-1],
+        npy(6, 2, 4, 8, 8).replace(b"(6, 2", b"((((("), npy(5, 2, 4, 8, 8), npy(6, 2, 4, 8),
+        npy(6, 2, 4, 8, 8, dtype=int),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name in BROKEN for content in BROKEN[name]])
+def test_a_broken_cache_is_encoded_anew(make, encoded, tmp_path, name, content):
+    first = np.array(make().train_moments)
+    encoded.clear()
+    (tmp_path / "latents" / name).write_bytes(content)
+    assert (make().train_moments == first).all()
+    assert encoded == [1, 6]
+    encoded.clear()
+    assert (make().train_moments == first).all() and encoded == []
