@@ -54,11 +54,24 @@ def loading() -> str:
     return f"{max(result['ratio'] for result in measured('loading').values()):.2f} times the file at the peak"
 
 
+def steady() -> str:
+    memory, files, times = (
+        [part[name] for part in measured("steady").values()]
+        for name in ("memory", "open files", "processor ms of a step")
+    )
+    return (
+        f"{min(memory) / 1e6:.0f} to {max(memory) / 1e6:.0f} MB, {max(files):.0f} open files; a step takes "
+        f"{times[0]:.1f} ms of processor time in the first tenth, {times[-1]:.1f} in the last and at most "
+        f"{max(times):.1f} between, while other work kept the cores busy"
+    )
+
+
 FIGURES = {
     "`case=kills`": kills,
     "`case=fuzz`": fuzz,
     "`case=memory`": memory,
     "`case=loading`": loading,
+    "`case=steady`": steady,
     "test_hostile.py": hostile_files,
     "test_broken_records.py": lambda: f"{len(records.BROKEN)} broken JSON files, {len(records.TABLES)} broken tables",
     "test_mistakes_table.py": lambda: f"{len(mistakes.FEW) + len(mistakes.MANY)} mistakes",

@@ -66,6 +66,28 @@ def test_sampling_is_measured_against_diffusers(tmp_path):
     assert all(result["seconds"] > 0 for result in results.values())
 
 
+@pytest.mark.integration
+def test_a_training_is_watched_from_outside(tmp_path):
+    results = measure(tmp_path, "case=steady", "case.steps=60", "case.parts=3", "case.seconds=0.1")
+    assert list(results) == ["to step 20", "to step 40", "to step 60"]
+    require_steady(results, memory=1.05)
+    assert all(part["processor ms of a step"] > 0 and part["ms of a step"] > 0 for part in results.values())
+
+
+def require_steady(parts, memory):
+    """The last part of a training takes no more than the first did."""
+    first, *_, last = parts.values()
+    assert last["memory"] < memory * first["memory"] and last["open files"] <= first["open files"]
+
+
+def test_the_training_on_record_did_not_grow():
+    record = json.loads((ROOT / "assets" / "benchmarks" / "steady.json").read_text(encoding="utf-8"))
+    assert record["settings"]["steps"] == 20_000 and len(record["results"]) == 10
+    require_steady(record["results"], memory=1.01)
+    first, *_, last = (part["processor ms of a step"] for part in record["results"].values())
+    assert last < 1.1 * first
+
+
 @pytest.mark.parametrize("case", sorted(path.stem for path in (ROOT / "configs" / "case").glob("*.yaml")))
 def test_every_benchmark_is_on_record(case):
     record = json.loads((ROOT / "assets" / "benchmarks" / f"{case}.json").read_text(encoding="utf-8"))

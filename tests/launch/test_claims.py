@@ -36,7 +36,7 @@ def test_pictures_of_another_request_stay(generate, tmp_path):
     code, said = generate(*CAT)
     assert code == 0, said
     before = contents(tmp_path / "run")
-    assert before.keys() == {"00-00.png", "00-01.png", "sheet.png", "generate.yaml"}
+    assert before.keys() == {"00-00.png", "00-01.png", "sheet.html", "sheet.png", "generate.yaml"}
     code, said = generate(*OWL)
     assert code == 1 and "00-00.png exists, and is not of this request: choose another folder" in said, said
     assert contents(tmp_path / "run") == before
@@ -75,7 +75,7 @@ def test_two_commands_at_once_do_not_mix_their_pictures(tmp_path):
     assert sorted(process.returncode for process in both) == [0, 1], said
     count = 8 if both[0].returncode == 0 else 4
     assert contents(tmp_path / "run").keys() == {
-        *(f"00-{i:02d}.png" for i in range(count)), "sheet.png", "generate.yaml",
+        *(f"00-{i:02d}.png" for i in range(count)), "sheet.html", "sheet.png", "generate.yaml",
     }  # fmt: skip
 
 
