@@ -72,7 +72,7 @@ def losses_of(image: np.ndarray, again: np.ndarray, ldm: LatentDiffusion) -> dic
     return {"psnr": float(psnr(to_tensor(again[None]), x)), "psnr_of_autoencoder": float(psnr(decoded, x))}
 
 
-@claiming("invert", NOISE, "inversion.json", "[0-9]*.png", "again.png", "image.png", "sheet.png")
+@claiming("invert", FILE_NAME, "inversion.json", "[0-9]*.png", "again.png", "image.png", "sheet.png")
 def invert(config: DictConfig) -> None:
     """Invert the picture of the config; write its noise, the pictures made from it and their numbers to the run
     folder."""
