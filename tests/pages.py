@@ -50,7 +50,7 @@ def upload(page, files):
 
 
 def said(page, text):
-    page.get_by_text(text).first.wait_for()
+    page.get_by_text(text).locator("visible=true").first.wait_for()
 
 
 def learn(page, files=CAT, word="cat", steps=20):
