@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 import yaml
 from huggingface_hub import HfApi, ModelCardData, get_token
-from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import (
+    HFValidationError,
+    HTTPError,  # pyright: ignore[reportPrivateImportUsage] - of the library that it connects with, whose name changes
+    OfflineModeIsEnabled,
+)
 from huggingface_hub.utils import validate_repo_id
 from PIL import Image
 
@@ -141,7 +145,8 @@ def push(args: argparse.Namespace) -> None:
     token = get_token()
     if token is None:
         raise UserError("you are not logged in to the hub: run `hf auth login` once, or set HF_TOKEN to a token.")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
+    for connection in ("httpx", "httpx2"):  # by the version of huggingface_hub; they log every request
+        logging.getLogger(connection).setLevel(logging.WARNING)
     hub = HfApi(token=token)
     try:
         hub.create_repo(args.repository, private=args.private, exist_ok=True)

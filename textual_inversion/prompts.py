@@ -29,6 +29,11 @@ def check_prompts(
     for weights that cannot be read; the negative prompt need not mention one. Warns of words that the model does not
     know, and of learned words that no prompt mentions or that are ordinary words; if `strict` is True, these raise
     UserError as well."""
+    for prompt in (*prompts, negative_prompt):
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:  # bytes of a command line in another encoding
+            raise UserError(f"the prompt {prompt!r} is no text in UTF-8: write it again.") from error
     for prompt in prompts:
         _require_words(prompt, embeddings)
         if embeddings.placeholders and not embeddings.mentions(prompt):

@@ -90,7 +90,12 @@ def test_an_empty_negative_prompt_changes_nothing_and_another_one_does(tiny_ldm,
 def test_a_negative_prompt_needs_no_word_but_none_that_is_unknown(tiny_ldm, words):
     embeddings = manager_of(tiny_ldm, words)
     check_prompts(["S* and T*"], embeddings, strict=True, negative_prompt="a blue cat")
-    for negative, said in [("<owl>", "mentions <owl>"), ("S_b", "mentions S_b"), ("s*", "capitals count")]:
+    for negative, said in [
+        ("a \udcff cat", "no text in UTF-8"),
+        ("<owl>", "mentions <owl>"),
+        ("S_b", "mentions S_b"),
+        ("s*", "capitals count"),
+    ]:
         with pytest.raises(ValueError, match=said):
             check_prompts(["T*"], embeddings, negative_prompt=negative)
 
