@@ -23,10 +23,10 @@ from textual_inversion.generation import manager_of
 from textual_inversion.noise_file import FILE_NAME, Noise
 from textual_inversion.picture_file import read_square
 from textual_inversion.prompts import check_prompts
-from textual_inversion.words.file import LearnedWord, load_words
+from textual_inversion.words.file import LearnedWord
 
 from .claims import claiming
-from .given import as_list
+from .given import as_list, given_words
 from .model import load_frozen
 
 log = logging.getLogger("invert")
@@ -64,7 +64,7 @@ def remake(pipeline: Pipeline, noise: Noise, prompts: Sequence[str], embeddings:
     return np.concatenate([to_uint8(picture) for picture in (again, *others)])
 
 
-def losses_of(image: np.ndarray, again: np.ndarray, ldm: LatentDiffusion) -> dict[str, float]:
+def fidelity_of(image: np.ndarray, again: np.ndarray, ldm: LatentDiffusion) -> dict[str, float]:
     """Return the PSNR in dB of the picture `again`, and of what the autoencoder alone makes of `image`; both uint8 [H,
     W, 3]."""
     x = to_tensor(image[None])
@@ -72,44 +72,53 @@ def losses_of(image: np.ndarray, again: np.ndarray, ldm: LatentDiffusion) -> dic
     return {"psnr": float(psnr(to_tensor(again[None]), x)), "psnr_of_autoencoder": float(psnr(decoded, x))}
 
 
+def save_pictures(
+    folder: Path, image: np.ndarray | None, again: np.ndarray, others: Sequence[np.ndarray], numbers: dict[str, Any]
+) -> None:
+    """Write the pictures uint8 [H, W, 3], a sheet of them with the picture `image` if there is one, and the numbers."""
+    prompts = [one["prompt"] for one in numbers["prompts"]]
+    if image is not None:
+        save_png(folder / "image.png", image)
+    save_png(folder / "again.png", again)
+    for number, picture in enumerate(others):
+        save_png(folder / f"{number:02d}.png", picture)
+    shown = [*([] if image is None else [image]), again, *others]
+    captions = ["the picture"] * (image is not None) + ["made again", *(f'"{prompt}"' for prompt in prompts)]
+    title = f'"{numbers["source"]}"' if numbers["source"] else ""
+    save_sheet(folder / "sheet.png", [PictureRow(title, np.stack(shown), captions)])
+    write_json(folder / "inversion.json", numbers)
+
+
 @claiming("invert", FILE_NAME, "inversion.json", "[0-9]*.png", "again.png", "image.png", "sheet.png")
 def invert(config: DictConfig) -> None:
-    """Invert the picture of the config; write its noise, the pictures made from it and their numbers to the run
-    folder."""
+    """Invert the picture of the config, or load the noise of an earlier inversion; write the noise, the pictures made
+    from it and their numbers to the run folder."""
     require_one_start(config)
-    prompts, folder = as_list(config.prompt), Path(config.paths.run)
+    prompts, words, folder = as_list(config.prompt), given_words(config.word), Path(config.paths.run)
     image = None if config.noise is not None else np.asarray(read_square(Path(config.image), config.image_size))
     noise = None if config.noise is None else Noise.load(Path(config.noise))
     ldm, sampler = load_frozen(config), instantiate(config.sampler)
-    words = [word for path in as_list(config.word) for word in load_words(Path(path), ldm.text_encoder.width)]
+    for word in words:
+        word.require_fit(ldm.text_encoder.width, ldm.fingerprint, word.file or word.placeholder)
     source = noise.source if noise is not None else config.source or ldm.text_encoder.unconditional
     embeddings = embeddings_of(ldm, words, [source, *prompts])
     pipeline = Pipeline(ldm, sampler, config.guidance)
     if noise is None:
-        z_T = pipeline.invert(image[None], source, embeddings)[0]
+        z_T = pipeline.invert(image[None], source, embeddings)[0]  # pyright: ignore[reportOptionalSubscript]
         noise = Noise.of(z_T, source, sampler, ldm)
         noise.save(folder / FILE_NAME)
-        save_png(folder / "image.png", image)
     else:
-        noise.require_fit(ldm, sampler, Path(config.noise))
-    pictures = remake(pipeline, noise, prompts, embeddings)
-    again, *others = pictures
+        noise.require_fit(ldm, sampler, Path(str(config.noise)))
+    again, *others = remake(pipeline, noise, prompts, embeddings)
+    kept = [brightness_correlation(*to_tensor(np.stack([picture, again]))) for picture in others]
     numbers: dict[str, Any] = {"source": source, "steps": noise.steps, "guidance": config.guidance}
     if image is not None:
-        numbers |= losses_of(image, again, ldm)
-        log.info(
-            "made again in %d steps: PSNR %.1f dB; the autoencoder alone gives %.1f dB",
-            noise.steps, numbers["psnr"], numbers["psnr_of_autoencoder"],
-        )  # fmt: skip
-    save_png(folder / "again.png", again)
-    numbers["prompts"] = []
-    for number, (prompt, picture) in enumerate(zip(prompts, others, strict=True)):
-        save_png(folder / f"{number:02d}.png", picture)
-        kept = brightness_correlation(*to_tensor(np.stack([picture, again])))
-        numbers["prompts"].append({"prompt": prompt, "brightness_correlation": kept})
-        log.info('"%s": its brightness correlates with the picture by %.2f', prompt, kept)
-    captions = ["the picture"] * (image is not None) + ["made again", *(f'"{prompt}"' for prompt in prompts)]
-    shown = [*([] if image is None else [image]), *pictures]
-    save_sheet(folder / "sheet.png", [PictureRow(f'"{source}"' if source else "", np.stack(shown), captions)])
-    write_json(folder / "inversion.json", numbers)
+        numbers |= fidelity_of(image, again, ldm)
+        made = "made again in %d steps: PSNR %.1f dB; the autoencoder alone gives %.1f dB"
+        log.info(made, noise.steps, numbers["psnr"], numbers["psnr_of_autoencoder"])
+    for prompt, share in zip(prompts, kept, strict=True):
+        log.info('"%s": its brightness correlates with the picture by %.2f', prompt, share)
+    pairs = zip(prompts, kept, strict=True)
+    numbers["prompts"] = [{"prompt": prompt, "brightness_correlation": share} for prompt, share in pairs]
+    save_pictures(folder, image, again, others, numbers)
     log.info("the pictures, sheet.png and inversion.json are in %s", relative(folder))

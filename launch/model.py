@@ -16,6 +16,6 @@ def load_frozen(config: DictConfig, dtype: torch.dtype | None = None) -> LatentD
     torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
     ldm = instantiate(config.module.ldm, _convert_="all")
     if difference is not None:
-        difference.add_to(ldm, file)  # before `freeze`, which may round the weights
+        difference.add_to(ldm, str(file))  # before `freeze`, which may round the weights
     ldm.freeze(dtype or instantiate(config.module.frozen_dtype))
     return ldm.to("cuda" if torch.cuda.is_available() else "cpu")

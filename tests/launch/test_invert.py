@@ -20,6 +20,7 @@ def given(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "image.png")
     (tmp_path / "text").write_text("no picture\n")
     LearnedWord("S*", torch.ones(1, 16)).save(tmp_path / FILE_NAME)
+    LearnedWord("W*", torch.ones(1, 1280)).save(tmp_path / "wide")
     return {"tmp": tmp_path, "image": tmp_path / "image.png", "text": tmp_path / "text", "word": tmp_path / FILE_NAME}
 
 
@@ -73,6 +74,7 @@ def test_the_noise_makes_the_picture_again_and_others_under_other_words(invert, 
         (["image={image}", "source=a photo of S*"], "mentions S*, but no learned word is given"),
         (["image={image}", "prompt=a photo of <owl>", "word={word}", "source=S*"], "mentions <owl>"),
         (["image={image}", "prompt=a dog", "word={word}"], "neither source nor prompt mentions 'S*'"),
+        (["image={image}", "word={tmp}/wide", "source=W*"], "has 1280 numbers per vector, the model's words have 16"),
         (["image={image}", "sampler=plms"], "inversion needs DDIM, not plms: use sampler=ddim"),
         (["image={image}", "sampler.steps=1001"], "1001 sampling steps: choose 1 to 1000"),
         (["image={image}", "sampler.steps=0"], "sampler.steps is 0"),
