@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.tables import every
 from textual_inversion.words.file import FILE_NAME, LearnedWord
 
 FEW = ("debug=tiny", "sampler.steps=4")
@@ -63,23 +64,29 @@ def test_the_noise_makes_the_picture_again_and_others_under_other_words(invert, 
 
 @pytest.mark.parametrize(
     ("settings", "what"),
-    [
-        ([], "image has no value: add image="),
-        (["image={text}"], "is named like a picture but holds none"),
-        (["image={tmp}/none.png"], "none.png cannot be read"),
-        (["image={image}", "noise={text}"], "noise and image are both given"),
-        (["noise={text}"], "is a text file, not weights"),
-        (["noise={word}"], "is not the noise of a picture"),
-        (["noise={tmp}/none"], "there is no noise at"),
-        (["image={image}", "source=a photo of S*"], "mentions S*, but no learned word is given"),
-        (["image={image}", "prompt=a photo of <owl>", "word={word}", "source=S*"], "mentions <owl>"),
-        (["image={image}", "prompt=a dog", "word={word}"], "neither source nor prompt mentions 'S*'"),
-        (["image={image}", "word={tmp}/wide", "source=W*"], "has 1280 numbers per vector, the model's words have 16"),
-        (["image={image}", "sampler=plms"], "inversion needs DDIM, not plms: use sampler=ddim"),
-        (["image={image}", "sampler.steps=1001"], "1001 sampling steps: choose 1 to 1000"),
-        (["image={image}", "sampler.steps=0"], "sampler.steps is 0"),
-        (["image={image}", "guidance=x"], "guidance is 'x'"),
-    ],
+    every(
+        4,
+        [
+            ([], "image has no value: add image="),
+            (["image={text}"], "is named like a picture but holds none"),
+            (["image={tmp}/none.png"], "none.png cannot be read"),
+            (["image={image}", "noise={text}"], "noise and image are both given"),
+            (["noise={text}"], "is a text file, not weights"),
+            (["noise={word}"], "is not the noise of a picture"),
+            (["noise={tmp}/none"], "there is no noise at"),
+            (["image={image}", "source=a photo of S*"], "mentions S*, but no learned word is given"),
+            (["image={image}", "prompt=a photo of <owl>", "word={word}", "source=S*"], "mentions <owl>"),
+            (["image={image}", "prompt=a dog", "word={word}"], "neither source nor prompt mentions 'S*'"),
+            (
+                ["image={image}", "word={tmp}/wide", "source=W*"],
+                "has 1280 numbers per vector, the model's words have 16",
+            ),
+            (["image={image}", "sampler=plms"], "inversion needs DDIM, not plms: use sampler=ddim"),
+            (["image={image}", "sampler.steps=1001"], "1001 sampling steps: choose 1 to 1000"),
+            (["image={image}", "sampler.steps=0"], "sampler.steps is 0"),
+            (["image={image}", "guidance=x"], "guidance is 'x'"),
+        ],
+    ),
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(invert, given, settings, what):
     code, said, folder = invert(*(setting.format(**given) for setting in settings))

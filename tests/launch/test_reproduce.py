@@ -224,6 +224,7 @@ def test_all_pictures_and_the_first_ones_are_compared_with_in_one_go(store):
     assert len({result["config"] for result in store.results(cells).values()}) == 3
 
 
+@pytest.mark.integration
 def test_every_setup_learns_another_word(store):
     import torch
 
@@ -240,6 +241,7 @@ def test_every_setup_learns_another_word(store):
     assert alike == ["plateau"]  # which only stops earlier
 
 
+@pytest.mark.integration
 def test_every_subject_is_evaluated_as_another(store):
     steps = {"pivotal": ("subject.steps=2",), "bipartite": ("sampler=ddim", "sampler.steps=2")}
     results = store.results([cell(evaluate=(f"subject={name}", *steps.get(name, ()))) for name in SUBJECTS])

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from launch.packs import pack_key
 from tests.runs import vectors
+from tests.tables import every
 from textual_inversion.words.file import load_words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,7 +130,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("what", every(4, BAD))
 def test_a_job_that_cannot_be_trained_takes_no_other_with_it(run_script, tmp_path, what):
     setting, bad, why = BAD[what]
     if what == "checkpoint":
@@ -144,6 +145,7 @@ def test_a_job_that_cannot_be_trained_takes_no_other_with_it(run_script, tmp_pat
         assert (tmp_path / str(i) / "learned_embeds.safetensors").is_file()
 
 
+@pytest.mark.integration
 def test_a_resumed_sweep_launches_what_is_missing_under_its_own_number(run_script, tmp_path):
     few = ["~callbacks.sheet", "callbacks.previews.at_steps=[]", "trainer.max_steps=2"]
     command = ["optim.lr=0.01,0.02,0.03", "launcher=packed", f"hydra.sweep.dir={tmp_path}"]

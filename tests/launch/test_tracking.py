@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from launch.tracking import Guarded, begin_anew, wandb_logger
+from tests.tables import every
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["experiment=cat_toy", "debug=tiny", "trainer.max_steps=20", "trainer.val_check_interval=10"]
@@ -140,7 +141,7 @@ def test_a_logger_that_cannot_work_is_said_once_and_stops_nothing(tmp_path):
     assert (tmp_path / "contact_sheet.png").is_file()
 
 
-@pytest.mark.parametrize("name", ["grid", "regularization", "setups"])
+@pytest.mark.parametrize("name", every(3, ["grid", "regularization", "setups"]))
 def test_sweeps_for_the_agent_of_wandb_fit_our_configs(name):
     path = ROOT / "configs" / "wandb" / f"{name}.yaml"
     sweep = OmegaConf.to_container(OmegaConf.load(path), resolve=False)

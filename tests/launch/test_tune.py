@@ -50,6 +50,7 @@ def pictures(folder):
     return [np.asarray(Image.open(path)) for path in sorted(folder.glob("0*.png"))]
 
 
+@pytest.mark.integration
 def test_the_difference_changes_what_is_generated_and_without_it_nothing_is_changed(tune, run, given):
     generate = ("generate", f"word={given['word']}", "prompt=a photo of S*", "count=2")
     code, said, before = run(*generate, into="before")
