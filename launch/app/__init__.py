@@ -1,2 +1,2 @@
-"""The page of scripts/app.py. `page` puts the tabs together; `lessons`, `trainings`, `uploads`, `words` and `studio` do
+"""The page of scripts/app.py. `page` puts the tabs together; `requests`, `trainings`, `uploads`, `words` and `model` do
 the work and know nothing of Gradio."""

@@ -9,8 +9,8 @@ from PIL import Image
 
 from ldm.errors import UserError
 
-from .studio import MOST_LETTERS, Studio, square
-from .told import notes_of, told
+from .messages import notes_of, show_errors
+from .model import MOST_LETTERS, PageModel, square
 from .use import ONE_AT_A_TIME, Choice
 from .words import Words
 
@@ -20,8 +20,8 @@ SIDE = 512  # of the brushed picture on the page, in pixels
 class Edit:
     """The components of the tab. `made` is the state with the pictures that the tab Use has generated last."""
 
-    def __init__(self, studio: Studio, words: Words, made: gr.State) -> None:
-        self.studio, self.words = studio, words
+    def __init__(self, model: PageModel, words: Words, made: gr.State) -> None:
+        self.model, self.words = model, words
         with gr.Row():
             with gr.Column():
                 self.file = gr.File(label="A picture", height=110)
@@ -54,24 +54,24 @@ class Edit:
         asked = [self.image, self.editor, self.prompt, self.choice.dropdown, self.seed, self.count]
         self.go.click(self.edit, asked, [self.edits, self.said], **ONE_AT_A_TIME, **private)
 
-    @told
+    @show_errors
     def open(self, file: str | None):
         if not file:
             return gr.skip(), gr.skip()
-        return _shown(square(Path(file), self.studio.image_size))
+        return _shown(square(Path(file), self.model.image_size))
 
-    @told
+    @show_errors
     def take_generated(self, made: list[Image.Image]):
         if not made:
             raise UserError("Nothing has been generated yet: do so in the tab Use, or give a picture here.")
         return _shown(np.asarray(made[0]))
 
-    @told
+    @show_errors
     def edit(self, image, drawn, prompt, labels, seed, count):
         """Generate the brushed part anew."""
         if image is None:
             raise UserError("There is no picture yet: give one, and brush over a part of it.")
-        edits, notes = self.studio.edit(
+        edits, notes = self.model.edit(
             image, brushed(drawn, len(image)), prompt, self.words.find(labels or []), seed, count
         )
         return edits, notes_of(notes)

@@ -10,9 +10,9 @@ from PIL import Image
 
 from ldm.errors import UserError
 
-from .lessons import MOST_STEPS, Lesson, setups
-from .studio import Studio
-from .told import note, told
+from .messages import note, show_errors
+from .model import PageModel
+from .requests import MOST_STEPS, LearningRequest, setups
 from .trainings import State, Trainings
 from .uploads import FEWEST, MOST, Uploads, read_uploads, require_enough
 
@@ -23,8 +23,8 @@ THING, STYLE = "a thing", "a style"
 class Learn:
     """The components of the tab. `trainings` start and watch; `steps` is the number that is proposed."""
 
-    def __init__(self, trainings: Trainings, studio: Studio, steps: int) -> None:
-        self.trainings, self.studio = trainings, studio
+    def __init__(self, trainings: Trainings, model: PageModel, steps: int) -> None:
+        self.trainings, self.model = trainings, model
         with gr.Row():
             with gr.Column():
                 self._ask(steps)
@@ -40,7 +40,7 @@ class Learn:
             interactive=False, buttons=[], elem_id="crops",
         )  # fmt: skip
         self.initializer = gr.Dropdown(
-            self.studio.initializers, value=None, allow_custom_value=True, label="What do they show?",
+            self.model.initializers, value=None, allow_custom_value=True, label="What do they show?",
             info="One word that the model knows. The learning starts from it.",
         )  # fmt: skip
         self.kind = gr.Radio([THING, STYLE], value=THING, label="What is learned")
@@ -92,7 +92,7 @@ class Learn:
         self.stop.click(self.halt, self.run, None, **hidden)
         self.go_on.click(self.resume, self.run, None, **hidden)
 
-    @told
+    @show_errors
     def check(self, files: list[str] | None) -> tuple:
         """Show the pictures as the model will see them, and say what is skipped."""
         if not files:
@@ -112,28 +112,28 @@ class Learn:
         return note(kind, *lines), crops, gr.Button(interactive=kind != "error")
 
     def _read(self, files: list[str]) -> Uploads:
-        return read_uploads([Path(file) for file in files], self.studio.image_size)
+        return read_uploads([Path(file) for file in files], self.model.image_size)
 
-    @told
+    @show_errors
     def begin(self, files, initializer, kind, placeholder, steps, setup, rate, seed):
         """Start a training."""
         if not files:
             raise UserError(f"There are no pictures yet: drop {FEWEST} to {MOST} of them first.")
         if not initializer:
             raise UserError("Say in one word what the pictures show, such as 'cat': the learning starts from it.")
-        lesson = Lesson(placeholder, initializer.strip(), kind == STYLE, setup, steps, rate or None, seed)
-        self.studio.require_known(lesson.initializer)
+        request = LearningRequest(placeholder, initializer.strip(), kind == STYLE, setup, steps, rate or None, seed)
+        self.model.require_known(request.initializer)
         uploads = self._read(files)
         require_enough(uploads)
-        name = self.trainings.start(lesson, uploads)
+        name = self.trainings.start(request, uploads)
         return gr.Dropdown(list(self.trainings.runs()), value=name)
 
-    @told
+    @show_errors
     def halt(self, name: str | None) -> None:
         if name:
             self.trainings.stop(name)
 
-    @told
+    @show_errors
     def resume(self, name: str | None) -> None:
         if name:
             self.trainings.go_on(name)
@@ -151,7 +151,7 @@ class Learn:
         """Do not look while another tab is shown: at every look, Gradio's editor of images would send its image."""
         return gr.Timer(active=False)
 
-    @told
+    @show_errors
     def show(self, name: str | None, shown: Any) -> tuple:
         """Show the training, or one that another tab has started since. Returns nothing new if `shown` says that the
         browser shows it already."""

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from ldm.errors import UserError
 
 from ..jobs import own_overrides
-from .studio import Studio
+from .model import PageModel
 from .trainings import Trainings
 from .uploads import BYTES
 from .words import Words
@@ -101,20 +101,20 @@ def build(config: DictConfig, given: list[str], downloads: Path):
     from .read import Read
     from .use import Use
 
-    studio = Studio(config)
-    text = studio.ldm.text_encoder
+    model = PageModel(config)
+    text = model.ldm.text_encoder
     words = Words([Path(config.folder), Path("runs")], text.width)
     trainings = Trainings(Path(config.folder), given, _templates(config))
     with gr.Blocks(title="Textual inversion", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# Textual inversion\nLearn a word from pictures, and use it in sentences.")
         with gr.Tab("Learn") as learn_tab:
-            learn = Learn(trainings, studio, config.trainer.max_steps)
+            learn = Learn(trainings, model, config.trainer.max_steps)
         with gr.Tab("Use") as use_tab:
-            use = Use(studio, words, downloads)
+            use = Use(model, words, downloads)
         with gr.Tab("Edit") as edit_tab:
-            edit = Edit(studio, words, use.made)
+            edit = Edit(model, words, use.made)
         with gr.Tab("Read") as read_tab:
-            read = Read(studio, words)
+            read = Read(model, words)
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         page.load(learn.open, None, learn.run, **quiet)
         learn_tab.select(learn.watch, None, learn.timer, **quiet)

@@ -6,8 +6,8 @@ import gradio as gr
 
 from ldm.errors import UserError
 
-from .studio import FIGURES, Studio
-from .told import told
+from .messages import show_errors
+from .model import FIGURES, PageModel
 from .use import ONE_AT_A_TIME, Choice
 from .words import Words
 
@@ -15,8 +15,8 @@ from .words import Words
 class Read:
     """The components of the tab."""
 
-    def __init__(self, studio: Studio, words: Words) -> None:
-        self.studio, self.words = studio, words
+    def __init__(self, model: PageModel, words: Words) -> None:
+        self.model, self.words = model, words
         self.choice = Choice(words, several=False, label="Word")
         self.go = gr.Button("Read the word", variant="primary")
         self.said = gr.HTML()
@@ -31,13 +31,13 @@ class Read:
             self.read, self.choice.dropdown, [self.said, *self.figures], **ONE_AT_A_TIME, api_visibility="private"
         )
 
-    @told
+    @show_errors
     def read(self, label: str | None):
         """Read the word with this label."""
         if not label:
             raise UserError("There is no word yet: learn one in the tab Learn.")
         (word,) = self.words.find([label])
-        figures, numbers = self.studio.read(word)
+        figures, numbers = self.model.read(word)
         said = "".join(_sentence(name, vector) for name, vector in numbers["vectors"].items())
         return said, *(gr.Image(figures.get(name), visible=name in figures) for name in FIGURES)
 

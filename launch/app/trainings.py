@@ -22,7 +22,7 @@ from ldm.training.callbacks import read_rows
 from textual_inversion.callbacks import SHEET
 
 from ..shell import SCRIPTS
-from .lessons import Lesson
+from .requests import LearningRequest
 from .uploads import Uploads, copy_pictures
 
 RECORD, OUTPUT = "app.json", "output.txt"  # beside the files of the training itself
@@ -62,13 +62,14 @@ class Trainings:
         """Return the name of the training that runs now, or None."""
         return next((name for name, run in self.runs().items() if self._process(run)), None)
 
-    def start(self, lesson: Lesson, uploads: Uploads) -> str:
+    def start(self, request: LearningRequest, uploads: Uploads) -> str:
         """Start a training in a new folder and return its name. Raises UserError if one is running already."""
         with self._alone():
-            run = self._new_folder(lesson.initializer.lower())
+            run = self._new_folder(request.initializer.lower())
             try:
                 copy_pictures(uploads, run / "pictures")
-                self._run(run, {"overrides": lesson.overrides(run, self.given, self.templates), "steps": lesson.steps})
+                overrides = request.overrides(run, self.given, self.templates)
+                self._run(run, {"overrides": overrides, "steps": request.steps})
             except BaseException:
                 shutil.rmtree(run)
                 raise

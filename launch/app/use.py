@@ -7,8 +7,8 @@ import gradio as gr
 
 from ldm.errors import UserError
 
-from .studio import MOST_IMAGES, MOST_LETTERS, MOST_PROMPTS, SAMPLERS, Studio, heard
-from .told import note, notes_of, told
+from .messages import note, notes_of, show_errors
+from .model import MOST_IMAGES, MOST_LETTERS, MOST_PROMPTS, SAMPLERS, PageModel, collect_messages
 from .words import FORMATS, Words, write_for
 
 PROMPT = "a photo of S* on the moon"
@@ -38,7 +38,7 @@ class Choice:
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
 
-    @told
+    @show_errors
     def name(self, labels: list[str], prompts: str, before: list[str]) -> tuple[str, str, list[str]]:
         """Say what the words are called in prompts. The name of another single word is replaced in the prompts."""
         names = [word.placeholder for word in self.words.find(labels or [])]
@@ -54,8 +54,8 @@ class Choice:
 class Use:
     """The components of the tab. `downloads` is a folder for files that are downloaded."""
 
-    def __init__(self, studio: Studio, words: Words, downloads: Path) -> None:
-        self.studio, self.words, self.downloads = studio, words, downloads
+    def __init__(self, model: PageModel, words: Words, downloads: Path) -> None:
+        self.model, self.words, self.downloads = model, words, downloads
         with gr.Row():
             with gr.Column():
                 self.choice = Choice(words, several=True, label="Learned words")
@@ -65,7 +65,7 @@ class Use:
                 self.count = gr.Slider(1, MOST_IMAGES, 4, step=1, label="Pictures of each prompt")
                 with gr.Accordion("More settings", open=False):
                     self.sampler = gr.Dropdown(SAMPLERS, value="dpm_solver", label="Sampler", filterable=False)
-                    self.guidance = gr.Number(studio.guidance, label="Guidance")
+                    self.guidance = gr.Number(model.guidance, label="Guidance")
                     self.seed = gr.Number(0, label="Seed", precision=0, minimum=0)
                 self.go = gr.Button("Generate", variant="primary")
                 with gr.Accordion("Download a word", open=False):
@@ -93,23 +93,23 @@ class Use:
                 show_progress="hidden", **private,
             )  # fmt: skip
 
-    @told
+    @show_errors
     def generate(self, labels, prompts, sampler, guidance, seed, count):
         """Generate pictures of every prompt."""
         words = self.words.find(labels or [])
-        images, captions, notes = self.studio.generate(prompts, words, sampler, guidance, seed, count)
+        images, captions, notes = self.model.generate(prompts, words, sampler, guidance, seed, count)
         several = len(set(captions)) > 1
         shown = list(zip(images, captions, strict=True)) if several else images
         return shown, notes_of(notes), images
 
-    @told
+    @show_errors
     def write(self, label: str | None, form: str):
         """Write the file that the button downloads."""
         if not label:
             return gr.DownloadButton(value=None, interactive=False), ""
         (word,) = self.words.find([label])
         try:
-            with heard() as notes:
+            with collect_messages() as notes:
                 path = write_for(word, form, self.downloads)
         except UserError as error:
             return gr.DownloadButton(value=None, interactive=False), note("error", str(error))

@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from launch import CONFIGS
-from launch.app.lessons import Lesson, setups
 from launch.app.page import import_gradio, require_free
+from launch.app.requests import LearningRequest, setups
 from launch.app.trainings import Trainings
 from launch.app.uploads import Uploads, copy_pictures, read_uploads, require_enough
 from launch.app.words import FORMATS, Words, write_for
@@ -23,7 +23,7 @@ from textual_inversion.picture_file import read_square
 from textual_inversion.words.file import LearnedWord, load_words
 
 CAT = sorted((CONFIGS.parent / "assets/concepts/cat_toy").glob("*.png"))
-LESSON = {
+REQUEST = {
     "placeholder": "S*",
     "initializer": "cat",
     "style": False,
@@ -39,7 +39,7 @@ HOSTILE = ["", " ", "a b", "${oc.env:HOME}", "{a: 1}", "[a,b]", "a,b", "../x", "
 @pytest.fixture
 def composed(tmp_path):
     def compose_with(run=tmp_path / "run", given=("debug=tiny",), templates="toyland", **changes):
-        overrides = Lesson(**LESSON | changes).overrides(run, list(given), templates)
+        overrides = LearningRequest(**REQUEST | changes).overrides(run, list(given), templates)
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return compose("train", [o for o in overrides if not o.startswith("hydra.")])
 
@@ -90,7 +90,7 @@ def test_copies_have_names_that_no_browser_has_chosen(tmp_path):
 @pytest.mark.parametrize("field", ["placeholder", "initializer", "setup"])
 def test_text_that_could_mean_something_to_a_config_or_a_path_is_refused(field, text):
     with pytest.raises(UserError):
-        Lesson(**LESSON | {field: text})
+        LearningRequest(**REQUEST | {field: text})
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_text_that_could_mean_something_to_a_config_or_a_path_is_refused(field, 
 )  # fmt: skip
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(UserError):
-        Lesson(**LESSON | wrong)
+        LearningRequest(**REQUEST | wrong)
 
 
 @pytest.mark.parametrize(
     "placeholder", ["S*", "<cat-toy>", "*", "null", "true", "1", "1e3", "käse", "猫", "a.b", "-x", "<->"]
 )
 def test_the_name_of_a_word_reaches_the_training_as_it_was_typed(tmp_path, placeholder):
-    overrides = Lesson(**LESSON | {"placeholder": placeholder}).overrides(tmp_path, [], "toyland")
+    overrides = LearningRequest(**REQUEST | {"placeholder": placeholder}).overrides(tmp_path, [], "toyland")
     values = {each.key_or_group: each.value() for each in OverridesParser.create().parse_overrides(overrides)}
     assert str(values["concept.placeholder"]) == placeholder and isinstance(values["concept.placeholder"], str)
 
@@ -145,7 +145,7 @@ def test_nothing_is_left_of_a_training_that_cannot_start(tmp_path):
     trainings = Trainings(tmp_path, [], "toyland")
     gone = Uploads([], [tmp_path / "deleted.png"], [])
     with pytest.raises(UserError):
-        trainings.start(Lesson(**LESSON), gone)
+        trainings.start(LearningRequest(**REQUEST), gone)
     assert not list(tmp_path.glob("cat*"))
 
 

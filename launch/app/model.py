@@ -37,7 +37,7 @@ FIGURES = {  # the files of scripts/read_word.py and what they show
 }
 
 
-class Studio:
+class PageModel:
     """The frozen model of the config's scale. Between two uses it leaves the GPU to the trainings."""
 
     def __init__(self, config: DictConfig) -> None:
@@ -76,7 +76,7 @@ class Studio:
         if len(lines) * count > MOST_IMAGES:
             raise UserError(f"These are {len(lines) * count} pictures, at most {MOST_IMAGES} are generated at once.")
         repeated = [line for line in lines for _ in range(count)]
-        with heard() as notes, self._model():
+        with collect_messages() as notes, self._model():
             images = api.generate(
                 self.ldm, repeated, words, sampler=_sampler(sampler), guidance=guidance, seed=seed, progress=False
             )
@@ -97,7 +97,7 @@ class Studio:
         if mask.all() or not mask.any():
             what = "The whole picture is brushed" if mask.all() else "Nothing is brushed"
             raise UserError(f"{what}: brush over the part that is generated anew, and leave what is kept.")
-        with heard() as notes, self._model():
+        with collect_messages() as notes, self._model():
             embeddings = manager_of(self.ldm, words)
             check_prompts([line], embeddings)
             pipeline = Pipeline(self.ldm, _sampler("ddim"), self.guidance, seed)
@@ -145,7 +145,7 @@ def _require_range(guidance: float, seed: int) -> None:
 
 
 @contextmanager
-def heard() -> Iterator[list[str]]:
+def collect_messages() -> Iterator[list[str]]:
     """Collect the warnings that this thread logs in the block: what the model says about a prompt."""
     notes: list[str] = []
     thread = threading.get_ident()

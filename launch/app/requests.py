@@ -30,7 +30,7 @@ def _comment(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class LearningRequest:
     """A word to learn: its name in prompts, the coarse word it starts from, whether it is a style or a thing, the setup
     (see `setups`), the number of steps, the rate of the optimiser (None: that of the setup) and the seed. Raises
     UserError for anything else."""
@@ -61,8 +61,8 @@ class Lesson:
             require_positive("The learning rate", self.rate)
 
     def overrides(self, run: Path, given: Sequence[str], templates: str) -> list[str]:
-        """Return the settings of scripts/train.py for this lesson in the folder `run`, after those that were `given` to
-        the page, such as the scale. `templates` are those for a thing."""
+        """Return the settings of scripts/train.py for this request in the folder `run`, after those that were `given`
+        to the page, such as the scale. `templates` are those for a thing."""
         every = max(1, self.steps // PREVIEWS)
         at_steps = sorted({*range(0, self.steps, every), self.steps})
         return [

@@ -10,19 +10,19 @@ import gradio as gr
 from ..failures import explain, report
 
 
-def told(function: Callable[..., Any]) -> Callable[..., Any]:
+def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap an action of the page so that the page shows the sentence of its error, until it is closed. The traceback of
     a bug goes into the log of the page."""
 
     @functools.wraps(function)
-    def acted(*arguments: Any) -> Any:
+    def wrapper(*arguments: Any) -> Any:
         try:
             return function(*arguments)
         except Exception as error:
             said = escape(_sentence(explain(error) or report(error)))
             raise gr.Error(said, duration=None, print_exception=False) from None
 
-    return acted
+    return wrapper
 
 
 def note(kind: str, *lines: str) -> str:
