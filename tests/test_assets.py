@@ -99,6 +99,7 @@ def test_the_model_generates_the_class_and_the_place_that_it_is_told(config, que
         assert sum(a == b for a, b in zip(seen, wanted, strict=True)) >= 7, f"{name}: {seen}, told {wanted}"
 
 
+@pytest.mark.integration
 def test_a_held_out_picture_comes_back_from_its_noise_and_keeps_its_structure_under_other_words(scenes):
     i = next(i for i in range(COUNT) if scenes.labels(i)["style"] == "photo")
     kind = scenes.labels(i)["class"]

@@ -23,6 +23,7 @@ def test_two_steps_and_a_validation(run_script, tmp_path, name):
     assert list((tmp_path / "run" / "weights").glob("*.safetensors"))
 
 
+@pytest.mark.integration
 def test_it_may_begin_with_the_weights_of_an_earlier_training(run_script, tmp_path):
     """The shipped autoencoder is unchanged after one step with a negligible learning rate."""
     folders = [f"paths.cache={tmp_path}/cache", f"hydra.run.dir={tmp_path}/run", "trainer.val_check_interval=2"]
@@ -33,6 +34,7 @@ def test_it_may_begin_with_the_weights_of_an_earlier_training(run_script, tmp_pa
     assert ours.keys() == shipped.keys() and all(torch.equal(ours[name], shipped[name]) for name in shipped)
 
 
+@pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:Found .* in eval mode", "ignore:The .*lr_scheduler.step", "ignore:Detected call of")
 def test_it_goes_on_with_an_accepted_rate_and_schedule(run_script, tmp_path):
     folders = [f"paths.cache={tmp_path}/cache", f"hydra.run.dir={tmp_path}/run", "trainer.val_check_interval=2"]

@@ -77,6 +77,7 @@ def test_a_run_is_evaluated_on_the_pictures_that_it_learned_from(evaluate, word)
         assert re.search(rf"^{name} +{value:.3f}$", said, flags=re.MULTILINE)
 
 
+@pytest.mark.integration
 def test_results_of_one_protocol_stand_side_by_side(evaluate, word, pictures):
     code, said, first = evaluate(f"word={word('S*')}")
     assert code == 0, said

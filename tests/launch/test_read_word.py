@@ -44,6 +44,7 @@ def test_a_word_of_two_vectors(read_word, words):
     assert [set(step) for step in numbers["attention"]] == [{"t", "photo", "S*", "moon"}] * 2
 
 
+@pytest.mark.integration
 def test_from_another_word(read_word, words):
     code, said, folder = read_word(f"word={words['S']}", f"other={words['T']}", "prompt=an owl and {}")
     assert code == 0, said
@@ -51,6 +52,7 @@ def test_from_another_word(read_word, words):
     assert numbers["start"] == "T*" and numbers["prompt"] == "an owl and S*"
 
 
+@pytest.mark.integration
 def test_a_file_without_an_initializer_starts_from_the_nearest_word(read_word, words):
     code, said, folder = read_word(f"word={words['U']}")
     assert code == 0, said

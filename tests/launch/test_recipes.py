@@ -116,6 +116,7 @@ def test_both_words_are_active_in_a_picture_of_toyland():
     assert all(abs(picture - together).mean() > LEAST for picture in without)
 
 
+@pytest.mark.integration
 def test_a_word_that_is_gone_or_changed_is_named_and_another_can_take_its_place(generate, pictures, tmp_path):
     again = f"from={pictures / '00-01.png'}"
     (tmp_path / "oil.safetensors").rename(tmp_path / "moved.safetensors")

@@ -178,6 +178,7 @@ def test_what_fails_is_said_at_the_end_and_the_other_figures_are_drawn(reproduce
     assert not list(folder.glob("*.csv"))
 
 
+@pytest.mark.integration
 def test_too_few_pictures_and_another_scales_budget_are_said_before_anything_is_learned(reproduce, tmp_path):
     code, said, _ = reproduce("figure=set_size", f"images={ROOT}/assets/concepts", "budget.concepts=[cat_toy]")
     assert code == 1 and "set_size: " in said and "5 pictures" in said and not (tmp_path / "cache" / "cells").exists()
@@ -185,6 +186,7 @@ def test_too_few_pictures_and_another_scales_budget_are_said_before_anything_is_
     assert code == 1 and "budget=quick is for ldm_1p4b, not for toyland" in said
 
 
+@pytest.mark.integration
 def test_figures_of_other_settings_are_not_mixed(reproduce):
     nobody = ["figure=blended", "budget.concepts=[nobody]"]
     code, said, _ = reproduce(*nobody)
@@ -219,6 +221,7 @@ def test_an_unknown_setup_of_all_words_gets_that_list_too(store):
         store.train_config(cell(learn=("setup=fourwords",)))
 
 
+@pytest.mark.integration
 def test_all_pictures_and_the_first_ones_are_compared_with_in_one_go(store):
     cells = [cell(learn=None, evaluate=("subject=image_only", f"first={first}")) for first in ("null", 5, 3)]
     assert len({result["config"] for result in store.results(cells).values()}) == 3

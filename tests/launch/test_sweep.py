@@ -34,6 +34,7 @@ def files(run: Path) -> set[str]:
     return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
 
 
+@pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 def test_jobs_that_agree_train_together_and_leave_what_they_leave_alone(run_script, tmp_path):
     """Two packs of two jobs, with different numbers of steps; the third job is also trained alone."""

@@ -114,6 +114,7 @@ def test_a_run_that_fails_says_so(tmp_path):
     assert [end["exit_code"] for end in records(tmp_path, "exit")] == [1]
 
 
+@pytest.mark.integration
 def test_a_resumed_run_stays_one_run(tmp_path):
     settings = {"entity": "us", "tags": ["a", "b"], "notes": "why"}
     ids = []
