@@ -19,14 +19,14 @@ from textual_inversion.masks import box_mask, read_mask
 from textual_inversion.picture_file import read_square
 from textual_inversion.prompts import check_prompts
 
-from .claims import claiming
 from .given import given_words
 from .model import load_frozen
+from .ownership import owning
 
 log = logging.getLogger("edit")
 
 
-@claiming("edit", "[0-9]*.png", "image.png", "sheet.png")
+@owning("edit", "[0-9]*.png", "image.png", "sheet.png")
 def edit(config: DictConfig) -> None:
     """Edit the image of the config `count` times; write the results and a sheet to the run folder."""
     prompt, folder, count = config.prompt, Path(config.paths.run), config.count

@@ -17,8 +17,8 @@ from textual_inversion.evaluation.subjects import Pipeline, SubjectInputs, label
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord, load_words
 
-from .claims import claimed
 from .model import load_frozen
+from .ownership import owned
 from .recorded import concepts_in
 from .shell import script
 
@@ -101,7 +101,7 @@ def others(paths: list[str]) -> dict[str, dict[str, Any]]:
 def evaluate(config: DictConfig) -> None:
     """Evaluate the subject of the config, write the metrics to the run folder and print them."""
     beside = others([config.against] if isinstance(config.against, str) else list(config.against))
-    with claimed(complete(config, config.word), "config", RESULT, "config.yaml") as folder:
+    with owned(complete(config, config.word), "config", RESULT, "config.yaml") as folder:
         _evaluate(config, beside, folder)
 
 

@@ -23,8 +23,8 @@ from textual_inversion.generation import manager_of
 from textual_inversion.masks import box_mask
 from textual_inversion.words.file import LearnedWord
 
-from .claims import claiming
 from .model import load_frozen
+from .ownership import owning
 
 log = logging.getLogger("gallery")
 
@@ -65,7 +65,7 @@ def save_rows(path: Path, rows: list[PictureRow]) -> None:
         contact_sheet(rows).save(partial, format="JPEG", quality=QUALITY, optimize=True)
 
 
-@claiming("gallery", "*.jpg", "*.webp", "*.safetensors")
+@owning("gallery", "*.jpg", "*.webp", "*.safetensors")
 def make_gallery(config: DictConfig) -> None:
     """Learn the words of the config, and write a picture for each of its rows and edits to the run folder."""
     folder, ldm = Path(config.paths.run), load_frozen(config)

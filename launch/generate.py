@@ -23,9 +23,9 @@ from textual_inversion.figures.sheets import PictureRow, save_sheet
 from textual_inversion.recipe import IN_INFO, Recipe, read_recipe, save_picture
 from textual_inversion.words.file import LearnedWord
 
-from .claims import claiming
 from .given import given_prompts, given_words
 from .model import load_frozen
+from .ownership import owning
 from .recipes import Changes, warn_of_another_model, with_model_of, words_again
 
 log = logging.getLogger("generate")
@@ -138,7 +138,7 @@ def _page_row(order: Order, prompt: str, pictures: dict[Path, Image.Image], mark
     return PageRow({"Prompt": prompt} | negative, list(pictures), captions)
 
 
-@claiming("generate", "[0-9]*-[0-9]*.png", "sheet.png", "sheet.html")
+@owning("generate", "[0-9]*-[0-9]*.png", "sheet.png", "sheet.html")
 def generate(config: DictConfig) -> None:
     """Generate images of every prompt; write them, a sheet and a page to the run folder."""
     path = None if config["from"] is None else Path(config["from"])

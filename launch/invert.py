@@ -25,9 +25,9 @@ from textual_inversion.picture_file import read_square
 from textual_inversion.prompts import check_prompts
 from textual_inversion.words.file import LearnedWord
 
-from .claims import claiming
 from .given import as_list, given_words
 from .model import load_frozen
+from .ownership import owning
 
 log = logging.getLogger("invert")
 
@@ -89,7 +89,7 @@ def save_pictures(
     write_json(folder / "inversion.json", numbers)
 
 
-@claiming("invert", FILE_NAME, "inversion.json", "[0-9]*.png", "again.png", "image.png", "sheet.png")
+@owning("invert", FILE_NAME, "inversion.json", "[0-9]*.png", "again.png", "image.png", "sheet.png")
 def invert(config: DictConfig) -> None:
     """Invert the picture of the config, or load the noise of an earlier inversion; write the noise, the pictures made
     from it and their numbers to the run folder."""

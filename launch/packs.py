@@ -23,8 +23,8 @@ from textual_inversion.learner import TextualInversion
 from textual_inversion.pack import OfRun, Pack, saved_bytes, speaking
 from textual_inversion.pack_files import PackCheckpoint, PackFiles
 
-from .claims import lock_folder
 from .command import require_weights
+from .ownership import lock_folder
 from .processes import device_count
 from .resumption import Resumption, checkpoint_to_resume, resumption
 from .tracking import Guarded, Track, begin_anew, loggers_of

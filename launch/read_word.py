@@ -27,9 +27,9 @@ from textual_inversion.weighting import parse, plain
 from textual_inversion.words.file import LearnedWord
 from textual_inversion.words.probing import Vocabulary, between, watch_attention, without_vector
 
-from .claims import claiming
 from .given import as_list
 from .model import load_frozen
+from .ownership import owning
 
 log = logging.getLogger("read_word")
 
@@ -117,7 +117,7 @@ class Reading:
             raise UserError("between must be at least 2, and there must be a prompt.")
 
 
-@claiming("read_word", "word.json", "vocabulary.*", "between.*", "left_out.*", "attention.*")
+@owning("read_word", "word.json", "vocabulary.*", "between.*", "left_out.*", "attention.*")
 def read_word(config: DictConfig) -> None:
     """Write the plots, the rows of images and `word.json` to the run folder."""
     folder = Path(config.paths.run)

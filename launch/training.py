@@ -24,9 +24,9 @@ from ldm.weights.checkpoint import load_weights
 from textual_inversion.learner import TextualInversion
 from textual_inversion.pictures import load_pictures
 
-from .claims import lock_folder
 from .folders import write_record
 from .jobs import leave_to_slurm, rank
+from .ownership import lock_folder
 from .processes import device_count, run_together
 from .resumption import resumption
 from .tracking import Track, begin_anew, loggers_of

@@ -18,10 +18,10 @@ from textual_inversion.figures.sheets import PictureRow, save_sheet
 from textual_inversion.generation import manager_of
 from textual_inversion.words.file import LearnedWord, provenance
 
-from .claims import claiming
 from .evaluate import folder_of_word
 from .given import as_list
 from .model import load_frozen
+from .ownership import owning
 from .shell import script
 
 log = logging.getLogger("tune")
@@ -29,7 +29,7 @@ log = logging.getLogger("tune")
 MEGABYTE = 1_000_000
 
 
-@claiming("tune", FILE_NAME, "sheet.png")
+@owning("tune", FILE_NAME, "sheet.png")
 def tune_around(config: DictConfig) -> None:
     """Tune the model around the word of the config; write the difference, and a sheet of images before and after, to
     the run folder."""

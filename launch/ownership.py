@@ -14,7 +14,7 @@ from ldm.files import relative
 
 from .folders import write_record
 
-log = logging.getLogger("claims")
+log = logging.getLogger("ownership")
 
 PATIENCE = 60.0  # seconds; processes whose parent was killed need time to notice it and to finish their step
 
@@ -40,7 +40,7 @@ def lock_folder(run: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(config: DictConfig, name: str, *products: str) -> Iterator[Path]:
+def owned(config: DictConfig, name: str, *products: str) -> Iterator[Path]:
     """Yield the run folder for the results of one request, the resolved config. `name`.yaml keeps the request, so that
     the same command may write them again, such as after a kill. Raises UserError if the folder holds any of `products`
     (glob patterns of what the command writes) of another request or of the user."""
@@ -58,13 +58,13 @@ def claimed(config: DictConfig, name: str, *products: str) -> Iterator[Path]:
         yield folder
 
 
-def claiming(name: str, *products: str) -> Callable[[Callable[[DictConfig], None]], Callable[[DictConfig], None]]:
-    """Return a decorator for the body of a command, which runs it while the folder is `claimed`."""
+def owning(name: str, *products: str) -> Callable[[Callable[[DictConfig], None]], Callable[[DictConfig], None]]:
+    """Return a decorator for the body of a command, which runs it while the folder is `owned`."""
 
     def decorate(body: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
         @functools.wraps(body)
         def guarded(config: DictConfig) -> None:
-            with claimed(config, name, *products):
+            with owned(config, name, *products):
                 body(config)
 
         return guarded
