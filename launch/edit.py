@@ -15,12 +15,12 @@ from textual_inversion.evaluation.ranking import prompt_similarity
 from textual_inversion.evaluation.subjects import Pipeline
 from textual_inversion.figures.sheets import PictureRow, save_sheet
 from textual_inversion.generation import manager_of
-from textual_inversion.masks import box_mask, read_mask
+from textual_inversion.masks import box_mask, mark, read_mask
 from textual_inversion.picture_file import read_square
 from textual_inversion.prompts import check_prompts
 
 from .given import given_words
-from .model import load_frozen
+from .model import load_evaluator, load_frozen
 from .ownership import owning
 
 log = logging.getLogger("edit")
@@ -39,6 +39,7 @@ def edit(config: DictConfig) -> None:
     else:
         mask = read_mask(Path(config.mask), Path(config.image), config.image_size)
     words = given_words(config.word)
+    clip = None if config.best is None else load_evaluator(config)
     ldm = load_frozen(config)
     for word in words:
         word.require_fit(ldm.text_encoder.width, ldm.fingerprint, word.file or word.placeholder)
@@ -47,14 +48,12 @@ def edit(config: DictConfig) -> None:
     pipeline = Pipeline(ldm, instantiate(config.sampler), config.guidance, config.seed)
     edits = blend(pipeline, [prompt] * count, embeddings, image, mask, instantiate(config.background))
     order = list(range(count))
-    if config.best is not None:
-        clip = instantiate(config.domain.evaluator, _convert_="all").eval().requires_grad_(False)
+    if clip is not None:
         scores = prompt_similarity(clip, edits, prompt, embeddings.placeholders)
         order = scores.argsort(descending=True).tolist()[:best]
     pictures = to_uint8(edits[order])
     for number, picture in zip(order, pictures, strict=True):
         save_png(folder / f"{number:02d}.png", picture)
     save_png(folder / "image.png", image)
-    marked = np.where(mask[..., None], image // 2 + 127, image).astype(np.uint8)
-    save_sheet(folder / "sheet.png", [PictureRow(f'"{prompt}"', np.stack([image, marked, *pictures]))])
+    save_sheet(folder / "sheet.png", [PictureRow(f'"{prompt}"', np.stack([image, mark(image, mask), *pictures]))])
     log.info("%d edits, image.png and sheet.png are in %s", len(pictures), relative(folder))

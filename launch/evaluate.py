@@ -112,6 +112,6 @@ def _evaluate(config: DictConfig, beside: Mapping[str, Mapping[str, Any]], folde
     if beside:  # before any sampling; only if needed, since the protocol takes a hash of all weights
         require_same_protocol({"this": {"protocol": evaluation.protocol(inputs.pipeline, inputs.images)}, **beside})
     result = measure(config, evaluation, inputs)
-    keep(folder, config, Path(config.word) if config.word else None, result)
+    write_json(folder / RESULT, result)  # beside config.yaml, which `owned` has written
     log.info("all metrics and their protocol: %s", folder / RESULT)
     log.info("%s", table({"this": result, **beside}))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
@@ -18,9 +17,9 @@ from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion import generate, learn
 from textual_inversion.blended import edit
 from textual_inversion.evaluation.subjects import Pipeline
-from textual_inversion.figures.sheets import PictureRow, contact_sheet
+from textual_inversion.figures.sheets import PictureRow, save_sheet
 from textual_inversion.generation import manager_of
-from textual_inversion.masks import box_mask
+from textual_inversion.masks import box_mask, mark
 from textual_inversion.words.file import LearnedWord
 
 from .model import load_frozen
@@ -28,7 +27,7 @@ from .ownership import owning
 
 log = logging.getLogger("gallery")
 
-QUALITY = 85  # of JPEG and of the animation's WebP
+QUALITY = 85  # of the animation's WebP
 MILLISECONDS = 250  # of a frame of the animation
 
 
@@ -45,8 +44,7 @@ class Film:
     def __call__(self, step: int, loss: Tensor, v_star: Tensor) -> None:
         if step == 1 or step % self.every == 0:
             word = LearnedWord(self.placeholder, v_star)
-            with torch.no_grad():
-                self.frames += generate(self.ldm, self.prompt, [word], progress=False)
+            self.frames += generate(self.ldm, self.prompt, [word], progress=False)
 
     def save(self, path: Path, side: int) -> None:
         """Write the frames as an animated WebP file that plays for ever; the last one stays for two seconds."""
@@ -59,12 +57,6 @@ class Film:
             )  # fmt: skip
 
 
-def save_rows(path: Path, rows: list[PictureRow]) -> None:
-    """Write rows of pictures as a JPEG file."""
-    with replacing(path) as partial:
-        contact_sheet(rows).save(partial, format="JPEG", quality=QUALITY, optimize=True)
-
-
 @owning("gallery", "*.jpg", "*.webp", "*.safetensors")
 def make_gallery(config: DictConfig) -> None:
     """Learn the words of the config, and write a picture for each of its rows and edits to the run folder."""
@@ -72,9 +64,9 @@ def make_gallery(config: DictConfig) -> None:
     words = learn_words(config, ldm, folder)
     for name, lines in config.rows.items():
         rows = [row_of(config, ldm, line, [words[key] for key in line.words]) for line in lines]
-        save_rows(folder / f"{name}.jpg", rows)
+        save_sheet(folder / f"{name}.jpg", rows)
     for name, line in config.edits.items():
-        save_rows(folder / f"{name}.jpg", [edited(config, ldm, line, [words[key] for key in line.words])])
+        save_sheet(folder / f"{name}.jpg", [edited(config, ldm, line, [words[key] for key in line.words])])
     log.info("the pictures are in %s", relative(folder))
 
 
@@ -105,5 +97,4 @@ def edited(config: DictConfig, ldm: LatentDiffusion, line: DictConfig, words: li
     mask = box_mask(line.box, len(image))
     pipeline = Pipeline(ldm, instantiate(config.sampler), config.guidance, config.seed)
     edits = to_uint8(edit(pipeline, [line.prompt] * (config.count - 2), manager_of(ldm, words), image, mask))
-    marked = np.where(mask[..., None], image // 2 + 127, image).astype(np.uint8)
-    return PictureRow(line.title, np.stack([image, marked, *edits]))
+    return PictureRow(line.title, np.stack([image, mark(image, mask), *edits]))

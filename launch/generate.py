@@ -24,7 +24,7 @@ from textual_inversion.recipe import IN_INFO, Recipe, read_recipe, save_picture
 from textual_inversion.words.file import LearnedWord
 
 from .given import given_prompts, given_words
-from .model import load_frozen
+from .model import load_evaluator, load_frozen
 from .ownership import owning
 from .recipes import Changes, warn_of_another_model, with_model_of, words_again
 
@@ -80,13 +80,6 @@ def order_again(config: DictConfig, recipe: Recipe, path: Path) -> Order:
     chosen: dict[str, Any] = {name: config[name] if name in changes else value for name, value in own.items()}
     prompts = given_prompts(config) if {"prompt", "prompt_file"} & changes.names else [recipe.prompt]
     return Order(prompts, words, sampler=sampler, batch_size=recipe.batch, fill=True, **chosen)
-
-
-def evaluator_for(config: DictConfig) -> Any:
-    """Return the CLIP that finds the best pictures. Raises UserError if the scale has none, or if it is missing."""
-    if config.get("domain") is None or config.domain.get("evaluator") is None:
-        raise UserError(f"best= needs a CLIP, and scale={config.name} has none: add configs/domain/{config.name}.yaml.")
-    return instantiate(config.domain.evaluator, _convert_="all").eval().requires_grad_(False)
 
 
 def rank(pictures: Sequence[Image.Image], clip: Any, prompt: str, names: Sequence[str]) -> dict[int, float]:
@@ -150,7 +143,7 @@ def generate(config: DictConfig) -> None:
         order = order_again(config, recipe, path)
     if config.best is not None and config.best > order.count:
         raise UserError(f"best={config.best}: choose 1 to {order.count}, the count of the pictures of each prompt.")
-    clip = None if config.best is None else evaluator_for(config)
+    clip = None if config.best is None else load_evaluator(config)
     pictures = draw(order, load_frozen(config), config.strict)
     if path is not None and recipe is not None:
         warn_of_another_model(recipe, pictures[0].info[IN_INFO], path)

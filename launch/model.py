@@ -1,9 +1,12 @@
-"""The frozen model of a command that uses words."""
+"""The frozen models of a command that uses words."""
+
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from ldm.errors import UserError
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.weights.difference import Difference
 
@@ -19,3 +22,11 @@ def load_frozen(config: DictConfig, dtype: torch.dtype | None = None) -> LatentD
         difference.add_to(ldm, str(file))  # before `freeze`, which may round the weights
     ldm.freeze(dtype or instantiate(config.module.frozen_dtype))
     return ldm.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_evaluator(config: DictConfig) -> Any:
+    """Load the CLIP that finds the best pictures for best=. Raises UserError if the scale has none, or if it is
+    missing."""
+    if config.get("domain") is None or config.domain.get("evaluator") is None:
+        raise UserError(f"best= needs a CLIP, and scale={config.name} has none: add configs/domain/{config.name}.yaml.")
+    return instantiate(config.domain.evaluator, _convert_="all").eval().requires_grad_(False)

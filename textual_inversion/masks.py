@@ -42,6 +42,11 @@ def _size(path: Path) -> tuple[int, int]:
         return (file.height, file.width) if turned else file.size
 
 
+def mark(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return `image`, uint8 [H, W, 3], with the part under `mask`, bool [H, W], paled."""
+    return np.where(mask[..., None], image // 2 + 127, image).astype(np.uint8)
+
+
 def _require_part(mask: np.ndarray, what: str) -> np.ndarray:
     if mask.all() or not mask.any():
         raise UserError(

@@ -11,7 +11,7 @@ from ldm.errors import UserError
 
 from .messages import notes_of, show_errors
 from .model import MOST_LETTERS, PageModel, square
-from .use import ONE_AT_A_TIME, Choice
+from .use import ONE_AT_A_TIME, Choice, results
 from .words import Words
 
 SIDE = 512  # of the brushed picture on the page, in pixels
@@ -42,10 +42,7 @@ class Edit:
                 self.go = gr.Button("Edit", variant="primary")
             with gr.Column():
                 self.said = gr.HTML()
-                self.edits = gr.Gallery(
-                    label="Edited pictures", columns=2, height="auto", object_fit="contain", format="png",
-                    interactive=False, buttons=["download", "fullscreen"], elem_id="edited",
-                )  # fmt: skip
+                self.edits = results("Edited pictures", "edited")
         self.image = gr.State(None)  # uint8 [size, size, 3], as the model sees it
         self.choice.follow(self.prompt)
         private: dict[str, Any] = {"api_visibility": "private"}

@@ -15,6 +15,14 @@ PROMPT = "a photo of S* on the moon"
 ONE_AT_A_TIME: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}  # of everything that uses the model
 
 
+def results(label: str, name: str) -> gr.Gallery:
+    """Return a gallery for pictures that the model has made; `name` is its name on the page."""
+    return gr.Gallery(
+        label=label, columns=2, height="auto", object_fit="contain", format="png", interactive=False,
+        buttons=["download", "fullscreen"], elem_id=name,
+    )  # fmt: skip
+
+
 class Choice:
     """A list of the learned words to choose from, one or several, and what they are called in prompts."""
 
@@ -75,10 +83,7 @@ class Use:
                     self.download = gr.DownloadButton("Download", interactive=False)
             with gr.Column():
                 self.said = gr.HTML()
-                self.images = gr.Gallery(
-                    label="Generated pictures", columns=2, height="auto", object_fit="contain", format="png",
-                    interactive=False, buttons=["download", "fullscreen"], elem_id="generated",
-                )  # fmt: skip
+                self.images = results("Generated pictures", "generated")
         self.made = gr.State([])  # the last generated pictures, for the tab Edit
         self._connect()
 

@@ -10,14 +10,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from ldm.training.callbacks import read_rows
+
 from ..shell import SCRIPTS
-
-
-def last_step(metrics: Path) -> int:
-    """Return the step of the last row of a metrics.csv, which may be cut off; 0 if there is none."""
-    rows = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
-    steps = [int(row.split(",")[0]) for row in rows[-2:] if "," in row and row[0].isdecimal()]
-    return max(steps, default=0)
 
 
 def watched(process: subprocess.Popen[bytes], metrics: Path, steps: int, seconds: float) -> Iterator[tuple[float, ...]]:
@@ -26,7 +21,7 @@ def watched(process: subprocess.Popen[bytes], metrics: Path, steps: int, seconds
     training, step = psutil.Process(process.pid), 0
     while step < steps and process.poll() is None:
         time.sleep(seconds)
-        step = last_step(metrics)
+        step = max((int(row["step"]) for row in read_rows(metrics)[-1:]), default=0)
         if step and process.poll() is None:
             times = training.cpu_times()
             yield step, time.perf_counter(), times.user + times.system, training.memory_info().rss, training.num_fds()

@@ -52,9 +52,10 @@ def contact_sheet(rows: Sequence[PictureRow], side: int = 160) -> Image.Image:
 
 
 def save_sheet(path: Path, rows: Sequence[PictureRow]) -> None:
-    """Write the sheet as a PNG file, atomically."""
+    """Write the sheet as a PNG or JPEG file, as the suffix of `path` says. The file is complete or absent."""
+    options = {"format": "PNG"} if path.suffix == ".png" else {"format": "JPEG", "quality": 85, "optimize": True}
     with replacing(path) as partial:
-        contact_sheet(rows).save(partial, format="PNG")
+        contact_sheet(rows).save(partial, **options)
 
 
 def save_figure(path: Path, rows: Sequence[PictureRow], side: float = 0.95) -> None:
