@@ -1,7 +1,6 @@
 """Settings that must precede the first import of every test (no network, no window, the same examples every time), and
 a latent diffusion model small enough for tests that take milliseconds."""
 
-import json
 import os
 from pathlib import Path
 
@@ -132,18 +131,6 @@ def run_script(monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def clip_vocabulary(tmp_path_factory):
     """The files of a byte-pair tokenizer with a few whole words and single characters for everything else."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    from tokenizers.pre_tokenizers import ByteLevel
+    from launch.benchmarks.vocabularies import write_byte_pairs
 
-    symbols = sorted(ByteLevel.alphabet())
-    pieces, merges = [*symbols, *(f"{symbol}</w>" for symbol in symbols)], []
-    for word in ("cat", "owl", "photo"):
-        letters = [*word[:-1], word[-1] + "</w>"]
-        while len(letters) > 1:
-            merges.append(f"{letters[0]} {letters[1]}")
-            letters[:2] = [letters[0] + letters[1]]
-            pieces.append(letters[0])
-    pieces = list(dict.fromkeys([*pieces, "<|startoftext|>", "<|endoftext|>"]))
-    (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(dict.fromkeys(merges)) + "\n", encoding="utf-8")
-    return folder
+    return write_byte_pairs(tmp_path_factory.mktemp("tokenizer"), ("cat", "owl", "photo"))

@@ -1,6 +1,6 @@
 """Benchmarks at the published sizes with random weights: milliseconds per step, memory, and seconds per image, ours and
-diffusers'. A single unattended run measures in order of importance until its time is up. A failed measurement records
-its error, and the others still run."""
+diffusers'. A single unattended run measures one after another until its time is up. A failed measurement records its
+error, and the others still run."""
 
 import gc
 import json
@@ -27,8 +27,9 @@ from textual_inversion.learner import TextualInversion
 from textual_inversion.objective import GraphedLosses, Objective, sample_losses
 
 from . import theirs
-from .random_models import build_random, errors_against_original, widen
+from .random_models import build_random, errors_against_original
 from .timing import device, hardware, matrix_rate, repeat, wait_for_device
+from .vocabularies import write_vocabulary
 
 log = logging.getLogger("benchmark")
 
@@ -206,9 +207,17 @@ def _machine() -> Row:
     return {"bf16_tflop_per_s": matrix_rate(torch.bfloat16, side) / 1e12, "copy_tb_per_s": rate / 1e12}
 
 
+def _bench(scale: dict[str, Any], words: str, folder: Path, concept: Concept, steps: int) -> Bench:
+    described = OmegaConf.create(scale)
+    with torch.device("meta"):
+        text = instantiate(described.module.ldm.module).text_encoder
+    return Bench(described, write_vocabulary(text, Path(words), concept.initializer, folder), concept, steps)
+
+
 def true_scale(
     folder: Path,
     scale: dict[str, Any],
+    stable_diffusion: dict[str, Any],
     vocabulary: str,
     concept: dict[str, Any],
     golden: str | None,
@@ -220,34 +229,37 @@ def true_scale(
     packs: Sequence[int],
     compiled: bool,
 ) -> dict[str, Row]:
-    """Run all measurements in order of importance. Each is written to results.json in `folder` when it is done."""
-    described = OmegaConf.create(scale)
-    node = described.module.ldm.module
-    with torch.device("meta"):
-        size = instantiate(node).text_encoder.vocab_size
-    words = widen(Path(vocabulary), size, folder / "vocab.txt")
-    bench = Bench(described, words, instantiate(concept, _convert_="all"), steps)
+    """Run all measurements of the model of `scale`, and ours of `stable_diffusion`. What no record has comes before
+    what assets/benchmarks/true_scale.json has. Each is written to results.json in `folder` when it is done."""
+    learned: Concept = instantiate(concept, _convert_="all")
+    bench = _bench(scale, vocabulary, folder / "vocabulary", learned, steps)
+    node = bench.scale.module.ldm.module
     results, cuda = Results(folder / "results.json", minutes), torch.cuda.is_available()
+
+    def graphed() -> Objective:
+        return GraphedLosses(sample_losses) if cuda else sample_losses
+
     results.measure("machine", _machine)
     results.measure("model", bench.count_flops)
-    results.measure("ours, plain", lambda: bench.objective(sample_losses))
-    if cuda:
-        results.measure("ours, graph", lambda: bench.objective(GraphedLosses(sample_losses)))
+    if cuda:  # the packs and checkpointing are compared with these two
+        results.measure("ours, graph", lambda: bench.objective(graphed()))
     results.measure("ours, whole loop", lambda: bench.loop(1))
-    results.measure("diffusers under autocast", lambda: bench.their_step(True))
     for size in packs:
         results.measure(f"ours, whole loop, pack of {size}", lambda size=size: bench.loop(size))
     results.measure("ours, sampling", lambda: bench.sampling(pictures, sampling_steps))
     results.measure("diffusers under autocast, sampling", lambda: bench.their_sampling(pictures, sampling_steps, True))
     if golden:
         results.measure("errors in float32", lambda: dict(errors_against_original(node, Path(golden), device())))
+    results.measure("ours, checkpointing", lambda: bench.objective(graphed(), checkpointing=True))
+    other = _bench(stable_diffusion, vocabulary, folder / "tokenizer", learned, steps)
+    results.measure("Stable Diffusion 1, whole loop", lambda: other.loop(1))
+    results.measure("Stable Diffusion 1, sampling", lambda: other.sampling(pictures, sampling_steps))
+    results.measure("diffusers under autocast", lambda: bench.their_step(True))
+    results.measure("ours, plain", lambda: bench.objective(sample_losses))
     results.measure("diffusers", lambda: bench.their_step(False))
     results.measure("diffusers, sampling", lambda: bench.their_sampling(pictures, sampling_steps, False))
-    graphed = GraphedLosses(sample_losses) if cuda else sample_losses
-    results.measure("ours, checkpointing", lambda: bench.objective(graphed, checkpointing=True))
     for batch in batches:
-        objective = GraphedLosses(sample_losses) if cuda else sample_losses
-        results.measure(f"ours, batch {batch}", lambda b=batch, o=objective: bench.objective(o, 1, b))
+        results.measure(f"ours, batch {batch}", lambda batch=batch: bench.objective(graphed(), 1, batch))
     if compiled and cuda:
         results.measure("ours, compiled graph", lambda: bench.objective(GraphedLosses(torch.compile(sample_losses))))
     return results
