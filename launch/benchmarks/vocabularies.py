@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers.pre_tokenizers import ByteLevel
-
 from ldm.modules.clip_text import FILES, CLIPTextEncoder
 from ldm.modules.text import TokenEncoder
 
+# The 256 symbols that stand for bytes in CLIP's vocabulary: printable bytes for themselves, then one for each other.
+_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
+SYMBOLS = [chr(i) for i in (*_PRINTABLE, *range(256, 512 - len(_PRINTABLE)))]
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -28,8 +29,7 @@ def write_vocabulary(text: TokenEncoder, words: Path, initializer: str, folder: 
 def write_byte_pairs(folder: Path, words: Iterable[str], count: int = 0) -> Path:
     """Write CLIP's two files to `folder` and return it. Each of `words`, which share no pair of letters, is one piece.
     Anything else is spelled symbol by symbol. Unused pieces fill the vocabulary up to `count`."""
-    symbols = sorted(ByteLevel.alphabet())
-    pieces = dict.fromkeys([*symbols, *(f"{symbol}</w>" for symbol in symbols)])
+    pieces = dict.fromkeys([*SYMBOLS, *(f"{symbol}</w>" for symbol in SYMBOLS)])
     merges: dict[str, None] = {}
     for word in words:
         letters = [*word[:-1], word[-1] + "</w>"]
