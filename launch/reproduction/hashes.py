@@ -54,25 +54,66 @@ def _value(key: str, value: Any, beside: bool) -> Any:
 def train_hash(config: DictConfig) -> str:
     """Return the hash of everything that a learned word depends on: the resolved config, the weights and images
     that it names, and the version of the learning."""
+    return _hash(of_word(config), beside=False)
+
+
+def of_word(config: DictConfig) -> dict[str, Any]:
+    """Return what a learned word depends on, as resolved values."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     ends = (node.get("callbacks") or {}).get("early_stop")  # the one callback that changes a word
     # Words of version 1 were hashed without it.
     version = {"version": learner.VERSION} if learner.VERSION > 1 else {}
-    return _hash({key: node[key] for key in _OF_WORDS} | {"early_stop": ends} | version, beside=False)
+    return {key: node[key] for key in _OF_WORDS} | {"early_stop": ends} | version
 
 
 def evaluation_hash(config: DictConfig, word: str | None) -> str:
     """Return the hash of everything that an evaluation depends on; `word` is the hash of the word's training."""
+    return _hash(of_evaluation(config) | {"word": word}, beside=True)
+
+
+def of_evaluation(config: DictConfig) -> dict[str, Any]:
+    """Return what an evaluation depends on except for the word, as resolved values."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     model = {key: value for key, value in node["module"].items() if key != "compiled"}
-    given = {"version": VERSION, "word": word, "module": model, **{key: node[key] for key in _OF_EVALUATIONS}}
-    return _hash(given, beside=True)
+    return {"version": VERSION, "module": model, **{key: node[key] for key in _OF_EVALUATIONS}}
 
 
 def settings_hash(config: DictConfig) -> str:
     """Return the hash of a figure's own settings, without its claims, which change no number."""
     node = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     return _hash({key: value for key, value in node.items() if key != "claims"}, beside=False)
+
+
+def without_files(node: Any) -> Any:
+    """Return the config without what depends on the machine or on a training: images are left out, and a network that
+    is loaded from a file is known by the name of that file only."""
+    if isinstance(node, list):
+        return [without_files(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    if isinstance(node.get("weights"), str):
+        return _name(node["weights"])
+    return {key: without_files(value) for key, value in node.items() if key not in _PATHS}
+
+
+def weights_in(node: Any) -> dict[str, str]:
+    """Return the hashes of all weights that the config names: name -> hash of the content."""
+    if isinstance(node, list):
+        node = dict(enumerate(node))
+    if not isinstance(node, dict):
+        return {}
+    path = node.get("weights")
+    own = {_name(path): _content(Path(path), False)} if isinstance(path, str) and Path(path).exists() else {}
+    return own | {name: found for value in node.values() for name, found in weights_in(value).items()}
+
+
+def _name(weights: str) -> str:
+    return "/".join(Path(weights).parts[-2:])
+
+
+def value_hash(node: Any) -> str:
+    """Return the hash of values that name no files."""
+    return _hash(node, beside=False)
 
 
 def combine(*hashes: str) -> str:

@@ -1,9 +1,8 @@
 """The output of a figure: PNG and PDF, its table as CSV, and a verdict on each claim."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,26 @@ import numpy as np
 import pandas as pd
 
 from ldm.files import read_json, replacing, write_json, write_whole
-from textual_inversion.evaluation.claims import Interval, Verdict, decide, greater
+from textual_inversion.evaluation.claims import Finding, Interval, Verdict, corrected, decide
+
+from .protocol import PROTOCOL, family
 
 log = logging.getLogger("reproduce")
+
+# "needed": with as many concepts, a difference of one margin is found in 80% of experiments.
+COLUMNS = ("figure", "what the paper finds", "measured here, 95%", "over", "spread", "needed", "p", "verdict", "Holm")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, as a `test` of the difference between two rows of a table: `metric` of row `of` minus that
-    of row `than`."""
+    """A claim of the paper: what `test` finds of the difference between two rows of a table, `metric` of row `of` minus
+    that of row `than`."""
 
     says: str
     metric: str
     of: str
     than: str
-    test: Callable[[Interval], str] = greater
+    test: Finding
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,7 @@ def _judge(claim: Claim, table: pd.DataFrame) -> Verdict:
     seeds = _per_seed(table, claim.metric).unstack("row").reindex(columns=[claim.of, claim.than]).dropna()
     means = seeds.groupby("concept").mean()
     of, than = ({str(concept): value for concept, value in means[row].items()} for row in (claim.of, claim.than))
-    statistic = f"{claim.metric} of {claim.of!r} minus that of {claim.than!r}"
-    if isinstance(claim.test, partial):
-        statistic += "".join(f" ({name} {value:g})" for name, value in claim.test.keywords.items())
+    statistic = f"{claim.metric} of {claim.of!r} minus that of {claim.than!r} ({claim.test})"
     return decide(claim.says, statistic, of, than, claim.test)
 
 
@@ -112,7 +114,7 @@ def write_claims(folder: Path, name: str, verdicts: Sequence[Verdict]) -> None:
     _write_overview(folder)
 
 
-def _verdicts(file: Path) -> list[Verdict]:
+def read_claims(file: Path) -> list[Verdict]:
     """Read the verdicts of a figure; none if the file is broken."""
     try:
         verdicts = [
@@ -127,10 +129,23 @@ def _verdicts(file: Path) -> list[Verdict]:
 
 
 def _write_overview(folder: Path) -> None:
-    lines = ["| figure | what the paper finds | measured here, 95% | over | verdict |", "|---|---|---|---|---|"]
-    for file in sorted(folder.glob("*.claims.json")):
-        figure = file.name.removesuffix(".claims.json")
-        for verdict in _verdicts(file):
-            measured = f"{verdict.statistic}: {verdict.measured()}"
-            lines.append(f"| {figure} | {verdict.claim} | {measured} | {verdict.units} | **{verdict.verdict}** |")
-    write_whole(folder / "claims.md", ("\n".join(lines) + "\n").encode())
+    found = {file.name.removesuffix(".claims.json"): read_claims(file) for file in sorted(folder.glob("*.claims.json"))}
+    write_whole(folder / "claims.md", overview(found, read_json(folder / PROTOCOL)).encode())
+
+
+def overview(found: Mapping[str, Sequence[Verdict]], record: Mapping[str, Any] | None) -> str:
+    """Return a table of the verdicts of all figures, as Markdown. `record` is that of the protocol; without one, the
+    family of claims is that of these figures."""
+    every = [(figure, verdict) for figure, verdicts in found.items() for verdict in verdicts]
+    claims = family(record) if record else len(every)
+    lines = [f"Protocol `{record['hash']}`, {claims} claims.", ""] if record else []
+    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    kept = corrected([verdict for _, verdict in every], claims)
+    for (figure, one), together in zip(every, kept, strict=True):
+        spread, needed, p = ("-" if value is None else form.format(value) for value, form in (
+            (one.spread, "{:.3f}"), (one.needed, "{}"), (one.p, "{:.2g}"),
+        ))  # fmt: skip
+        measured = f"{one.statistic}: {one.measured()}"
+        cells = [figure, one.claim, measured, str(one.units), spread, needed, p, f"**{one.verdict}**", together]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

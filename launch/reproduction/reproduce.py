@@ -4,24 +4,22 @@ import inspect
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 from tqdm import tqdm
 
 from ldm.errors import UserError
-from ldm.files import read_json, write_json
 
 from .. import concepts, failures
 from .cells import CellFailed, CellStore
 from .hashes import settings_hash
+from .protocol import claim_folder, resolve_protocol, weights_of
 from .report import Figure, forget_claims, write_claims
 
 log = logging.getLogger("reproduce")
 
-SETTINGS = "settings.json"
 OWN = frozenset("figure figures budget scale learn evaluate cells images paths".split())  # keys that this command reads
 
 
@@ -54,25 +52,20 @@ def require_own_settings(overrides: Sequence[str]) -> None:
             )
 
 
-def require_same_settings(config: DictConfig, folder: Path) -> None:
-    """Raise UserError if the folder holds figures with other settings, since claims.md would mix their verdicts."""
-    names = ("name", "budget", "learn", "evaluate", "images")
-    every = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-    settings = {name: every[name] for name in names}
-    file = folder / SETTINGS
-    if read_json(file) not in (None, settings):  # None: no record, or a broken one
-        raise UserError(
-            f"{folder} holds figures with other settings (see {file.name}): choose another folder (hydra.run.dir)."
-        )
-    write_json(file, settings)
+def open_store(config: DictConfig) -> CellStore:
+    """Return the store of the config's cells."""
+    learn, evaluate = (
+        [f"scale={config.name}", *config.budget[which], *config[which]] for which in ("learn", "evaluate")
+    )
+    images = Path(config.images or Path(config.paths.cache) / "concepts")
+    return CellStore(Path(config.cells), learn, evaluate, images, config.budget.pack)
 
 
-def render_concepts(names: Sequence[str], folder: Path) -> Path:
-    """Render 25 images of each of the shipped concepts in `names` into `folder`; returns `folder`."""
+def render_concepts(names: Sequence[str], folder: Path) -> None:
+    """Render 25 images of each of the shipped concepts in `names` into `folder`."""
     own = [name for name in names if name in concepts.CONCEPTS]
     for name in tqdm(own, desc="rendering concepts", unit="concept"):
         concepts.write(name, folder / name, concepts.MOST)
-    return folder
 
 
 def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:
@@ -113,11 +106,10 @@ def reproduce(config: DictConfig) -> None:
     folder, names = Path(config.paths.run), figures_asked_for(config)
     require_own_settings(HydraConfig.get().overrides.task)
     require_budget_of_scale(config)
-    require_same_settings(config, folder)
-    images = config.images or render_concepts(concepts_of(config, names), Path(config.paths.cache) / "concepts")
-    scale = [f"scale={HydraConfig.get().runtime.choices['scale']}"]
-    learn, evaluate = ([*scale, *config.budget[which], *config[which]] for which in ("learn", "evaluate"))
-    store = CellStore(Path(config.cells), learn, evaluate, Path(images), config.budget.pack)
+    store = open_store(config)
+    claim_folder(folder, resolve_protocol(config, store), weights_of(config, store))
+    if config.images is None:
+        render_concepts(concepts_of(config, names), store.pictures)
     missing = [name for name in names if not draw_figure(config, name, store, folder)]
     log.info("%s holds the figures, their numbers, and claims.md", folder)
     if missing or store.failed:

@@ -4,15 +4,17 @@ import pandas as pd
 import pytest
 
 from launch.reproduction.comparison import of_rows
-from launch.reproduction.report import forget_claims, judge, table_of, write_claims
-from textual_inversion.evaluation.claims import NOT_TESTED, Verdict, interval
+from launch.reproduction.report import forget_claims, judge, overview, table_of, write_claims
+from textual_inversion.evaluation.claims import NOT_TESTED, Verdict, greater, interval
+
+CLAIM = {"says": "higher", "metric": "score", "of": "high", "than": "low", "test": greater(0.1)}
 
 
 def test_of_each_concept_the_seeds_that_both_rows_have_are_compared():
     values = {("high", "cat", 0): 5.0, ("low", "cat", 0): 4.0, ("low", "cat", 1): 99.0}
     values |= {(row, concept, 0): 2.0 + (row == "high") for row in ("high", "low") for concept in ("dog", "owl")}
     table = [{"row": row, "concept": c, "seed": seed, "score": v} for (row, c, seed), v in values.items()]
-    (verdict,) = judge([{"says": "higher", "metric": "score", "of": "high", "than": "low"}], table_of(table))
+    (verdict,) = judge([CLAIM], table_of(table))
     assert verdict.interval.mean == 1.0 and verdict.verdict == "reproduced"
 
 
@@ -22,9 +24,8 @@ def test_a_number_that_is_none_is_not_taken_for_a_missing_one():
 
 
 def test_what_no_row_has_is_not_tested():
-    claim = {"says": "higher", "metric": "score", "of": "high", "than": "low"}
     for records in ([], [{"row": "high", "concept": "cat", "other": 1.0}], [{"row": "high", "score": 1.0}]):
-        (verdict,) = judge([claim], pd.DataFrame(records))
+        (verdict,) = judge([CLAIM], pd.DataFrame(records))
         assert verdict.verdict == "not tested" and verdict.units == 0
 
 
@@ -70,3 +71,24 @@ def test_verdicts_of_a_figure_that_can_be_drawn_no_more_are_gone(tmp_path):
     forget_claims(tmp_path, "bias")
     overview = (tmp_path / "claims.md").read_text()
     assert "what style says" in overview and "what bias says" not in overview
+
+
+def test_the_overview_says_what_stands_after_the_correction_over_all_claims_of_the_protocol():
+    scores = {"high": (0.2, 0.31, 0.24), "low": (0.1, 0.2, 0.15)}
+    table = [
+        {"row": row, "concept": concept, "score": score}
+        for row, values in scores.items()
+        for concept, score in zip(("cat", "dog", "owl"), values, strict=True)
+    ]
+    (verdict,) = judge([CLAIM], table_of(table))
+    assert verdict.spread == pytest.approx(0.01) and verdict.p == pytest.approx(0.0033, abs=1e-4)
+    record = {"hash": "0123456789abcdef", "protocol": {"figures": {"a": {"claims": [CLAIM] * 20}}}}
+    alone, among = (overview({"a": [verdict]}, one).splitlines() for one in (None, record))
+    assert alone[-1].endswith("| 3 | 0.010 | 3 | 0.0033 | **reproduced** | reproduced |")
+    assert among[-1].endswith("| **reproduced** | not reproduced |")
+    assert among[0] == "Protocol `0123456789abcdef`, 20 claims."
+
+
+def test_what_is_not_tested_has_no_numbers_in_the_overview():
+    said = overview({"a": [Verdict("none", "nothing", None, 2, NOT_TESTED)]}, None)
+    assert said.splitlines()[-1] == "| a | none | nothing: - | 2 | - | - | - | **not tested** | not tested |"

@@ -187,7 +187,7 @@ def test_too_few_pictures_and_another_scales_budget_are_said_before_anything_is_
 
 
 @pytest.mark.integration
-def test_figures_of_other_settings_are_not_mixed(reproduce):
+def test_figures_of_another_protocol_are_not_mixed(reproduce):
     nobody = ["figure=blended", "budget.concepts=[nobody]"]
     code, said, _ = reproduce(*nobody)
     assert (
@@ -196,14 +196,14 @@ def test_figures_of_other_settings_are_not_mixed(reproduce):
         and "there is no concept=nobody" in said
         and "Traceback" not in said
     )
-    code, said, folder = reproduce(*nobody, "budget.pack=3")
-    assert code == 1 and f"{folder} holds figures with other settings (see settings.json)" in said
+    code, said, folder = reproduce(*nobody, "budget.seeds=[7]")
+    assert code == 1 and f"{folder} holds results of another protocol (budget.seeds.0 was 0, is 7). Keep them" in said
 
 
 def test_settings_that_nothing_would_read_are_refused(reproduce):
     code, said, folder = reproduce("figure=blended", "trainer.max_steps=9")
     assert code == 1 and "trainer.max_steps=9 would have no effect" in said and "learn=" in said
-    assert not (folder / "settings.json").exists()
+    assert not (folder / "protocol.json").exists()
 
 
 def test_an_unknown_figure_gets_the_list_of_known_ones(reproduce):

@@ -1,7 +1,6 @@
 """Verdicts on clear differences and on unclear ones."""
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,10 +10,13 @@ from textual_inversion.evaluation.claims import (
     NOT_TESTED,
     OPPOSITE,
     REPRODUCED,
+    Verdict,
     alike,
     at_most,
+    corrected,
     decide,
     greater,
+    holm,
     interval,
 )
 
@@ -25,6 +27,7 @@ def numbers(*values: float) -> dict[str, float]:
     return dict(zip(CONCEPTS, values, strict=False))
 
 
+MORE = greater(margin=0.1)
 ZERO = numbers(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -38,7 +41,7 @@ ZERO = numbers(0.0, 0.0, 0.0, 0.0, 0.0)
     ],
 )
 def test_more_is_reproduced_where_the_whole_interval_is_above_zero(more, verdict):
-    found = decide("more is more", "difference", more, ZERO, greater)
+    found = decide("more is more", "difference", more, ZERO, MORE)
     assert found.verdict == verdict and found.units == 5
     assert found.interval.mean == pytest.approx(np.mean(list(more.values())))
 
@@ -46,8 +49,8 @@ def test_more_is_reproduced_where_the_whole_interval_is_above_zero(more, verdict
 def test_differences_are_paired_so_a_spread_between_concepts_does_not_hide_them():
     less = numbers(0.1, 0.5, 0.9, 0.3, 0.7)
     more = {concept: value + 0.01 for concept, value in less.items()}
-    assert decide("", "", more, less, greater).verdict == REPRODUCED
-    assert decide("", "", less, more, greater).verdict == OPPOSITE
+    assert decide("", "", more, less, MORE).verdict == REPRODUCED
+    assert decide("", "", less, more, MORE).verdict == OPPOSITE
 
 
 @pytest.mark.parametrize(
@@ -61,22 +64,22 @@ def test_differences_are_paired_so_a_spread_between_concepts_does_not_hide_them(
     ],
 )
 def test_alike_is_within_the_margin_on_both_sides_at_most_on_one(one, margin, two_sided, one_sided):
-    assert decide("", "", one, ZERO, partial(alike, margin=margin)).verdict == two_sided
-    assert decide("", "", one, ZERO, partial(at_most, margin=margin)).verdict == one_sided
+    assert decide("", "", one, ZERO, alike(margin)).verdict == two_sided
+    assert decide("", "", one, ZERO, at_most(margin)).verdict == one_sided
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_of_too_few_concepts_nothing_is_tested(count):
     one = dict(list(numbers(0.5, 0.5, 0.5).items())[:count])
-    found = decide("", "", one, ZERO, greater)
+    found = decide("", "", one, ZERO, MORE)
     assert (found.verdict, found.units, found.interval) == (NOT_TESTED, count, None)
 
 
 def test_only_concepts_that_both_have_count_in_any_order():
     more, less = numbers(0.1, 0.2, 0.3, 0.4), {"robot": 9.0, "owl": 0.1, "dog": 0.1, "cat": 0.1}
-    found = decide("", "", more, less, greater)
+    found = decide("", "", more, less, MORE)
     assert found.units == 3 and found.interval.mean == pytest.approx(0.2)
-    assert decide("", "", dict(reversed(more.items())), less, greater) == found
+    assert decide("", "", dict(reversed(more.items())), less, MORE) == found
 
 
 def test_the_interval_by_hand():
@@ -96,11 +99,60 @@ def test_the_interval_holds_the_truth_in_95_of_100_draws(n):
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_numbers_that_are_none_are_refused(bad):
     with pytest.raises(ValueError, match="needs finite numbers"):
-        decide("", "", numbers(0.1, bad, 0.2), ZERO, greater)
+        decide("", "", numbers(0.1, bad, 0.2), ZERO, MORE)
     with pytest.raises(ValueError, match="needs finite numbers"):
         interval([])
 
 
 def test_a_verdict_reads_as_claim_statistic_interval_and_outcome():
-    said = str(decide("words beat captions", "image similarity", numbers(0.1, 0.1, 0.1), ZERO, greater))
+    said = str(decide("words beat captions", "image similarity", numbers(0.1, 0.1, 0.1), ZERO, MORE))
     assert said == "words beat captions | image similarity: +0.100 [+0.100, +0.100] | reproduced"
+
+
+def test_p_values_by_hand():
+    values = [
+        1.0,
+        2.0,
+        3.0,
+    ]  # t = 2 * 3**0.5 with 2 degrees of freedom, whose distribution is (1 + t / (2 + t^2)^0.5) / 2
+    t = 2 * 3**0.5
+    assert MORE.p_value(values) == pytest.approx(1 - t / (2 + t * t) ** 0.5)
+    assert at_most(4.0).p_value(values) == MORE.p_value(values)  # 2 below the end, as it is 2 above 0
+    assert alike(4.0).p_value(values) == MORE.p_value(values)  # the nearer end counts
+    assert (MORE.p_value([0.5] * 3), MORE.p_value([0.0] * 3)) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("test", [MORE, at_most(0.3), alike(0.4)])
+def test_a_verdict_is_decided_where_p_is_below_5_percent(test):
+    rng = np.random.default_rng(0)
+    draws = [rng.normal(rng.uniform(-1, 1), 0.4, size=6).tolist() for _ in range(500)]
+    decided = [test.verdict(interval(values)) != NOT_REPRODUCED for values in draws]
+    assert decided == [test.p_value(values) < 0.05 for values in draws] and 100 < sum(decided) < 450
+
+
+def test_the_number_of_concepts_for_a_difference_of_one_margin():
+    # With margins of half a spread a paired t-test needs 34 pairs for 80% (G*Power, R's power.t.test).
+    assert greater(0.5).concepts_needed(1.0) == at_most(0.5).concepts_needed(1.0) == 34
+    assert alike(0.5).concepts_needed(1.0) == 44  # 90% on each side: power.t.test(delta=.5, power=.9, type="paired")
+
+
+def test_holm_by_a_published_example():
+    # https://en.wikipedia.org/wiki/Holm-Bonferroni_method#Example: the first and the last are rejected at 5%
+    assert holm([0.01, 0.04, 0.03, 0.005], 4) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.01, 0.04], 5) == pytest.approx([0.05, 0.16])  # what was not tested counts as well
+    assert holm([0.4, 0.9], 2) == pytest.approx([0.8, 0.9]) and holm([], 3) == []
+    with pytest.raises(ValueError, match="3 p values are more than the 2 claims"):
+        holm([0.1, 0.2, 0.3], 2)
+
+
+def test_of_true_null_hypotheses_holm_rejects_one_in_5_percent_of_families():
+    families = np.random.default_rng(1).uniform(size=(4000, 12))
+    assert np.mean([min(holm(p.tolist(), 12)) < 0.05 for p in families]) == pytest.approx(0.05, abs=0.012)
+
+
+def test_a_correction_takes_verdicts_back_and_makes_none():
+    verdicts = [Verdict("", "", None, 8, said, p=p) for said, p in [(REPRODUCED, 0.001), (OPPOSITE, 0.04)]]
+    verdicts += [Verdict("", "", None, 2, NOT_TESTED), Verdict("", "", None, 8, NOT_REPRODUCED, p=0.3)]
+    assert corrected(verdicts, 4) == [REPRODUCED, NOT_REPRODUCED, NOT_TESTED, NOT_REPRODUCED]
+    assert corrected(verdicts[:2], 2) == [REPRODUCED, OPPOSITE]
+    assert corrected(verdicts, 60)[0] == NOT_REPRODUCED
