@@ -23,6 +23,7 @@ from textual_inversion.embedding_manager import EmbeddingManager, initial_vector
 from textual_inversion.figures.sheets import PictureRow, save_figure
 from textual_inversion.figures.words import attention_plot, vocabulary_plot
 from textual_inversion.generation import generate_images, manager_of
+from textual_inversion.setups import PerLayer
 from textual_inversion.weighting import parse, plain
 from textual_inversion.words.file import LearnedWord
 from textual_inversion.words.probing import Vocabulary, between, watch_attention, without_vector
@@ -38,16 +39,30 @@ SHORT = 3  # letters; the attention to such words of a prompt (a, of, the) is no
 
 
 def start_of(word: LearnedWord, other: str | None, text: TextEncoder, vocabulary: Vocabulary) -> tuple[str, Tensor]:
-    """Return the name and the vectors [k, width] from which the word is approached: those of the file `other`, or the
-    initializer that the word was learned from, or if the file does not name one, the nearest word."""
+    """Return the name and the vectors from which the word is approached, in the shape of its own: those of the file
+    `other`, or the initializer that the word was learned from, or if the file does not name one, the nearest word."""
     if other is not None:
         found = LearnedWord.load(other)
         found.require_fit(text.width, None, other)
-        return found.placeholder, found.vectors
+        if found.layers not in (None, word.layers):
+            raise UserError(f"{other}: the word {found.placeholder!r} has vectors for each layer: read it alone.")
+        return found.placeholder, _like(word, found.vectors)
     name = word.provenance.get("initializer")
     if not isinstance(name, str):
-        ((name, _),) = vocabulary.nearest(word.vectors[0], 1)
-    return f'"{name}"', initial_vectors(text, name, len(word.vectors)).cpu()
+        ((name, _),) = vocabulary.nearest(word.vectors.view(-1, word.width)[0], 1)
+    return f'"{name}"', _like(word, initial_vectors(text, name, len(word.vectors)).cpu())
+
+
+def _like(word: LearnedWord, vectors: Tensor) -> Tensor:
+    """Return the vectors for each layer if the word has them."""
+    return vectors if word.layers is None else PerLayer().begin(vectors, word.layers)
+
+
+def names_of(word: LearnedWord) -> list[str]:
+    """Return a name for each of the word's vectors, those of the first one's layers first."""
+    k = len(word.vectors)
+    names = [word.placeholder] if k == 1 else [f"{word.placeholder}, vector {i}" for i in range(k)]
+    return names if word.layers is None else [f"{name}, layer {i}" for name in names for i in range(word.layers)]
 
 
 def tokens_of(prompt: str, embeddings: EmbeddingManager) -> dict[str, list[int]]:
@@ -63,8 +78,8 @@ def tokens_of(prompt: str, embeddings: EmbeddingManager) -> dict[str, list[int]]
 
 
 def images_of(ldm: LatentDiffusion, prompts: list[str], words: Sequence[Tensor], options: dict) -> np.ndarray:
-    """Generate an image of every prompt with every one of `words` [k, width] in its slot {}, all from the same noise:
-    uint8 [prompts, words, H, W, 3]."""
+    """Generate an image of every prompt with the vectors of every one of `words` in its slot {}, all from the same
+    noise: uint8 [prompts, words, H, W, 3]."""
     names = [f"<{i}>" for i in range(len(words))]
     embeddings = EmbeddingManager(ldm.text_encoder.tokenizer, dict(zip(names, words, strict=True))).to(ldm.device)
     texts = [fill(prompt, name) for prompt in prompts for name in names]
@@ -135,6 +150,7 @@ def read_word(config: DictConfig) -> None:
 
 def look_into(ldm: LatentDiffusion, word: LearnedWord, other: str | None, reading: Reading, folder: Path) -> None:
     """Write the plots, the rows of images and `word.json` to `folder`. `other` is as in `start_of`."""
+    word.require_layers(ldm.unet.cross_attention_layers)
     titles = [fill(prompt, word.placeholder) for prompt in reading.prompts]
     text, vocabulary = ldm.text_encoder, Vocabulary.of(ldm.text_encoder)
     start_name, start = start_of(word, other, text, vocabulary)
@@ -142,8 +158,8 @@ def look_into(ldm: LatentDiffusion, word: LearnedWord, other: str | None, readin
     options = {"sampler": reading.sampler, "guidance": reading.guidance, "seed": reading.seed}
 
     k = len(word.vectors)
-    names = [word.placeholder] if k == 1 else [f"{word.placeholder}, vector {i}" for i in range(k)]
-    vectors = {start_name: start[0]} | dict(zip(names, word.vectors, strict=True))
+    rows = word.vectors.view(-1, word.width)
+    vectors = {start_name: start.view(-1, word.width)[0]} | dict(zip(names_of(word), rows, strict=True))
     numbers = compare_with_vocabulary(folder / "vocabulary", vocabulary, vectors)
     captions = [start_name, *("" for _ in steps[2:]), word.placeholder]
     save_rows(folder / "between", titles, images_of(ldm, reading.prompts, steps, options), captions)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def card(args: argparse.Namespace) -> None:
     kept = {key: word.provenance[key] for key in SETTINGS if key in word.provenance}
     with replacing(args.folder) as folder:
         folder.mkdir()
-        LearnedWord(word.placeholder, word.vectors, kept).save(folder / FILE_NAME)
+        replace(word, provenance=kept).save(folder / FILE_NAME)
         (folder / TOKEN).write_text(word.placeholder, encoding="utf-8")
         for i, pixels in enumerate(pictures):
             save_png(folder / PICTURES / f"{i}.png", pixels)
@@ -107,7 +108,9 @@ def _require_name(what: str, name: str) -> None:
 
 def _card(word: LearnedWord, settings: dict[str, Any], pictures: int, license_name: str, base: str | None) -> str:
     data = ModelCardData(license=license_name, base_model=base, tags=["textual_inversion", "text-to-image"])
-    k, width = word.vectors.shape
+    vectors = f"{len(word.vectors)} vector{'s' if len(word.vectors) > 1 else ''} of width {word.width}"
+    if word.layers is not None:
+        vectors += f" for each of the model's {word.layers} layers of cross-attention"
     rows = "".join(f"| {SETTINGS[key]} | {_plain(value)} |\n" for key, value in settings.items()) or "| not known | |\n"
     images = "".join(f"![{_plain(word.placeholder)}, picture {i}]({PICTURES}/{i}.png)\n" for i in range(pictures))
     return f"""---
@@ -117,7 +120,7 @@ def _card(word: LearnedWord, settings: dict[str, Any], pictures: int, license_na
 # {_plain(word.placeholder)}
 
 A word for a text-to-image model, learned from a few images by [textual inversion](https://arxiv.org/abs/2208.01618):
-{k} vector{"s" if k > 1 else ""} of width {width}, for {_plain(word.learned_for)}. Write it into a prompt as
+{vectors}, for {_plain(word.learned_for)}. Write it into a prompt as
 <code>{_plain(word.placeholder)}</code>.
 
 {images}

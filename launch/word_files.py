@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ldm.errors import UserError
@@ -31,8 +32,11 @@ SUFFIXES = {
 
 def write(path: Path, words: Sequence[LearnedWord], form: str | None, overwrite: bool) -> None:
     """Write `words` in one of `embeddings.FORMATS`; None chooses it by the suffix. Raises UserError if the file exists,
-    if its suffix is that of another format, or if the format can hold only one word."""
+    if its suffix is that of another format, or if the format can hold only one word, or none like these."""
     form = form or format_of(path, words)
+    layered = next((word.placeholder for word in words if word.layers is not None), None)
+    if form != "ours" and layered is not None:
+        raise UserError(f"{layered!r} has vectors for each layer, which the format {form} cannot hold: choose ours.")
     if path.suffix.lower() not in SUFFIXES[form]:
         name = path.with_suffix(SUFFIXES[form][0]).name
         raise UserError(f"a file in the format {form} is called {name}, not {path.name}: no tool would read it")
@@ -94,7 +98,7 @@ def format_of(path: Path, words: Sequence[LearnedWord]) -> str:
         case ".bin":
             return "diffusers"
         case ".pt":
-            return "official" if words[0].vectors.shape[1] == LDM_WIDTH else "a1111"
+            return "official" if words[0].width == LDM_WIDTH else "a1111"
     raise UserError(f"{path.name} has no suffix of a file of words: use .safetensors, .bin or .pt")
 
 
@@ -103,7 +107,7 @@ def with_name(word: LearnedWord, placeholder: str) -> LearnedWord:
     if placeholder == word.placeholder:
         return word
     origin = {key: value for key, value in word.provenance.items() if key != "token"}
-    return LearnedWord(placeholder, word.vectors, {**origin, "renamed_from": word.placeholder})
+    return replace(word, placeholder=placeholder, provenance={**origin, "renamed_from": word.placeholder}, file=None)
 
 
 def with_free_names(words: Sequence[LearnedWord]) -> list[LearnedWord]:
@@ -126,9 +130,9 @@ def inspect(args: argparse.Namespace) -> None:
         words = load_words(path)
         log.info("%s", find_file(path))
         for word in words:
-            k, width = word.vectors.shape
-            norms = ", ".join(f"{norm:.3f}" for norm in word.vectors.norm(dim=1).tolist())
-            log.info("  %s: %d x %d, for %s, norms %s", word.placeholder, k, width, word.learned_for, norms)
+            shape = " x ".join(map(str, word.vectors.shape))
+            norms = ", ".join(f"{norm:.3f}" for norm in word.vectors.norm(dim=-1).flatten().tolist())
+            log.info("  %s: %s, for %s, norms %s", word.placeholder, shape, word.learned_for, norms)
             for key, value in word.provenance.items():
                 text = value if isinstance(value, str) else json.dumps(value)
                 log.info("    %s: %s", key, text.rstrip().replace("\n", "\n      "))
@@ -149,7 +153,7 @@ def convert(args: argparse.Namespace) -> None:
 def merge(args: argparse.Namespace) -> None:
     require_another_file(args.output, *args.files)
     words = [(path, word) for path in args.files for word in load_words(path)]
-    widths = {word.vectors.shape[1]: path for path, word in words}
+    widths = {word.width: path for path, word in words}
     if len(widths) > 1:
         said = " and ".join(f"{path} ({width}, {OF_WIDTH.get(width, 'unknown')})" for width, path in widths.items())
         raise UserError(f"words of different models cannot share a file: {said}")

@@ -100,7 +100,8 @@ class TextEncoder(Conditioner, Protocol):
 
 
 def cross_attention(unet: Unet, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
-    """Return eps(z_t, t, c): every position attends to the sequence c [b, m, d]."""
+    """Return eps(z_t, t, c): every position attends to the sequence c [b, m, d], or to that of its layer in c [b,
+    layers, m, d]."""
     return unet(z_t, t, c)
 
 

@@ -22,14 +22,14 @@ Solver = Callable[..., Tensor]
 
 
 def conditioned(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor) -> Denoiser:
-    """Return the denoiser eps(z_t, t, c) with fixed text c [b, m, d]."""
+    """Return the denoiser eps(z_t, t, c) with fixed text c [b, m, d], or [b, layers, m, d]."""
     return lambda z_t, t: unet(z_t, t, c)
 
 
 def guided(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor, uncond: Tensor, scale: float) -> Denoiser:
     """Return a denoiser with classifier-free guidance (Ho & Salimans 2022): eps_u + scale (eps_c - eps_u), both
-    computed in one batch. c [b, m, d] is the text, `uncond` [1, m, d] the empty text. A scale of 1 is plain
-    conditioning, at half the cost."""
+    computed in one batch. c [b, m, d] is the text, `uncond` [1, m, d] the empty text; each may have one text per layer,
+    [b, layers, m, d]. A scale of 1 is plain conditioning, at half the cost."""
     if scale == 1.0:
         return conditioned(unet, c)
     both = torch.cat([uncond.expand_as(c), c])

@@ -36,7 +36,7 @@ __all__ = ["LearnedWord", "generate", "learn", "load_model", "read_recipe", "sav
 
 log = logging.getLogger(__name__)
 
-OnStep = Callable[[int, Tensor, Tensor], None]  # (steps done, loss of the step, v* [k, width])
+OnStep = Callable[[int, Tensor, Tensor], None]  # (steps done, loss of the step, v* [k, width] or [k, layers, width])
 Words = Sequence[LearnedWord] | Mapping[str, LearnedWord]
 
 

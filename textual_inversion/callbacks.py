@@ -50,7 +50,7 @@ class SaveWords(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if trainer.is_global_zero:
-            vectors = torch.cat([pl_module.learned(c, trainer.global_step) for c in pl_module.concepts])
+            vectors = torch.cat([pl_module.learned(c, trainer.global_step).flatten() for c in pl_module.concepts])
             of = made_of(vectors, pl_module.changes)
             if not self.products.has(FILE_NAME, of):  # keep the date
                 self._save(trainer, pl_module)

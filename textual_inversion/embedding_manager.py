@@ -51,10 +51,12 @@ class EmbeddingManager(nn.Module):
     """The learned vectors v* of any number of placeholders; inserts them into prompts.
 
     A placeholder is any string. It is found before the text is tokenised, and takes one token per vector, with its own
-    ids after those of the vocabulary."""
+    ids after those of the vocabulary. A word may have vectors of its own for each cross-attention layer of the UNet
+    (Voynov et al. 2023); then every prompt is encoded once per layer."""
 
     def __init__(self, tokenizer: Tokenizer, words: Mapping[str, Tensor]) -> None:
-        """`words` maps placeholders to their vectors [k, width], which become float32 parameters."""
+        """`words` maps placeholders to their vectors, [k, width] or [k, layers, width], which become float32
+        parameters."""
         super().__init__()
         self.tokenizer = tokenizer
         self.placeholders = tuple(words)
@@ -64,6 +66,11 @@ class EmbeddingManager(nn.Module):
         self._ids = {p: list(range(s, s + n)) for p, s, n in zip(words, starts, counts, strict=True)}
         longest_first = sorted(words, key=len, reverse=True)
         self._pattern = re.compile(f"({'|'.join(map(as_pattern, longest_first)) or NOTHING})")
+
+    @property
+    def layers(self) -> int | None:
+        """The number of layers that words have vectors of their own for; None if no word has."""
+        return next((vectors.shape[1] for vectors in self.vectors if vectors.ndim == 3), None)
 
     def mentions(self, prompt: str) -> list[str]:
         """Return the placeholders in `prompt`, in order of appearance."""
@@ -98,17 +105,31 @@ class EmbeddingManager(nn.Module):
         return self.tokenizer.frame(pieces)
 
     def embed(self, ids: Tensor, table: Callable[[Tensor], Tensor]) -> Tensor:
-        """Embed ids [b, n] to [b, n, width]: rows of the model's `table`, and v* for the ids of placeholders."""
+        """Embed ids [b, n] to [b, n, width]: rows of the model's `table`, and v* for the ids of placeholders. If a word
+        has vectors for each layer, the result is [b, layers, n, width]."""
         if not self.placeholders:
             return table(ids)
-        own = ids - self.tokenizer.vocab_size
-        rows = torch.cat(list(self.vectors))
+        own, layers = ids - self.tokenizer.vocab_size, self.layers
         frozen = table(ids.where(own < 0, self.tokenizer.pad_id))
-        return torch.where((own >= 0)[..., None], rows[own.clamp(min=0)].to(frozen.dtype), frozen)
+        if layers is None:
+            v_star = torch.cat(list(self.vectors))[own.clamp(min=0)]
+        else:
+            every = [v if v.ndim == 3 else v[:, None].expand(-1, layers, -1) for v in self.vectors]
+            v_star = torch.cat(every)[own.clamp(min=0)].transpose(1, 2)
+            own, frozen = own[:, None], frozen[:, None]
+        return torch.where((own >= 0)[..., None], v_star.to(frozen.dtype), frozen)
 
     def encode(self, text: TextEncoder, prompts: Sequence[str]) -> Tensor:
-        """Encode n prompts to c [n, max_length, width] with the frozen encoder `text`."""
-        return text.encode(self.embed(self.tokenize(prompts).to(text.device), text.embed))
+        """Encode n prompts to c, [n, max_length, width] or [n, layers, max_length, width], with the frozen encoder
+        `text`."""
+        return encode_rows(text, self.embed(self.tokenize(prompts).to(text.device), text.embed))
+
+
+def encode_rows(text: TextEncoder, rows: Tensor) -> Tensor:
+    """Encode embedded texts [b, n, width], or [b, layers, n, width], to c of the same shape."""
+    if rows.ndim == 3:
+        return text.encode(rows)
+    return text.encode(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
 
 
 def as_pattern(placeholder: str) -> str:

@@ -17,13 +17,16 @@ from .words.file import LearnedWord
 
 
 def manager_of(ldm: LatentDiffusion, words: Sequence[LearnedWord]) -> EmbeddingManager:
-    """Return an EmbeddingManager with the learned words for `ldm`. Raises UserError if two have the same name."""
+    """Return an EmbeddingManager with the learned words for `ldm`. Raises UserError if two have the same name, or if
+    one has vectors for the layers of another UNet."""
     names = [word.placeholder for word in words]
     if len(set(names)) < len(names):
         raise UserError(
             f"two words share a placeholder: {names}. Name them as you like, as in word={{<a>: <file>, <b>: <file>}}, "
             "or rename one in its file with `python scripts/embeddings.py rename`."
         )
+    for word in words:
+        word.require_layers(ldm.unet.cross_attention_layers)
     vectors = {word.placeholder: word.vectors for word in words}
     return EmbeddingManager(ldm.text_encoder.tokenizer, vectors).to(ldm.device)
 

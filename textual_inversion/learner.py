@@ -97,7 +97,7 @@ class TextualInversion(L.LightningModule):
             check_captions((*concept.templates, *concept.setup.templates), concept.placeholder, self.embeddings)
 
     def vectors(self, concept: Concept) -> torch.nn.Parameter:
-        """Return v* of the concept, [k, width]."""
+        """Return v* of the concept, [k, width], or [k, layers, width] with one vector for each layer."""
         return self._vectors(concept.placeholder)
 
     def _vectors(self, word: str) -> torch.nn.Parameter:
@@ -173,7 +173,7 @@ class TextualInversion(L.LightningModule):
         return self.per_concept(self.objective(self.ldm, rows, batch["z_0"], batch["t"], batch["eps"]))
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Embed ids [b, n] to [b, n, width], with v* for the ids of placeholders."""
+        """Embed ids [b, n] to [b, n, width], or [b, layers, n, width], with v* for the ids of placeholders."""
         return self.embeddings.embed(ids, self.ldm.text_encoder.embed)
 
     def per_concept(self, per_sample: Tensor) -> Tensor:
@@ -216,7 +216,7 @@ class TextualInversion(L.LightningModule):
         cannot learn at the first step."""
         for concept in self.concepts:
             vectors, active = self.vectors(concept), self.active(concept, 0)
-            size = torch.zeros(active) if vectors.grad is None else vectors.grad[:active].norm(dim=1)
+            size = torch.zeros(active) if vectors.grad is None else vectors.grad[:active].norm(dim=-1)
             if not (size.isfinite().all() and (size > 0).all()):
                 raise RuntimeError(
                     f"{concept.placeholder!r} cannot learn: the gradients of its vectors have norms {size.tolist()}."
@@ -236,15 +236,16 @@ class TextualInversion(L.LightningModule):
             start = self.initial[placeholder]
             metrics |= {
                 f"val/loss/{placeholder}": loss,
-                f"val/norm/{placeholder}": vectors.norm(dim=1).mean(),
-                f"val/cosine_to_initial/{placeholder}": F.cosine_similarity(vectors, start).mean(),
+                f"val/norm/{placeholder}": vectors.norm(dim=-1).mean(),
+                f"val/cosine_to_initial/{placeholder}": F.cosine_similarity(vectors, start, dim=-1).mean(),
             }
         return metrics
 
     def nearest_words(self, placeholder: str, count: int = 5) -> list[str]:
-        """Return the words of the vocabulary with the largest cosine similarity to the placeholder's first vector."""
-        vocabulary = Vocabulary.of(self.ldm.text_encoder)
-        return [word for word, _ in vocabulary.nearest(self._vectors(placeholder)[0], count)]
+        """Return the words of the vocabulary with the largest cosine similarity to the placeholder's first vector, or
+        to its mean over the layers."""
+        text, first = self.ldm.text_encoder, self._vectors(placeholder)[0]
+        return [word for word, _ in Vocabulary.of(text).nearest(first.view(-1, text.width).mean(dim=0), count)]
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader(BatchStream(partial(self.draw, rank=self.global_rank), self.global_step), batch_size=None)

@@ -11,14 +11,17 @@ from torch import Tensor
 from ldm.cuda_graph import CudaGraph
 from ldm.latent_diffusion import LatentDiffusion
 
+from .embedding_manager import encode_rows
+
 log = logging.getLogger(__name__)
 
-Objective = Callable[..., Tensor]  # (ldm, rows [b, n, width], z_0, t, eps) -> losses [b]
+# (ldm, rows [b, n, width] or [b, layers, n, width], z_0, t, eps) -> losses [b]
+Objective = Callable[..., Tensor]
 
 
 def sample_losses(ldm: LatentDiffusion, rows: Tensor, z_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-    """Return eq. 2 for each sample [b]; `rows` [b, n, width] are the embedded captions."""
-    return ldm.losses(z_0, ldm.text_encoder.encode(rows), t, eps)
+    """Return eq. 2 for each sample [b]; `rows`, [b, n, width] or [b, layers, n, width], are the embedded captions."""
+    return ldm.losses(z_0, encode_rows(ldm.text_encoder, rows), t, eps)
 
 
 def bends(objective: Objective, ldm: LatentDiffusion, rows: Tensor, *sample: Tensor) -> float:
@@ -65,7 +68,8 @@ class _Replay(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *weights: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return None, gradient * weights[0][:, None, None].to(gradient.dtype), None, None, None
+        weight = weights[0].view(-1, *[1] * (gradient.ndim - 1))
+        return None, gradient * weight.to(gradient.dtype), None, None, None
 
 
 class GraphedLosses:

@@ -54,12 +54,14 @@ class Pack(L.LightningModule):
 
     def losses(self, batch: PackBatch) -> dict[int, Tensor]:
         """Return eq. 2 for each concept of each run that is still training: index -> [number of concepts]."""
-        runs = {i: run for i, run in self.still_training().items() if i in batch}
-        rows = torch.cat([run.embed(batch[i]["ids"]) for i, run in runs.items()])
-        z_0, t, eps = (torch.cat([batch[i][name] for i in runs]) for name in ("z_0", "t", "eps"))
-        per_sample = self.runs[0].objective(self.ldm, rows, z_0, t, eps)
-        own = per_sample.split([len(batch[i]["t"]) for i in runs])
-        return {i: run.per_concept(losses) for (i, run), losses in zip(runs.items(), own, strict=True)}
+        rows = {i: run.embed(batch[i]["ids"]) for i, run in self.still_training().items() if i in batch}
+        losses: dict[int, Tensor] = {}
+        for ndim in {each.ndim for each in rows.values()}:  # words with and without vectors for each layer, apart
+            some = [i for i, each in rows.items() if each.ndim == ndim]
+            z_0, t, eps = (torch.cat([batch[i][name] for i in some]) for name in ("z_0", "t", "eps"))
+            per_sample = self.runs[0].objective(self.ldm, torch.cat([rows[i] for i in some]), z_0, t, eps)
+            losses |= zip(some, per_sample.split([len(batch[i]["t"]) for i in some]), strict=True)
+        return {i: self.runs[i].per_concept(losses[i]) for i in rows}
 
     def training_step(self, batch: PackBatch, batch_idx: int) -> Tensor:
         losses = self.losses(batch)

@@ -141,8 +141,8 @@ def _with_near(word: str, tokenizer: Tokenizer) -> str:
 
 
 def encode_prompts(text: TextEncoder, prompts: Sequence[str], embeddings: EmbeddingManager) -> Tensor:
-    """Encode n prompts, with the weights in them, to c [n, max_length, width]; name words that the model does not
-    know."""
+    """Encode n prompts, with the weights in them, to c, [n, max_length, width] or [n, layers, max_length, width]; name
+    words that the model does not know."""
     spans = [parse(prompt, embeddings) for prompt in prompts]
     name_unknown(map(plain, spans), embeddings)
     return encode_weighted(text, spans, embeddings)

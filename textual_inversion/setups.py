@@ -1,4 +1,4 @@
-"""Setups: variants of how a word is learned, those of the paper (Gal et al. 2022, section 5.1) and one that is not in
+"""Setups: variants of how a word is learned, those of the paper (Gal et al. 2022, section 5.1) and some that are not in
 the paper. A new setup is a class in this file and a config in configs/setup."""
 
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ class Setup:
     """The method of the paper. A setup is a subclass that overrides some of the methods.
 
     The learner and the pack call these methods for each concept. `vectors` is the parameter v* [k, d] of the concept,
-    and `start` its initial value [k, d]. `templates` are templates of captions beside those of the concept."""
+    and `start` its initial value, both [k, d] unless `begin` gives them another shape. `templates` are templates of
+    captions beside those of the concept."""
 
     templates: tuple[str, ...] = ()
 
@@ -27,6 +28,14 @@ class Setup:
         """Return how many of the vectors are in use at optimiser step `step` of `steps`. A pure function of its
         arguments."""
         return num_vectors
+
+    def begin(self, vectors: Tensor, layers: int) -> Tensor:
+        """Return what the training starts with: the `vectors` [k, d] of the coarse word or of a learned word, or for a
+        model with that many cross-attention `layers` their own for each, [k, layers, d]. Raises UserError for vectors
+        that the setup cannot go on from."""
+        if vectors.ndim == 3:
+            raise UserError("the word to start from has vectors for each layer: learn on with setup=per_layer.")
+        return vectors
 
     def extra_words(self, placeholder: str, pictures: int, width: int, seed: int) -> dict[str, Tensor]:
         """Return words that are learned together with the placeholder and discarded at the end: name -> initial vectors
@@ -119,6 +128,14 @@ class PerImage(Setup):
             return super().caption(placeholder, templates, picture, rng)
         before, between, after = pick(self.templates, rng).split(SLOT)
         return f"{before}{placeholder}{between}{self.word(placeholder, picture)}{after}"
+
+
+class PerLayer(Setup):
+    """Each cross-attention layer of the UNet reads vectors of its own (Extended Textual Inversion; Voynov et al. 2023,
+    "P+"): v* is [k, layers, d], and all of it starts from the coarse word. A caption is encoded once for each layer."""
+
+    def begin(self, vectors: Tensor, layers: int) -> Tensor:
+        return vectors if vectors.ndim == 3 else vectors[:, None].repeat(1, layers, 1)
 
 
 class Direction(Setup):

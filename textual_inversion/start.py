@@ -11,11 +11,12 @@ from .words.file import LearnedWord
 
 
 def start_of(concept: Concept, ldm: LatentDiffusion) -> Tensor:
-    """Return the vectors [k, width] that a concept starts with: those of the learned word in its file `start`, or the
-    embedding of its initializer. Raises UserError for a word of another model or of another number of vectors."""
-    text = ldm.text_encoder
+    """Return the vectors that a concept starts with, [k, width] or what its setup makes of them: those of the learned
+    word in its file `start`, or the embedding of its initializer. Raises UserError for a word of another model or of
+    another number of vectors."""
+    text, layers = ldm.text_encoder, ldm.unet.cross_attention_layers
     if concept.start is None:
-        return initial_vectors(text, concept.initializer, concept.num_vectors)
+        return concept.setup.begin(initial_vectors(text, concept.initializer, concept.num_vectors), layers)
     word = LearnedWord.load(concept.start)
     word.require_fit(text.width, ldm.fingerprint, concept.start)
     if len(word.vectors) != concept.num_vectors:
@@ -23,4 +24,5 @@ def start_of(concept: Concept, ldm: LatentDiffusion) -> Tensor:
             f"the word in {concept.start} has {len(word.vectors)} vectors, but num_vectors is {concept.num_vectors}: "
             f"set num_vectors to {len(word.vectors)}."
         )
-    return word.vectors.to(text.device, copy=True)
+    word.require_layers(layers)
+    return concept.setup.begin(word.vectors.to(text.device, copy=True), layers)

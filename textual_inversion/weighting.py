@@ -100,13 +100,13 @@ def escape(text: str) -> str:
 
 
 def encode_weighted(text: TextEncoder, spans: Sequence[Sequence[Span]], embeddings: EmbeddingManager) -> Tensor:
-    """Encode n prompts, each as its spans, to c [n, max_length, width]."""
+    """Encode n prompts, each as its spans, to c, [n, max_length, width] or [n, layers, max_length, width]."""
     c = embeddings.encode(text, [plain(each) for each in spans])
     return torch.stack([_moved(text, each, row, embeddings) for each, row in zip(spans, c, strict=True)])
 
 
 def _moved(text: TextEncoder, spans: Sequence[Span], c: Tensor, embeddings: EmbeddingManager) -> Tensor:
-    """Add (w - 1) (c - c_without) for every span of weight w to the c [max_length, width] of the plain prompt."""
+    """Add (w - 1) (c - c_without) for every span of weight w to the c [.., max_length, width] of the plain prompt."""
     kept = [span for span in spans if span.weight]
     moved = c.float()
     for i, span in enumerate(kept):
@@ -116,7 +116,8 @@ def _moved(text: TextEncoder, spans: Sequence[Span], c: Tensor, embeddings: Embe
             (c_without,) = embeddings.encode(text, [without]).float()
             # Cross-attention does not see the order of rows: rows of padding fill the place of the text, so that all
             # other rows stand where they stand in c.
-            place = min(1 + len(embeddings.pieces(plain(kept[:i]))), len(c) - count)
-            before, after, padding = c_without.split([place, len(c) - count - place, count])
-            moved = moved + (span.weight - 1.0) * (c.float() - torch.cat([before, padding, after]))
+            length = c.shape[-2]
+            place = min(1 + len(embeddings.pieces(plain(kept[:i]))), length - count)
+            before, after, padding = c_without.split([place, length - count - place, count], dim=-2)
+            moved = moved + (span.weight - 1.0) * (c.float() - torch.cat([before, padding, after], dim=-2))
     return moved.to(c.dtype)

@@ -76,7 +76,11 @@ class TransformerBlock(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """A transformer block over the positions of a feature map, with a residual. x [b, c, h, w], context [b, m, d]."""
+    """A transformer block over the positions of a feature map, with a residual. x [b, c, h, w], context [b, m, d], or
+    one context per cross-attention layer of the network, [b, layers, m, d]: then number `layer` is used, which the
+    network sets."""
+
+    layer = 0
 
     def __init__(self, channels: int, heads: int, dim_head: int, context_dim: int, groups: int = 32) -> None:
         super().__init__()
@@ -88,6 +92,8 @@ class SpatialTransformer(nn.Module):
         self.proj_out = zero_init(nn.Conv2d(inner, channels, 1))
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        if context is not None and context.ndim == 4:
+            context = context[:, self.layer]
         h = rearrange(self.proj_in(self.norm(x)), "b c h w -> b (h w) c")
         for block in self.transformer_blocks:
             h = block(h, context)

@@ -35,6 +35,9 @@ class Stage(nn.ModuleList):
 class UNet(L.LightningModule):
     """z_t [b, in_channels, h, w], t [b] in 0..999, c [b, m, context_dim] -> eps [b, out_channels, h, w].
 
+    c may also be [b, layers, m, context_dim], with one text for each of the `cross_attention_layers`, in the order in
+    which they are computed (Voynov et al. 2023, "P+"). Raises UserError for another number of layers.
+
     `sample_size` is the side of the latents in training; other sides also work. `attention_levels` are the levels (0 is
     the finest) with attention; the middle block always has it. Each attention layer has `num_heads` heads, or as many
     heads of `head_channels` channels as fit its width. `groups` is the number of groups of every GroupNorm.
@@ -118,8 +121,15 @@ class UNet(L.LightningModule):
         self.out = nn.Sequential(
             group_norm(width, groups, eps=1e-5), nn.SiLU(), zero_init(nn.Conv2d(width, out_channels, 3, padding=1))
         )
+        transformers = [module for module in self.modules() if isinstance(module, SpatialTransformer)]
+        for layer, transformer in enumerate(transformers):  # modules() follows the order of computation
+            transformer.layer = layer
+        self.cross_attention_layers = len(transformers)
 
     def forward(self, z_t: Tensor, t: Tensor, c: Tensor | None = None) -> Tensor:
+        layers = self.cross_attention_layers
+        if c is not None and c.ndim == 4 and c.shape[1] != layers:
+            raise UserError(f"c has texts for {c.shape[1]} layers, but {layers} layers of the UNet read one.")
         emb = self.time_embed(timestep_embedding(t, self.model_channels).to(z_t.dtype))
         h, skips = z_t, []
         for block in self.input_blocks:

@@ -163,3 +163,18 @@ def test_capitals_that_cost_diffusers_vectors_are_named_with_the_command_that_he
         command = shlex.split(said.partition("keeps all: ")[2].splitlines()[0])
         assert main(command[2:]) == 0
         assert names(tmp_path / file) == ["<s>"] and "diffusers uses" not in capsys.readouterr().out
+
+
+def test_a_word_with_vectors_for_each_layer_is_renamed_but_stays_in_our_format(tmp_path, capsys):
+    word, file = LearnedWord("S*", torch.randn(2, 3, 8), {"steps": 5}), tmp_path / "a.safetensors"
+    word.save(file)
+    assert main(["rename", str(file), "S*", "<cat>", "--output", str(tmp_path / "b.safetensors")]) == 0
+    (found,) = load_words(tmp_path / "b.safetensors")
+    assert torch.equal(found.vectors, word.vectors) and found.provenance["renamed_from"] == "S*"
+    assert main(["inspect", str(file)]) == 0
+    norms = ", ".join(f"{norm:.3f}" for norm in word.vectors.norm(dim=2).flatten().tolist())
+    assert f"S*: 2 x 3 x 8, for a model of width 8, norms {norms}" in capsys.readouterr().out
+    for name in ("c.bin", "c.pt"):
+        assert main(["convert", str(file), str(tmp_path / name)]) == 1
+        assert "'S*' has vectors for each layer, which the format" in capsys.readouterr().out
+        assert not (tmp_path / name).exists()

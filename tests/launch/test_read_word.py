@@ -15,13 +15,14 @@ FEW = ("debug=tiny", "sampler.steps=2", "between=3", "shown=2")
 
 @pytest.fixture
 def words(tmp_path):
-    """Two words of two vectors, and one of one vector whose file names no initializer."""
+    """Two words of two vectors, one of one vector whose file names no initializer, and one of a vector per layer."""
     rng = torch.Generator().manual_seed(0)
-    for name, k, origin in (("S*", 2, {"initializer": "cat"}), ("T*", 2, {}), ("U*", 1, {})):
+    cat = {"initializer": "cat"}
+    for name, shape, origin in (("S*", [2], cat), ("T*", [2], {}), ("U*", [1], {}), ("V*", [1, 4], cat)):
         path = tmp_path / name[0] / FILE_NAME
         path.parent.mkdir()
-        LearnedWord(name, torch.randn(k, WIDTH, generator=rng), origin).save(path)
-    return {name: tmp_path / name for name in "STU"}
+        LearnedWord(name, torch.randn(*shape, WIDTH, generator=rng), origin).save(path)
+    return {name: tmp_path / name for name in "STUV"}
 
 
 @pytest.fixture
@@ -61,10 +62,19 @@ def test_a_file_without_an_initializer_starts_from_the_nearest_word(read_word, w
     assert not (folder / "left_out.png").exists()
 
 
+@pytest.mark.integration
+def test_a_word_with_a_vector_for_each_layer(read_word, words):
+    code, said, folder = read_word(f"word={words['V']}")
+    assert code == 0, said
+    numbers = json.loads((folder / "word.json").read_text())
+    assert list(numbers["vectors"]) == ['"cat"', *(f"V*, layer {i}" for i in range(4))]
+
+
 @pytest.mark.parametrize(
     ("given", "what"),
     [
         (["word={S}", "other={U}"], "1 and 2 vectors"),
+        (["word={U}", "other={V}"], "'V*' has vectors for each layer: read it alone"),
         (["word={S}", "prompt=a photo of a cat"], "'a photo of a cat' has no {{}}"),
         (["word={S}", "between=1"], "between must be at least 2"),
         ([], "word has no value"),

@@ -18,8 +18,11 @@ from ldm.training.progress import StepProgress
 
 from ..concept import Concept
 from ..learner import TextualInversion
+from ..setups import PAPER, PerLayer
 from ..words.file import LearnedWord
 from .subjects import SubjectInputs, Word
+
+_PER_LAYER = PerLayer()  # one, since the cache of `tune` compares setups by identity
 
 
 class PivotalTuning(L.LightningModule):
@@ -48,15 +51,15 @@ class PivotalTuning(L.LightningModule):
 
 @lru_cache(maxsize=1)  # figures use one tuned model at several guidance scales
 def tune(
-    ldm: LatentDiffusion, concept: Concept, vectors: tuple[tuple[float, ...], ...], image_size: int, steps: int
+    ldm: LatentDiffusion, concept: Concept, vectors: tuple[float, ...], image_size: int, steps: int
 ) -> LatentDiffusion:
-    """Return a copy of `ldm` whose UNet is fine-tuned on the concept's images with the fixed `vectors` [k, d] of the
-    word. The learning rate of the concept is used for the UNet. The copy is in float32: half precision would round the
-    small updates away."""
+    """Return a copy of `ldm` whose UNet is fine-tuned on the concept's images with the fixed `vectors` of the word, as
+    `vectors_of` gives them. The learning rate of the concept is used for the UNet. The copy is in float32: half
+    precision would round the small updates away."""
     copied = copy.deepcopy(ldm).freeze()
     inversion = TextualInversion(copied, [concept], image_size)
     with torch.no_grad():
-        inversion.vectors(concept).copy_(torch.tensor(vectors))
+        inversion.vectors(concept).copy_(torch.tensor(vectors).view_as(inversion.vectors(concept)))
     trainer = L.Trainer(
         max_steps=steps,
         accelerator="auto",
@@ -88,12 +91,13 @@ def concept_of(
         num_vectors=len(word.vectors),
         seed=seed,
         first=first,
+        setup=PAPER if word.layers is None else _PER_LAYER,
     )
 
 
-def vectors_of(word: LearnedWord) -> tuple[tuple[float, ...], ...]:
-    """Return the vectors of the word as values that can be a key of a cache."""
-    return tuple(tuple(row) for row in word.vectors.tolist())
+def vectors_of(word: LearnedWord) -> tuple[float, ...]:
+    """Return the numbers of the word's vectors, which can be a key of a cache."""
+    return tuple(word.vectors.flatten().tolist())
 
 
 class Pivotal(Word):

@@ -31,13 +31,15 @@ FILE_NAME = "learned_embeds.safetensors"
 FILE_NAMES = (FILE_NAME, "learned_embeds.bin", "learned_embeds.pt", "embeddings.pt")
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 FORMAT, FORMAT_VERSION = "textual_inversion", 1
+FORMAT_VERSION_OF_LAYERS = 2  # of a file with a word that has vectors for each layer: older code refuses it
 
 
 @dataclass(frozen=True, eq=False)
 class LearnedWord:
-    """A placeholder with its own copy of the `vectors` [k, d], float32 on the CPU, their `provenance` as JSON values
-    (see `provenance()`), and the `file` that they were loaded from or saved to (None: neither). Raises UserError if the
-    name or the shape is invalid, or if a number is not finite."""
+    """A placeholder with its own copy of the `vectors`, float32 on the CPU, their `provenance` as JSON values (see
+    `provenance()`), and the `file` that they were loaded from or saved to (None: neither). The vectors are [k, d], or
+    [k, layers, d] with one for each cross-attention layer of the UNet. Raises UserError if the name or the shape is
+    invalid, or if a number is not finite."""
 
     placeholder: str
     vectors: Tensor
@@ -50,12 +52,25 @@ class LearnedWord:
         if self.vectors.dtype not in NUMBERS:
             raise UserError(f"the vectors of {self.placeholder!r} are of the type {self.vectors.dtype}, not float")
         vectors = self.vectors.detach().to("cpu", torch.float32, copy=True).contiguous()
-        if vectors.ndim != 2 or not vectors.numel():
-            raise UserError(f"the vectors of {self.placeholder!r} have shape {list(vectors.shape)}, not [k, width]")
+        if vectors.ndim not in (2, 3) or not vectors.numel():
+            raise UserError(
+                f"the vectors of {self.placeholder!r} have shape {list(vectors.shape)}, not [k, width] or [k, layers, "
+                f"width]"
+            )
         bad = int((~vectors.isfinite()).sum())
         if bad:
             raise UserError(f"{bad} of the {vectors.numel()} numbers of {self.placeholder!r} are NaN or infinite")
         object.__setattr__(self, "vectors", vectors)
+
+    @property
+    def width(self) -> int:
+        """The numbers per vector."""
+        return self.vectors.shape[-1]
+
+    @property
+    def layers(self) -> int | None:
+        """The number of layers that have vectors of their own; None if all layers read the same."""
+        return self.vectors.shape[1] if self.vectors.ndim == 3 else None
 
     def named(self, placeholder: str) -> "LearnedWord":
         """Return the same word under another name."""
@@ -87,20 +102,18 @@ class LearnedWord:
     @property
     def learned_for(self) -> str:
         """What is known of the model that the word was learned for."""
-        width = self.vectors.shape[1]
-        model = self.provenance.get("model") or OF_WIDTH.get(width, f"a model of width {width}")
+        model = self.provenance.get("model") or OF_WIDTH.get(self.width, f"a model of width {self.width}")
         return f"{model} or Stable Diffusion XL's second text encoder" if self._may_be_of_xl() else str(model)
 
     def _may_be_of_xl(self) -> bool:
-        return self.vectors.shape[1] == 1280 and self.provenance.get("format") in ("A1111", "diffusers")
+        return self.width == 1280 and self.provenance.get("format") in ("A1111", "diffusers")
 
     def require_fit(self, width: int, fingerprint: str | None, source: str | Path) -> None:
         """Check the word against a model of that `width` and `fingerprint` (None: unchecked). Raises UserError for
         another width; warns if the word was learned with other weights. `source` is named in both messages."""
-        found = self.vectors.shape[1]
-        if found != width:
+        if self.width != width:
             raise UserError(
-                f"{source}: the word {self.placeholder!r} has {found} numbers per vector, the model's words have "
+                f"{source}: the word {self.placeholder!r} has {self.width} numbers per vector, the model's words have "
                 f"{width}; it was learned for {self.learned_for}. Use that model, or learn the word again with this "
                 f"one."
             )
@@ -116,6 +129,14 @@ class LearnedWord:
                 "%s: the word %r was learned with other weights, so it may mean something else in this model",
                 source,
                 self.placeholder,
+            )
+
+    def require_layers(self, layers: int) -> None:
+        """Raise UserError if the word has vectors for another number of layers than the model's `layers`."""
+        if self.layers not in (None, layers):
+            raise UserError(
+                f"the word {self.placeholder!r} has vectors for {self.layers} cross-attention layers, the model has "
+                f"{layers}: use the model that it was learned for, or learn the word again with this one."
             )
 
 
@@ -142,8 +163,9 @@ def save_words(path: Path, words: Sequence[LearnedWord]) -> None:
     placeholders = [word.placeholder for word in words]
     if not words or len(set(placeholders)) < len(placeholders):
         raise UserError(f"a file holds one or more words with different names, not {placeholders}")
-    origins = {word.placeholder: {**word.provenance, "width": word.vectors.shape[1]} for word in words}
-    metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "words": json.dumps(origins, allow_nan=False)}
+    origins = {word.placeholder: {**word.provenance, "width": word.width} for word in words}
+    version = FORMAT_VERSION if all(word.layers is None for word in words) else FORMAT_VERSION_OF_LAYERS
+    metadata = {"format": FORMAT, "format_version": str(version), "words": json.dumps(origins, allow_nan=False)}
     content = save({word.placeholder: word.vectors for word in words}, metadata)
     write_whole(Path(path), content)
 
@@ -157,7 +179,7 @@ def load_words(path: Path, width: int | None = None, fingerprint: str | None = N
     file = find_file(Path(path))
     words = _read(file)
     for word in words:
-        word.require_fit(width or word.vectors.shape[1], fingerprint, file)
+        word.require_fit(width or word.width, fingerprint, file)
     return words
 
 
@@ -195,8 +217,11 @@ def _read(path: Path) -> tuple[LearnedWord, ...]:
 def _own(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, tuple[Tensor, dict[str, Any]]]:
     """Return the vectors and the provenance of each word in a file in our format. Raises UserError."""
     found = metadata.get("format_version")
-    if found != str(FORMAT_VERSION):
-        raise UserError(f"it has format version {found}, this code reads {FORMAT_VERSION}: update the code")
+    if found not in (str(FORMAT_VERSION), str(FORMAT_VERSION_OF_LAYERS)):
+        raise UserError(
+            f"it has format version {found}, this code reads {FORMAT_VERSION} and {FORMAT_VERSION_OF_LAYERS}: update "
+            f"the code"
+        )
     try:
         origins = json.loads(metadata.get("words", ""), parse_constant=_refuse)
     except (ValueError, RecursionError):

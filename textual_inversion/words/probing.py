@@ -49,8 +49,8 @@ class Vocabulary:
 
 
 def between(start: Tensor, end: Tensor, steps: int) -> list[Tensor]:
-    """Return `steps` vectors on the line from `start` to `end`, both [k, width], including both ends. Raises UserError
-    if they have different numbers of vectors."""
+    """Return the vectors of `steps` words on the line from the word `start` to `end`, including both ends. Raises
+    UserError if they have different numbers of vectors."""
     if start.shape != end.shape:
         raise UserError(
             f"the words have {len(start)} and {len(end)} vectors: there is no line between words of different length."
@@ -59,7 +59,7 @@ def between(start: Tensor, end: Tensor, steps: int) -> list[Tensor]:
 
 
 def without_vector(vectors: Tensor, index: int) -> Tensor:
-    """Return the vectors [k, width] without number `index`: [k - 1, width]."""
+    """Return the k vectors of a word without number `index`."""
     return torch.cat([vectors[:index], vectors[index + 1 :]])
 
 

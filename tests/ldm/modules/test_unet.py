@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from ldm.keyed_random import generator
+from ldm.modules.layers import nonzero_init
 
 T = torch.tensor([0, 500, 999])
 
@@ -75,3 +76,21 @@ def test_checkpointing_keeps_a_part_and_changes_no_bit(build_unet, awaken, dtype
     less, again = kept_bytes(unet, z_t, c)
     assert less < plain / 3
     assert all(torch.equal(one, other) for one, other in zip(gradients, again, strict=True))
+
+
+def test_every_cross_attention_layer_reads_its_own_text_in_the_order_of_computation(build_unet):
+    unet = nonzero_init(build_unet(channel_mult=(1, 2, 2), attention_levels=(0, 2), num_res_blocks=2)).eval()
+    layers = unet.cross_attention_layers
+    assert layers == 4 + 1 + 6
+    c = torch.randn(2, layers, 5, 16)
+    read = []
+    for name, module in unet.named_modules():
+        if name.endswith("attn2"):
+            module.register_forward_hook(lambda layer, inputs, output: read.append(inputs[1]))
+    z_t, t = torch.randn(2, 4, 8, 8), torch.tensor([3, 900])
+    unet(z_t, t, c)
+    assert all(torch.equal(own, c[:, layer]) for layer, own in enumerate(read)) and len(read) == layers
+    same = c[:, :1].expand_as(c)
+    torch.testing.assert_close(unet(z_t, t, same), unet(z_t, t, same[:, 0]))
+    with pytest.raises(ValueError, match=f"c has texts for 3 layers, but {layers} layers of the UNet read one"):
+        unet(z_t, t, c[:, :3])

@@ -67,9 +67,9 @@ def test_numbers_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path, numb
         load_words(path)
 
 
-@pytest.mark.parametrize("shape", [(8,), (0, 8), (1, 2, 8)])
+@pytest.mark.parametrize("shape", [(8,), (0, 8), (1, 0, 8), (1, 2, 1, 8)])
 def test_vectors_are_k_by_width(shape):
-    with pytest.raises(ValueError, match=r"not \[k, width\]"):
+    with pytest.raises(ValueError, match=r"not \[k, width\] or \[k, layers, width\]"):
         LearnedWord("S*", torch.ones(shape))
 
 
@@ -114,10 +114,10 @@ def test_a_cut_file_is_broken(tmp_path):
 
 def test_a_file_of_another_time_is_refused(tmp_path, monkeypatch):
     path = tmp_path / FILE_NAME
-    monkeypatch.setattr(embedding_file, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(embedding_file, "FORMAT_VERSION", 3)
     save_words(path, [word()])
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="has format version 2, this code reads 1"):
+    with pytest.raises(ValueError, match="has format version 3, this code reads 1 and 2"):
         load_words(path)
 
 
