@@ -15,6 +15,8 @@ from launch import CONFIGS
 from ldm import sampling
 from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion.concept import Concept
+from toyland.attributes import BACKGROUNDS
+from toyland.captions import VOCABULARY, words
 
 CAT_TOY = "experiment=cat_toy"
 
@@ -176,3 +178,18 @@ def test_rates_are_the_papers_at_every_scale():
     for scale in names("scale"):
         rates = composed(CAT_TOY, f"scale={scale}")["rates"]
         assert rates["high"] == pytest.approx(4 * rates["base"]) and rates["base"] == pytest.approx(50 * rates["low"])
+
+
+@pytest.mark.parametrize("name", [name for name in names("prompts") if name.startswith("toyland")])
+def test_prompts_of_toyland_use_its_words_and_demand_what_the_classifier_knows(name):
+    protocol = composed(f"prompts@protocol={name}", main="evaluate")["protocol"]
+    labels = protocol["classifier"]["module"]["labels"]
+    for prompt in protocol["prompts"]:
+        assert set(words(prompt["text"].replace("{}", ""))) <= VOCABULARY, prompt["text"]
+        assert prompt["shows"] and all(value in labels[label] for label, value in prompt["shows"].items())
+        assert len(prompt["shows"]) == {"two": 2, "three": 3}.get(prompt["kind"], 1), prompt["text"]
+
+
+def test_the_prompts_that_can_fail_ask_for_every_place():
+    prompts = composed("prompts@protocol=toyland_demands", main="evaluate")["protocol"]["prompts"]
+    assert {prompt["shows"].get("background") for prompt in prompts} - {None} == set(BACKGROUNDS)

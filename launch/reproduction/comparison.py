@@ -11,7 +11,9 @@ import pandas as pd
 
 from textual_inversion.evaluation.claims import Interval, Verdict, interval
 from textual_inversion.evaluation.evaluation import require_same_protocol, summary
+from textual_inversion.evaluation.subjects import labels_in
 from textual_inversion.figures import plots
+from toyland.sampling import is_held_out
 
 from .cells import Cell, CellFailed, CellStore
 from .report import Figure, per_concept, table_of
@@ -47,11 +49,25 @@ def measure(
     require_same_protocol(alike)
     return table_of(
         {"row": row.row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
+        | in_unseen_places(result, labels_in(store.pictures / cell.concept))
         | {"curve": row.curve, "x": row.x}
         | {name: result.get(name) for name in ("config", "commit", "word_commit")}
         for cell, row in cells.items()
         if (result := results.get(cell)) is not None
     )
+
+
+def in_unseen_places(result: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, float]:
+    """Return the fraction of images that show the place that their prompt asks for, over prompts with a place in which
+    the model never saw a toy of this class and colour. Empty if there are no such prompts, and outside Toyland."""
+    if not {"class", "color"} <= labels.keys():
+        return {}
+    found = [
+        row["shown"]["background"]
+        for row, prompt in zip(result["prompts"], result["protocol"]["prompts"], strict=True)
+        if "background" in row["shown"] and is_held_out(labels["class"], labels["color"], prompt["shows"]["background"])
+    ]
+    return {"unseen_places_met": float(np.mean(found))} if found else {}
 
 
 def without_guidance(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,11 +106,12 @@ def of_rows(table: pd.DataFrame, metric: str) -> dict[str, Interval]:
     return {str(row): interval(found.tolist()) for row, found in within.groupby("row", sort=False)}
 
 
-def scatter(path: Path, table: pd.DataFrame, apart: Sequence[str]) -> None:
-    """Plot both metrics of every row against each other, with 95% intervals."""
+def scatter(path: Path, table: pd.DataFrame, corners: Mapping[str, Sequence[float]] | None = None) -> None:
+    """Plot both metrics of every row against each other. `corners` as in `scatter_plot`."""
     x, y = (of_rows(table, metric) for metric in LABELS)
     points = {row: (x[row], y[row]) for row in x if row in y}
-    plots.scatter_plot(path, points, *LABELS.values(), apart=apart)
+    behind = {row: (corner[0], corner[1]) for row, corner in (corners or {}).items()}
+    plots.scatter_plot(path, points, *LABELS.values(), corners=behind)
 
 
 def curves(path: Path, table: pd.DataFrame, x_label: str, log_x: bool = False) -> None:

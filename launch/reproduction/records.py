@@ -40,7 +40,7 @@ def is_done(folder: Path, file: str) -> bool:
 def _is_whole(file: Path) -> bool:
     """Return whether a word or an evaluation is there and can be read."""
     if file.suffix == ".json":
-        return read_result(file) is not None
+        return "structure" in (read_result(file) or {})  # evaluations of before it was measured run again
     try:
         return file.is_file() and bool(load_words(file))
     except UserError:

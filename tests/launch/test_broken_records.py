@@ -59,7 +59,7 @@ def test_broken_labels_are_said_in_a_sentence(tmp_path, content):
 
 
 RESULT = {"image_similarity": 0.5, "image_only": None, "text_similarity": 0.25, "identity": {"class": 1.0}}
-RESULT |= {"protocol": {"samples": 2}}
+RESULT |= {"protocol": {"samples": 2}, "structure": {"correlation": 0.1}}
 CHANGES = [{"image_similarity": "0.5"}, {"text_similarity": None}, {"text_similarity": float("nan")}]
 CHANGES += [{"identity": [1.0]}, {"identity": {"class": "cat"}}, {"protocol": 3}, {"image_only": {}}]
 

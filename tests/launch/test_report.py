@@ -3,9 +3,11 @@
 import pandas as pd
 import pytest
 
-from launch.reproduction.comparison import of_rows
+from launch.reproduction.comparison import in_unseen_places, of_rows
 from launch.reproduction.report import forget_claims, judge, overview, table_of, write_claims
 from textual_inversion.evaluation.claims import NOT_TESTED, Verdict, greater, interval
+from toyland.attributes import BACKGROUNDS
+from toyland.sampling import is_held_out
 
 CLAIM = {"says": "higher", "metric": "score", "of": "high", "than": "low", "test": greater(0.1)}
 
@@ -92,3 +94,15 @@ def test_the_overview_says_what_stands_after_the_correction_over_all_claims_of_t
 def test_what_is_not_tested_has_no_numbers_in_the_overview():
     said = overview({"a": [Verdict("none", "nothing", None, 2, NOT_TESTED)]}, None)
     assert said.splitlines()[-1] == "| a | none | nothing: - | 2 | - | - | - | **not tested** | not tested |"
+
+
+def test_unseen_places_are_those_held_out_for_the_toys_class_and_colour():
+    held_out = [place for place in BACKGROUNDS if is_held_out("cat", "orange", place)]
+    assert 1 <= len(held_out) < 9
+    shows = [*({"background": place} for place in BACKGROUNDS), {"style": "oil"}]
+    rows = [{"shown": {name: 0.75 if value in held_out else 0.0 for name, value in s.items()}} for s in shows]
+    result = {"prompts": rows, "protocol": {"prompts": [{"shows": s} for s in shows]}}
+    assert in_unseen_places(result, {"class": "cat", "color": "orange"}) == {"unseen_places_met": 0.75}
+    assert in_unseen_places(result, {"style": "oil"}) == {}
+    nowhere = {"prompts": rows[-1:], "protocol": {"prompts": [{"shows": shows[-1]}]}}
+    assert in_unseen_places(nowhere, {"class": "cat", "color": "orange"}) == {}

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ldm.keyed_random import generator
+from ldm.training.autoencoder_loss import PerceptualDistance
 from ldm.training.optimization import constant, with_schedule
 
 _IGNORED = -100  # the index that cross_entropy ignores
@@ -126,3 +127,12 @@ class AttributeClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return with_schedule(self.optimizer(self.parameters()), self.schedule)
+
+
+def perceptual_distance(classifier: AttributeClassifier, images: Tensor, others: Tensor) -> float:
+    """Return the mean distance between images [n, 3, H, W] in [-1, 1] and `others` of the same shape, in the feature
+    maps of the classifier: 0 for equal images, at most 4."""
+    measure = PerceptualDistance(classifier, lambda _, x: classifier.maps(x))
+    pairs = zip(images.split(32), others.split(32), strict=True)
+    found = [len(x) * float(measure(x.to(classifier.device), y.to(classifier.device))) for x, y in pairs]
+    return sum(found) / len(images)

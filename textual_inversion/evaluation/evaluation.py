@@ -19,9 +19,15 @@ from ldm.weights.fingerprint import weights_hash
 
 from ..captions import SLOT
 from ..weighting import parse, plain
-from .classifier import AttributeClassifier
+from .classifier import AttributeClassifier, perceptual_distance
 from .evaluator import Evaluator
-from .metrics import image_similarity, published_text_similarity, similarity_among, text_similarity
+from .metrics import (
+    brightness_correlation,
+    image_similarity,
+    published_text_similarity,
+    similarity_among,
+    text_similarity,
+)
 from .subjects import ImageOnly, Pipeline, Subject, without_word
 
 RESULT = "evaluation.json"
@@ -109,13 +115,14 @@ class Evaluation:
             for start in range(0, len(self.prompts), at_once):
                 some = self.prompts[start : start + at_once]
                 generated = subject.generate([prompt.text for prompt in some], range(each)).split(each)
-                asked += [self._measure(prompt, images, truth) for prompt, images in zip(some, generated, strict=True)]
+                asked += [self._measure(prompt, x, images, truth) for prompt, x in zip(some, generated, strict=True)]
                 bar.update(len(some))
         return {
             "image_similarity": among if itself else image_similarity(self.embed(photos), references),
             "image_only": among,
             **means(asked),
-            "identity": self._shown(photos, truth),
+            "identity": shares(self._seen(photos), truth),
+            "structure": self._structure(photos, images),
             "by_kind": {
                 kind: means([row for row in asked if row["kind"] == kind]) for kind in {p.kind: 0 for p in self.prompts}
             },
@@ -123,16 +130,20 @@ class Evaluation:
             "protocol": self.protocol(pipeline, images),
         }
 
-    def _measure(self, prompt: Prompt, images: Tensor, truth: Mapping[str, str]) -> dict[str, Any]:
-        samples = self.embed(images)
+    def _measure(
+        self, prompt: Prompt, generated: Tensor, images: np.ndarray, truth: Mapping[str, str]
+    ) -> dict[str, Any]:
+        samples, seen = self.embed(generated), self._seen(generated)
         (text,) = self.evaluator.embed_texts([plain(parse(without_word(prompt.text)))]).cpu()
         return {
             "text": prompt.text,
             "kind": prompt.kind,
             "text_similarity": text_similarity(samples, text),
             "text_similarity_published": published_text_similarity(samples, text),
-            "shown": self._shown(images, prompt.shows) if self.classifier else {},
-            "kept": self._shown(images, {"class": truth["class"]} if "class" in truth else {}),
+            "shown": shares(seen, prompt.shows if self.classifier else {}),
+            "kept": shares(seen, {"class": truth["class"]} if "class" in truth else {}),
+            "demands": demands(seen, prompt.shows) if self.classifier else {},
+            "edited": self._structure(generated, images),
         }
 
     def embed(self, images: Tensor) -> Tensor:
@@ -140,16 +151,37 @@ class Evaluation:
         parts = [self.evaluator.embed_images(x.to(self.evaluator.device)).cpu() for x in images.split(32)]
         return torch.cat(parts)
 
-    def _shown(self, images: Tensor, truth: Mapping[str, str]) -> dict[str, float]:
-        """Return for each label in `truth` the fraction of images that show its value. Raises UserError for a label
-        that the classifier does not know."""
-        if not truth or self.classifier is None:
-            return {}
-        seen = self.classifier.names(images)
-        unknown = sorted(set(truth) - set(seen))
-        if unknown:
-            raise UserError(f"the classifier does not know {', '.join(unknown)}: its labels are {', '.join(seen)}")
-        return {name: float(np.mean([one == value for one in seen[name]])) for name, value in truth.items()}
+    def _seen(self, images: Tensor) -> dict[str, list[str]]:
+        """Return the value of each label that the classifier sees in each image; empty without a classifier."""
+        return self.classifier.names(images) if self.classifier else {}
+
+    def _structure(self, generated: Tensor, images: np.ndarray) -> dict[str, float]:
+        """Compare the structure of each of the images `generated` with that of a training image: the one whose noise
+        `Bipartite` starts from. For other subjects the numbers say what two images of the concept have in common."""
+        of = to_tensor(images)[[i % len(images) for i in range(len(generated))]]
+        pairs = zip(generated, of, strict=True)
+        found = {"correlation": float(np.mean([brightness_correlation(x, y) for x, y in pairs]))}
+        if self.classifier:
+            found["distance"] = perceptual_distance(self.classifier, generated, of)
+        return found
+
+
+def shares(seen: Mapping[str, Sequence[str]], truth: Mapping[str, str]) -> dict[str, float]:
+    """Return for each label in `truth` the fraction of images in which its value is `seen`. Raises UserError for a
+    label that the classifier does not know."""
+    unknown = sorted(set(truth) - set(seen))
+    if unknown:
+        raise UserError(f"the classifier does not know {', '.join(unknown)}: its labels are {', '.join(seen)}")
+    return {name: float(np.mean([one == value for one in seen[name]])) for name, value in truth.items()}
+
+
+def demands(seen: Mapping[str, Sequence[str]], shows: Mapping[str, str]) -> dict[str, float]:
+    """Return "met", the fraction of the demands (labels that the prompt `shows`) that images meet, and "all_met", the
+    fraction of images that meet all of them; empty for a prompt without demands."""
+    if not shows:
+        return {}
+    met = np.array([[one == value for one in seen[name]] for name, value in shows.items()])
+    return {"met": float(met.mean()), "all_met": float(met.all(axis=0).mean())}
 
 
 def means(asked: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -157,7 +189,9 @@ def means(asked: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for row in asked:
         numbers = {name: row[name] for name in ("text_similarity", "text_similarity_published")}
-        numbers |= {f"{group}_{name}": v for group in ("shown", "kept") for name, v in row[group].items()}
+        numbers |= {
+            f"{group}_{name}": v for group in ("shown", "kept", "demands", "edited") for name, v in row[group].items()
+        }
         for name, value in numbers.items():
             found.setdefault(name, []).append(value)
     return {name: float(np.mean(values)) for name, values in found.items()}
@@ -166,7 +200,9 @@ def means(asked: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def summary(result: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of a result as one flat table."""
     numbers = {name: value for name, value in result.items() if isinstance(value, float)}
-    return numbers | {f"identity_{name}": value for name, value in result["identity"].items()}
+    groups = {f"{group}_{name}": v for group in ("identity", "structure") for name, v in result.get(group, {}).items()}
+    kinds = {f"demands_met_{kind}": found.get("demands_met") for kind, found in result.get("by_kind", {}).items()}
+    return numbers | groups | {name: value for name, value in kinds.items() if value is not None}
 
 
 def read_result(file: Path) -> dict[str, Any] | None:

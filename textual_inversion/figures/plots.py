@@ -1,7 +1,7 @@
 """Plots in a common style, readable in colour and in grey, as PNG and PDF."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from ldm.files import replacing
 
 from ..evaluation.claims import Interval
+from .labels import label_points
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -30,7 +31,6 @@ STYLE: dict[Any, Any] = {
 # Okabe & Ito (2008): distinguishable with colour-vision deficiency; the markers distinguish them in grey.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vP*XhpdH<>8"
-NAMES_HIGH = 20  # number of names in one column of a legend
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every table of the fonts in a PDF
 
@@ -55,25 +55,62 @@ def scatter_plot(
     points: Mapping[str, tuple[Interval, Interval]],
     x_label: str,
     y_label: str,
-    apart: Collection[str] = (),
+    corners: Mapping[str, tuple[float, float]] | None = None,
 ) -> None:
-    """Plot named points with their intervals on both axes. If some points are far `apart` from the others, a second
-    panel shows the others enlarged."""
-    columns = -(-len(points) // NAMES_HIGH)
-    with figure((9.6 if apart else 6.6) + 1.8 * (columns - 1), 4.2) as fig:
-        panels = np.atleast_1d(fig.subplots(1, 2 if apart else 1))
-        for axes, left_out in zip(panels, ((), apart), strict=False):
-            for i, (name, (x, y)) in enumerate(points.items()):
-                if name not in left_out:
-                    axes.errorbar(
-                        x.mean, y.mean, xerr=_bars(x), yerr=_bars(y), label=name, color=COLORS[i % len(COLORS)],
-                        marker=MARKERS[i % len(MARKERS)], markersize=6, elinewidth=0.8, linestyle="none",
-                        zorder=3 + len(points) - i,  # the first point is the reference, so draw it on top
-                    )  # fmt: skip
-            axes.set_xlabel(x_label)
-            axes.set_ylabel(y_label)
-        fig.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", ncols=columns)
+    """Plot named points, as wide as a column of print. One cross shows the median of their intervals. `corners` are
+    references that are too far away for the same axes: name -> the corner they lie behind, as in (0, 1) for the top
+    left. They are named there, with their numbers."""
+    shown = {name: point for name, point in points.items() if name not in (corners or {})}
+    with figure(3.3, 3.0) as fig:
+        axes = fig.subplots()
+        found = [(x.mean, y.mean) for x, y in shown.values()]
+        for i, (x, y) in enumerate(found):
+            axes.plot(x, y, color=COLORS[i % len(COLORS)], marker=MARKERS[i % len(MARKERS)], markersize=4, zorder=3)
+        axes.tick_params(labelsize=7)
+        axes.set_xlabel(x_label, fontsize=8)
+        axes.set_ylabel(y_label, fontsize=8)
+        axes.locator_params(nbins=5)
+        axes.margins(0.2)
+        taken = _cross(axes, [*shown.values()])
+        for name, corner in (corners or {}).items():
+            if name in points:
+                x, y = (each.mean for each in points[name])
+                _behind(axes, f"{name}\n({x:.2f}, {y:.2f})", corner)
+        colors = [COLORS[i % len(COLORS)] for i in range(len(found))]
+        label_points(axes, list(shown), found, colors, 6, taken)
         save(fig, path)
+
+
+def _cross(axes: Axes, points: Sequence[tuple[Interval, Interval]]) -> list[tuple[float, float, float, float]]:
+    """Draw the median interval of the points on both axes as a cross at the bottom, where there is most room. Returns
+    the boxes of its arms."""
+    sizes = [[(i.high - i.low) / 2 for i in point] for point in points]
+    finite = [size for size in sizes if np.isfinite(size).all()]
+    if not finite:
+        return []
+    width, height = np.median(finite, axis=0)
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    bottom, top = min(bottom, top - 2.4 * height), max(top, bottom + 2.4 * height)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    places = np.linspace(left + width, right - width, 12)[1:-3]  # the right corner may be taken
+    x = max(places, key=lambda place: min(abs(place - point.mean) for point, _ in points))
+    y = bottom + 0.04 * (top - bottom) + height
+    axes.errorbar(x, y, xerr=width, yerr=height, color="0.6", elinewidth=0.8, linestyle="none")
+    axes.annotate("95%", (x, y), (2, 2), textcoords="offset points", fontsize=6, color="0.4")
+    thin = 0.01 * (right - left), 0.02 * (top - bottom)
+    return [(x - thin[0], y - height, x + thin[0], y + height), (x - width, y - thin[1], x + width, y + thin[1])]
+
+
+def _behind(axes: Axes, said: str, corner: tuple[float, float]) -> None:
+    """Name what lies behind a corner of the axes, with an arrow that points there."""
+    (x, y) = inside = (0.03 + 0.94 * corner[0], 0.03 + 0.94 * corner[1])
+    start = (x + 0.18 * (0.5 - corner[0]), y + 0.18 * (0.5 - corner[1]))
+    arrow = {"arrowstyle": "->", "linewidth": 0.8, "color": "0.2"}
+    axes.annotate("", inside, start, xycoords="axes fraction", textcoords="axes fraction", arrowprops=arrow)
+    axes.text(
+        start[0], start[1], said, transform=axes.transAxes, fontsize=6, color="0.2",
+        ha="left" if corner[0] < 0.5 else "right", va="top" if corner[1] > 0.5 else "bottom",
+    )  # fmt: skip
 
 
 def line_plot(
@@ -117,10 +154,6 @@ def bar_plot(path: Path, groups: Mapping[str, Mapping[str, float]], y_label: str
         axes.set_ylabel(y_label)
         axes.legend()
         save(fig, path)
-
-
-def _bars(i: Interval) -> list[list[float]] | None:
-    return [[i.mean - i.low], [i.high - i.mean]] if np.isfinite([i.low, i.high]).all() else None
 
 
 def _curve(axes: Axes, name: str, curve: Mapping[float, Interval], i: int) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ldm.keyed_random import generator
-from textual_inversion.evaluation.classifier import AttributeClassifier, soften
+from textual_inversion.evaluation.classifier import AttributeClassifier, perceptual_distance, soften
 
 LABELS = {"color": ("red", "blue"), "pattern": ("plain", "striped")}
 TRUTH = {"label_color": ["red", "blue", "red", "blue"], "label_pattern": ["plain", "striped", "", ""]}
@@ -74,3 +74,14 @@ def test_noise_has_at_most_the_strength_that_is_asked_for():
 
 def test_features_are_one_vector_a_picture(classifier, pictures):
     assert classifier.features(pictures).shape == (4, 16)
+
+
+@torch.no_grad()
+def test_the_perceptual_distance_grows_with_the_difference_and_does_not_depend_on_order(classifier):
+    x = torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    distances = [perceptual_distance(classifier, x, x + strength * noise) for strength in (0.0, 0.05, 0.2, 0.8)]
+    assert distances[0] == 0.0 and distances == sorted(distances) and 0.01 < distances[-1] <= 4.0
+    assert perceptual_distance(classifier, x + noise, x) == pytest.approx(perceptual_distance(classifier, x, x + noise))
+    parts = [perceptual_distance(classifier, x[i : i + 1], noise[i : i + 1]) for i in range(40)]
+    assert perceptual_distance(classifier, x, noise) == pytest.approx(sum(parts) / 40, rel=1e-4)

@@ -168,11 +168,39 @@ def test_shown_kept_and_identity_are_the_classifiers_shares(evaluation, inputs, 
     assert summary(result)["identity_color"] == result["identity"]["color"]
 
 
+def test_demands_are_met_one_by_one_or_all_at_once(evaluation, inputs, classifier):
+    both = Prompt("a photo of {} on the moon", "two", {"place": "moon", "color": "red"})
+    images = colourful(16)
+    seen = classifier.names(images)
+    moon, red = ([one == value for one in seen[label]] for label, value in both.shows.items())
+    asked = replace(evaluation, prompts=[both, PROMPTS[2]], prompt_samples=16, samples=1)
+    result = asked(Showing(images), inputs.pipeline, inputs.images)
+    met = {"met": (sum(moon) + sum(red)) / 32, "all_met": sum(m and r for m, r in zip(moon, red, strict=True)) / 16}
+    assert 0 < met["all_met"] < met["met"] < 1
+    assert [row["demands"] for row in result["prompts"]] == [pytest.approx(met), {}]
+    numbers = summary(result)
+    assert numbers["demands_met"] == numbers["demands_met_two"] == pytest.approx(met["met"])
+    assert numbers["demands_all_met"] == pytest.approx(met["all_met"]) and "demands_met_style" not in numbers
+
+
+def test_structure_is_that_of_the_training_picture_with_the_same_number(evaluation, inputs):
+    training = to_tensor(inputs.images)
+    again = training[[i % len(training) for i in range(6)]]
+    moved = again.roll(1, dims=0)
+    kept, lost = (evaluation(Showing(images), inputs.pipeline, inputs.images)["structure"] for images in (again, moved))
+    assert kept == pytest.approx({"correlation": 1.0, "distance": 0.0}, abs=1e-6)
+    assert lost["correlation"] < 0.9 and lost["distance"] > 1e-3
+    darker = evaluation(Showing(0.5 * again), inputs.pipeline, inputs.images)
+    assert darker["structure"]["correlation"] == darker["prompts"][0]["edited"]["correlation"] == pytest.approx(1.0)
+    assert summary(darker)["structure_distance"] == darker["structure"]["distance"]
+
+
 def test_without_a_classifier_nothing_is_said_of_what_the_pictures_show(evaluate):
     result = evaluate(classifier=None)
     assert result["identity"] == {} and all(row["shown"] == row["kept"] == {} for row in result["prompts"])
     assert result["protocol"]["classifier"] is None
-    assert set(summary(result)) == {"image_similarity", "image_only", "text_similarity", "text_similarity_published"}
+    similarities = {"image_similarity", "image_only", "text_similarity", "text_similarity_published"}
+    assert set(summary(result)) == similarities | {"structure_correlation", "edited_correlation"}
 
 
 def test_a_label_that_the_classifier_does_not_know_is_an_error(evaluation, evaluate, inputs):
@@ -225,9 +253,10 @@ def test_other_judges_and_another_model_are_another_protocol(evaluate, evaluatio
 
 
 def test_a_mean_is_over_the_prompts_that_have_the_number():
+    none: dict[str, Any] = {"demands": {}, "edited": {}}
     rows = [
-        {"text_similarity": 0.2, "text_similarity_published": 0.1, "shown": {"place": 1.0}, "kept": {}},
-        {"text_similarity": 0.4, "text_similarity_published": 0.2, "shown": {}, "kept": {"class": 0.5}},
+        {"text_similarity": 0.2, "text_similarity_published": 0.1, "shown": {"place": 1.0}, "kept": {}} | none,
+        {"text_similarity": 0.4, "text_similarity_published": 0.2, "shown": {}, "kept": {"class": 0.5}} | none,
     ]
     expected = {"text_similarity": 0.3, "text_similarity_published": 0.15, "shown_place": 1.0, "kept_class": 0.5}
     assert means(rows) == pytest.approx(expected)

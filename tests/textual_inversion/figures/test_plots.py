@@ -27,8 +27,11 @@ DRAWN = {
     "scatter_of_many": lambda path, x: scatter_plot(
         path, {str(i): (NEAR, Interval(i * x, i * x, i * x)) for i in range(20)}, "x", "y"
     ),
-    "scatter_and_from_near": lambda path, x: scatter_plot(
-        path, {"a": (NEAR, NEAR), "b": (NEAR, Interval(0.5, 0.5 - x, 0.5 + x))}, "x", "y", apart=["b"]
+    "scatter_with_intervals": lambda path, x: scatter_plot(
+        path, {"a": (NEAR, NEAR), "b": (NEAR, Interval(0.5, 0.5 - x, 0.5 + x))}, "x", "y"
+    ),
+    "scatter_with_a_corner": lambda path, x: scatter_plot(
+        path, {"a": (NEAR, NEAR), "b": (NEAR, Interval(x, x, x))}, "x", "y", corners={"b": (1.0, 0.0)}
     ),
     "lines": lambda path, x: line_plot(
         path, {"loss": {"a": {1: NEAR, 5: OPEN}, "b": {5: NEAR}}, "text": {"a": {1: Interval(x, 0.1, 0.9)}}}, "n"
@@ -86,6 +89,6 @@ def test_fifteen_names_are_told_apart_without_colour_and_more_with_it(monkeypatc
     scatter_plot(tmp_path, {str(i): (NEAR, NEAR) for i in range(20)}, "x", "y")
     line_plot(tmp_path, {"loss": {str(i): {1: NEAR} for i in range(20)}}, "n")
     scatter, curves = shown
-    for lines in ([container[0] for container in scatter.containers], curves.lines):
+    for lines in ([line for line in scatter.lines if line.get_marker() != "None"], curves.lines):
         assert len(lines) == 20 and len({line.get_marker() for line in lines[:15]}) == 15
         assert len({(line.get_marker(), line.get_color()) for line in lines}) == 20
