@@ -10,10 +10,21 @@ from torch import Tensor, nn
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def group_norm(channels: int, groups: int = 32, eps: float = 1e-6) -> nn.GroupNorm:
+class GroupNorm(nn.GroupNorm):
+    """nn.GroupNorm that computes groups of few channels in float32 if x is in bfloat16 on a CPU, where PyTorch's own
+    kernel is 4 times as slow. Both round the same result."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and x.dtype == torch.bfloat16 and self.num_channels < 16 * self.num_groups:
+            weight, bias = self.weight.float(), self.bias.float()
+            return F.group_norm(x.float(), self.num_groups, weight, bias, self.eps).to(x.dtype)
+        return super().forward(x)
+
+
+def group_norm(channels: int, groups: int = 32, eps: float = 1e-6) -> GroupNorm:
     """Return a GroupNorm; the published models have 32 groups. Narrow models need fewer: a group of a single channel
     loses the brightness of the image."""
-    return nn.GroupNorm(groups, channels, eps=eps)
+    return GroupNorm(groups, channels, eps=eps)
 
 
 def zero_init(module: nn.Module) -> nn.Module:

@@ -17,6 +17,21 @@ def test_group_norm_standardises_each_group_of_each_sample():
     torch.testing.assert_close(y.var(-1, correction=0), torch.ones(2, 4), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("channels", [32, 128])
+def test_group_norm_in_bfloat16_is_that_of_pytorch(channels):
+    x = torch.randn(2, channels, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    ours = group_norm(channels, groups=8).bfloat16()
+    with torch.no_grad():
+        ours.weight.normal_(generator=torch.Generator().manual_seed(1))
+    out = ours(x)
+    (gradient,) = torch.autograd.grad(out.float().square().sum(), x)
+    right = F.group_norm(x.double(), 8, ours.weight.double(), ours.bias.double(), ours.eps)
+    (right_gradient,) = torch.autograd.grad(right.square().sum(), x)
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.double(), right, rtol=2**-8, atol=1e-3)
+    torch.testing.assert_close(gradient, right_gradient, rtol=2**-6, atol=0.05)
+
+
 def test_zero_init_returns_the_module_with_nothing_in_it():
     conv = nn.Conv2d(3, 5, 3)
     assert zero_init(conv) is conv
