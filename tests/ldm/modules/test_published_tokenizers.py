@@ -11,7 +11,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
@@ -63,9 +63,12 @@ def test_clip_splits_any_text_as_openai_does(openai):
 
     @settings(max_examples=2000, deadline=None)
     @given(texts)
+    @example("\x8bÀ\x8bÀ")
     def compare(text: str) -> None:
         # Broken encodings are mended by OpenAI's code alone, and the final sigma of Greek is lower-cased by it alone.
-        mended = module.whitespace_clean(module.basic_clean(text)).lower()
+        mended, before = text, None
+        while mended != before:  # a mended text can look broken again
+            mended, before = module.whitespace_clean(module.basic_clean(mended)).lower(), mended
         assert ours.pieces(mended) == theirs.encode(mended)
 
     compare()
