@@ -142,6 +142,7 @@ def read_word(config: DictConfig) -> None:
     word = LearnedWord.load(config.word)
     for prompt in reading.prompts:
         fill(prompt, word.placeholder)  # raises the error of a prompt without a slot before the model is built
+    word.require_no_mapper("reading a word")
     ldm = load_frozen(config)
     word.require_fit(ldm.text_encoder.width, ldm.fingerprint, config.word)
     look_into(ldm, word, config.other, reading, folder)
@@ -150,6 +151,7 @@ def read_word(config: DictConfig) -> None:
 
 def look_into(ldm: LatentDiffusion, word: LearnedWord, other: str | None, reading: Reading, folder: Path) -> None:
     """Write the plots, the rows of images and `word.json` to `folder`. `other` is as in `start_of`."""
+    word.require_no_mapper("reading a word")
     word.require_layers(ldm.unet.cross_attention_layers)
     titles = [fill(prompt, word.placeholder) for prompt in reading.prompts]
     text, vocabulary = ldm.text_encoder, Vocabulary.of(ldm.text_encoder)

@@ -109,7 +109,9 @@ def _require_name(what: str, name: str) -> None:
 def _card(word: LearnedWord, settings: dict[str, Any], pictures: int, license_name: str, base: str | None) -> str:
     data = ModelCardData(license=license_name, base_model=base, tags=["textual_inversion", "text-to-image"])
     vectors = f"{len(word.vectors)} vector{'s' if len(word.vectors) > 1 else ''} of width {word.width}"
-    if word.layers is not None:
+    if word.mapper:
+        vectors += ", and a small network that changes them with the timestep and the layer of cross-attention"
+    elif word.layers is not None:
         vectors += f" for each of the model's {word.layers} layers of cross-attention"
     rows = "".join(f"| {SETTINGS[key]} | {_plain(value)} |\n" for key, value in settings.items()) or "| not known | |\n"
     images = "".join(f"![{_plain(word.placeholder)}, picture {i}]({PICTURES}/{i}.png)\n" for i in range(pictures))

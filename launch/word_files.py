@@ -36,7 +36,7 @@ def write(path: Path, words: Sequence[LearnedWord], form: str | None, overwrite:
     form = form or format_of(path, words)
     layered = next((word.placeholder for word in words if word.layers is not None), None)
     if form != "ours" and layered is not None:
-        raise UserError(f"{layered!r} has vectors for each layer, which the format {form} cannot hold: choose ours.")
+        raise UserError(f"{layered!r} differs between layers, which the format {form} cannot hold: choose ours.")
     if path.suffix.lower() not in SUFFIXES[form]:
         name = path.with_suffix(SUFFIXES[form][0]).name
         raise UserError(f"a file in the format {form} is called {name}, not {path.name}: no tool would read it")
@@ -130,7 +130,7 @@ def inspect(args: argparse.Namespace) -> None:
         words = load_words(path)
         log.info("%s", find_file(path))
         for word in words:
-            shape = " x ".join(map(str, word.vectors.shape))
+            shape = " x ".join(map(str, word.vectors.shape)) + (" and a mapper" if word.mapper else "")
             norms = ", ".join(f"{norm:.3f}" for norm in word.vectors.norm(dim=-1).flatten().tolist())
             log.info("  %s: %s, for %s, norms %s", word.placeholder, shape, word.learned_for, norms)
             for key, value in word.provenance.items():

@@ -16,7 +16,7 @@ from .keyed_random import generator
 from .modules.autoencoder import AutoencoderKL, DiagonalGaussian
 from .modules.unet import UNet
 from .modules.vq import VQModel
-from .sampling import Noise, Sampler, guided
+from .sampling import Condition, Noise, Sampler, guided
 from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
 from .training.optimization import constant, with_schedule
 from .weights.fingerprint import weights_hash
@@ -141,12 +141,12 @@ class LatentDiffusion(L.LightningModule):
     @torch.no_grad()
     def sample(
         self,
-        c: Tensor,
+        c: Condition,
         z_T: Tensor,
         sampler: Sampler,
         guidance: float,
         noise: Noise | None = None,
-        uncond: Tensor | None = None,
+        uncond: Condition | None = None,
     ) -> Tensor:
         """Sample images [n, 3, H, W], about [-1, 1], from encoded texts c [n, m, d] and noise z_T [n, c, h, w] with
         classifier-free guidance. Stochastic samplers add `noise` in every step. Guidance leads away from `uncond`

@@ -17,24 +17,38 @@ from .errors import UserError, require_whole
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t [b, c, h, w], t [b]) -> eps [b, c, h, w]
 Callback = Callable[[int, Tensor, Tensor], None]  # (steps done, z_t, predicted z_0)
 Noise = Callable[[int], Tensor]  # steps done -> fresh noise, shaped like z_T
+# The encoded texts c, or a function from the timestep t [1] to them: some words change with time.
+Condition = Tensor | Callable[[Tensor], Tensor]
 # (eps, z_T, alpha_bar [T], ascending timesteps, noise, callback) -> z_0. Deterministic solvers ignore `noise`.
 Solver = Callable[..., Tensor]
 
 
-def conditioned(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor) -> Denoiser:
-    """Return the denoiser eps(z_t, t, c) with fixed text c [b, m, d], or [b, layers, m, d]."""
-    return lambda z_t, t: unet(z_t, t, c)
+def at(c: Condition, t: Tensor) -> Tensor:
+    """Return c at the timestep in t [b], where all entries are the same."""
+    return c if isinstance(c, Tensor) else c(t[:1])
 
 
-def guided(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Tensor, uncond: Tensor, scale: float) -> Denoiser:
+def conditioned(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Condition) -> Denoiser:
+    """Return the denoiser eps(z_t, t, c) with the text c, [b, m, d] or [b, layers, m, d], or the same one for all
+    samples, [1, ...]."""
+
+    def eps(z_t: Tensor, t: Tensor) -> Tensor:
+        now = at(c, t)
+        return unet(z_t, t, now.expand(len(z_t), *now.shape[1:]))
+
+    return eps
+
+
+def guided(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Condition, uncond: Condition, scale: float) -> Denoiser:
     """Return a denoiser with classifier-free guidance (Ho & Salimans 2022): eps_u + scale (eps_c - eps_u), both
     computed in one batch. c [b, m, d] is the text, `uncond` [1, m, d] the empty text; each may have one text per layer,
     [b, layers, m, d]. A scale of 1 is plain conditioning, at half the cost."""
     if scale == 1.0:
         return conditioned(unet, c)
-    both = torch.cat([uncond.expand_as(c), c])
 
     def eps(z_t: Tensor, t: Tensor) -> Tensor:
+        now = at(c, t)
+        both = torch.cat([at(uncond, t).expand_as(now), now])
         eps_u, eps_c = unet(torch.cat([z_t, z_t]), torch.cat([t, t]), both).chunk(2)
         return eps_u + scale * (eps_c - eps_u)
 

@@ -133,7 +133,7 @@ def learn(
             trainer.fit(inversion)
         origin = provenance(concept, steps=steps, model=ldm.name, fingerprint=ldm.fingerprint)
         origin["nearest_words"] = inversion.nearest_words(placeholder)
-        return LearnedWord(placeholder, inversion.learned(concept, steps), origin)
+        return inversion.word(concept, steps, origin)
     finally:
         ldm.to(device)  # the trainer moves it to the CPU
 

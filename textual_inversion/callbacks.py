@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as L
-import torch
 from PIL import Image
 
 from ldm.files import relative, write_json
@@ -25,7 +24,7 @@ from .generation import generate_images
 from .learner import TextualInversion
 from .pictures import load_pictures
 from .prompts import check_templates
-from .words.file import FILE_NAME, LearnedWord, provenance, save_words
+from .words.file import FILE_NAME, provenance, save_words
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +49,7 @@ class SaveWords(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: TextualInversion) -> None:
         if trainer.is_global_zero:
-            vectors = torch.cat([pl_module.learned(c, trainer.global_step).flatten() for c in pl_module.concepts])
-            of = made_of(vectors, pl_module.changes)
+            of = made_of(pl_module.numbers(trainer.global_step, *pl_module.concepts), pl_module.changes)
             if not self.products.has(FILE_NAME, of):  # keep the date
                 self._save(trainer, pl_module)
                 self.products.add(FILE_NAME, of)
@@ -62,9 +60,9 @@ class SaveWords(L.Callback):
             settings = {"config": config.read_text(encoding="utf-8")} if config.is_file() else {}
             settings |= {"changes": pl_module.changes} if pl_module.changes else {}
             words = [
-                LearnedWord(
-                    concept.placeholder,
-                    pl_module.learned(concept, steps),
+                pl_module.word(
+                    concept,
+                    steps,
                     provenance(concept, steps=steps, model=self.model, fingerprint=pl_module.ldm.fingerprint)
                     | {"nearest_words": pl_module.nearest_words(concept.placeholder), **settings},
                 )
@@ -122,7 +120,7 @@ class ContactSheet(L.Callback):
         settings = (self.prompts, self.columns, self.options["guidance"], sampler.name, sampler.steps)
         for i, concept in enumerate(pl_module.concepts):
             name = numbered(SHEET, i)
-            of = made_of(pl_module.learned(concept, step), *settings)
+            of = made_of(pl_module.numbers(step, concept), *settings)
             if not self.products.has(name, of):
                 rows = [PictureRow("training pictures", pl_module.pictures[i].images[: self.columns])]
                 rows += self._over_the_steps(i, concept.placeholder, step)
@@ -166,10 +164,11 @@ class Evaluate(L.Callback):
         evaluation = self.evaluation.to(pl_module.device)
         pipeline = Pipeline(pl_module.ldm, self.sampler, self.guidance)
         for i, (concept, pictures) in enumerate(zip(pl_module.concepts, pl_module.pictures, strict=True)):
-            word = LearnedWord(concept.placeholder, pl_module.learned(concept, trainer.global_step))
+            word = pl_module.word(concept, trainer.global_step)
             folder = Path(concept.images)
             images = load_pictures(folder, pictures.images.shape[1], tell=False).images
-            name, of = numbered(RESULT, i), made_of(word.vectors, evaluation.protocol(pipeline, images))
+            numbers = pl_module.numbers(trainer.global_step, concept)
+            name, of = numbered(RESULT, i), made_of(numbers, evaluation.protocol(pipeline, images))
             if not self.products.has(name, of):
                 inputs = SubjectInputs(pipeline, word, folder, images)
                 write_json(self.folder / name, evaluation(Word(inputs), pipeline, images, labels_in(folder)))

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from ldm.conditioning import TextEncoder, Tokenizer
 from ldm.errors import UserError
 from ldm.modules.text import UNKNOWN
+
+from .mapper import Mapper
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +55,20 @@ class EmbeddingManager(nn.Module):
 
     A placeholder is any string. It is found before the text is tokenised, and takes one token per vector, with its own
     ids after those of the vocabulary. A word may have vectors of its own for each cross-attention layer of the UNet
-    (Voynov et al. 2023); then every prompt is encoded once per layer."""
+    (Voynov et al. 2023), or a mapper that makes them for each layer and timestep (Alaluf et al. 2023); then every
+    prompt is encoded once per layer."""
 
-    def __init__(self, tokenizer: Tokenizer, words: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, words: Mapping[str, Tensor], mappers: Mapping[str, Mapper] | None = None
+    ) -> None:
         """`words` maps placeholders to their vectors, [k, width] or [k, layers, width], which become float32
-        parameters."""
+        parameters, and `mappers` some of them to their mappers."""
         super().__init__()
         self.tokenizer = tokenizer
         self.placeholders = tuple(words)
         self.vectors = nn.ParameterList([nn.Parameter(vectors.detach().float().clone()) for vectors in words.values()])
+        mappers = mappers or {}
+        self.mappers = nn.ModuleDict({str(i): mappers[p] for i, p in enumerate(words) if p in mappers})
         counts = [len(vectors) for vectors in words.values()]
         starts = [tokenizer.vocab_size + sum(counts[:i]) for i in range(len(counts))]
         self._ids = {p: list(range(s, s + n)) for p, s, n in zip(words, starts, counts, strict=True)}
@@ -70,7 +78,13 @@ class EmbeddingManager(nn.Module):
     @property
     def layers(self) -> int | None:
         """The number of layers that words have vectors of their own for; None if no word has."""
-        return next((vectors.shape[1] for vectors in self.vectors if vectors.ndim == 3), None)
+        of_vectors = (vectors.shape[1] for vectors in self.vectors if vectors.ndim == 3)
+        return next(of_vectors, next((cast(Mapper, mapper).layers for mapper in self.mappers.values()), None))
+
+    def mapper(self, placeholder: str) -> Mapper | None:
+        """Return the mapper of a word; None if it has none."""
+        name = str(self.placeholders.index(placeholder))
+        return cast(Mapper, self.mappers[name]) if name in self.mappers else None
 
     def mentions(self, prompt: str) -> list[str]:
         """Return the placeholders in `prompt`, in order of appearance."""
@@ -104,9 +118,16 @@ class EmbeddingManager(nn.Module):
             log.warning("%r is truncated: the model reads only %d of its %d pieces", prompt, room, len(pieces))
         return self.tokenizer.frame(pieces)
 
-    def embed(self, ids: Tensor, table: Callable[[Tensor], Tensor]) -> Tensor:
+    def embed(
+        self,
+        ids: Tensor,
+        table: Callable[[Tensor], Tensor],
+        t: Tensor | None = None,
+        kept: Tensor | None = None,
+    ) -> Tensor:
         """Embed ids [b, n] to [b, n, width]: rows of the model's `table`, and v* for the ids of placeholders. If a word
-        has vectors for each layer, the result is [b, layers, n, width]."""
+        has vectors for each layer, the result is [b, layers, n, width]. Mappers need the timesteps t, [b] or [1]; for
+        `kept` see them."""
         if not self.placeholders:
             return table(ids)
         own, layers = ids - self.tokenizer.vocab_size, self.layers
@@ -114,15 +135,29 @@ class EmbeddingManager(nn.Module):
         if layers is None:
             v_star = torch.cat(list(self.vectors))[own.clamp(min=0)]
         else:
-            every = [v if v.ndim == 3 else v[:, None].expand(-1, layers, -1) for v in self.vectors]
-            v_star = torch.cat(every)[own.clamp(min=0)].transpose(1, 2)
+            rows = self._rows(layers, t, kept).expand(len(ids), -1, -1, -1)
+            each = torch.arange(len(ids), device=ids.device)[:, None]
+            v_star = rows[each, own.clamp(min=0)].transpose(1, 2)
             own, frozen = own[:, None], frozen[:, None]
         return torch.where((own >= 0)[..., None], v_star.to(frozen.dtype), frozen)
 
-    def encode(self, text: TextEncoder, prompts: Sequence[str]) -> Tensor:
-        """Encode n prompts to c, [n, max_length, width] or [n, layers, max_length, width], with the frozen encoder
-        `text`."""
-        return encode_rows(text, self.embed(self.tokenize(prompts).to(text.device), text.embed))
+    def _rows(self, layers: int, t: Tensor | None, kept: Tensor | None) -> Tensor:
+        """Return the K vectors of all words for each layer, [b, K, layers, width], or [1, ...] if no word needs t."""
+        words = []
+        for i, v in enumerate(self.vectors):
+            if str(i) in self.mappers:
+                if t is None:
+                    raise ValueError(f"{self.placeholders[i]!r} depends on the timestep: pass t")
+                words.append(self.mappers[str(i)](v, t, kept))
+            else:
+                words.append((v if v.ndim == 3 else v[:, None].expand(-1, layers, -1))[None])
+        b = max(map(len, words))
+        return torch.cat([word.expand(b, -1, -1, -1) for word in words], dim=1)
+
+    def encode(self, text: TextEncoder, prompts: Sequence[str], t: Tensor | None = None) -> Tensor:
+        """Encode n prompts, for mappers at the timestep t [1], to c, [n, max_length, width] or [n, layers, max_length,
+        width], with the frozen encoder `text`."""
+        return encode_rows(text, self.embed(self.tokenize(prompts).to(text.device), text.embed, t))
 
 
 def encode_rows(text: TextEncoder, rows: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
 
 from .embedding_manager import EmbeddingManager
+from .mapper import Mapper
 from .prompts import encode_prompts
 from .words.file import LearnedWord
 
@@ -28,7 +29,8 @@ def manager_of(ldm: LatentDiffusion, words: Sequence[LearnedWord]) -> EmbeddingM
     for word in words:
         word.require_layers(ldm.unet.cross_attention_layers)
     vectors = {word.placeholder: word.vectors for word in words}
-    return EmbeddingManager(ldm.text_encoder.tokenizer, vectors).to(ldm.device)
+    mappers = {word.placeholder: Mapper.of(word.mapper) for word in words if word.mapper}
+    return EmbeddingManager(ldm.text_encoder.tokenizer, vectors, mappers).to(ldm.device)
 
 
 @torch.no_grad()

@@ -22,10 +22,12 @@ from ldm.training.data import BatchStream, FixedBatches
 
 from .concept import Concept
 from .embedding_manager import EmbeddingManager
+from .mapper import Mapper
 from .objective import CompiledLosses, GraphedLosses, Objective, sample_losses
 from .pictures import load_pictures
 from .prompts import check_captions
 from .start import start_of
+from .words.file import LearnedWord
 from .words.probing import Vocabulary
 
 # Version of what the learning computes. Raise it with every change that moves a learned vector: scripts/reproduce.py
@@ -91,10 +93,17 @@ class TextualInversion(L.LightningModule):
         if len({name for words in everything for name in words}) < sum(map(len, everything)):
             raise UserError(f"an extra word of {placeholders} has the name of another word: rename the placeholders")
         self.embeddings = EmbeddingManager(
-            text.tokenizer, {name: v for words in everything for name, v in words.items()}
+            text.tokenizer, {name: v for words in everything for name, v in words.items()}, self._mappers()
         )
         for concept in self.concepts:
             check_captions((*concept.templates, *concept.setup.templates), concept.placeholder, self.embeddings)
+
+    def _mappers(self) -> dict[str, Mapper]:
+        layers, timesteps = self.ldm.unet.cross_attention_layers, len(self.ldm.alpha_bar)
+        made = {
+            c.placeholder: c.setup.mapper(self.initial[c.placeholder], layers, timesteps, c.seed) for c in self.concepts
+        }
+        return {placeholder: mapper for placeholder, mapper in made.items() if mapper is not None}
 
     def vectors(self, concept: Concept) -> torch.nn.Parameter:
         """Return v* of the concept, [k, width], or [k, layers, width] with one vector for each layer."""
@@ -110,6 +119,18 @@ class TextualInversion(L.LightningModule):
     def learned(self, concept: Concept, step: int) -> Tensor:
         """Return the vectors of the concept that are in use at optimiser step `step`."""
         return self.vectors(concept)[: self.active(concept, step)]
+
+    def word(self, concept: Concept, step: int, origin: dict[str, Any] | None = None) -> LearnedWord:
+        """Return the word as it is at optimiser step `step`, with the provenance `origin`."""
+        mapper = self.embeddings.mapper(concept.placeholder)
+        return LearnedWord(
+            concept.placeholder, self.learned(concept, step), origin or {}, mapper=mapper.state_dict() if mapper else {}
+        )
+
+    def numbers(self, step: int, *concepts: Concept) -> Tensor:
+        """Return all numbers of the words of the concepts at optimiser step `step`, one after the other."""
+        words = [self.word(concept, step) for concept in concepts]
+        return torch.cat([x.flatten() for word in words for x in (word.vectors, *word.mapper.values())])
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         state = super().state_dict(*args, **kwargs)
@@ -153,7 +174,7 @@ class TextualInversion(L.LightningModule):
 
     def _sample(self, concept: Concept, moments: Tensor, step: int, index: int) -> dict[str, Tensor]:
         """Draw z_0 [c, h, w] from the posterior of a random image, the ids [n] of a random caption, t, and eps, shaped
-        like z_0."""
+        like z_0; and the share of a mapper's units that is kept."""
         rng = generator(concept.seed, step, index)
         picture = int(torch.randint(len(moments), (), generator=rng))
         flipped = int(torch.rand((), generator=rng) < 0.5 and concept.flip)
@@ -165,16 +186,16 @@ class TextualInversion(L.LightningModule):
             "ids": self.embeddings.tokenize([caption], self.active(concept, step))[0],
             "t": torch.randint(len(self.ldm.alpha_bar), (), generator=rng),
             "eps": torch.randn(mean.shape, generator=rng),
+            "kept": torch.tensor(concept.setup.kept(rng)),
         }
 
     def losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return eq. 2 for each concept: [len(concepts)]."""
-        rows = self.embed(batch["ids"])
-        return self.per_concept(self.objective(self.ldm, rows, batch["z_0"], batch["t"], batch["eps"]))
+        return self.per_concept(self.objective(self.ldm, self.embed(batch), batch["z_0"], batch["t"], batch["eps"]))
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Embed ids [b, n] to [b, n, width], or [b, layers, n, width], with v* for the ids of placeholders."""
-        return self.embeddings.embed(ids, self.ldm.text_encoder.embed)
+    def embed(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Embed the captions of a batch to [b, n, width], or [b, layers, n, width], with v* for S*."""
+        return self.embeddings.embed(batch["ids"], self.ldm.text_encoder.embed, batch["t"], batch["kept"])
 
     def per_concept(self, per_sample: Tensor) -> Tensor:
         """Average the losses [b] of a batch of `draw` over each concept: [len(concepts)]."""
@@ -254,7 +275,9 @@ class TextualInversion(L.LightningModule):
         return DataLoader(FixedBatches(self.validation_batches()), batch_size=None)
 
     def validation_batches(self) -> list[dict[str, Tensor]]:
-        return [self.draw(_VALIDATION + i) for i in range(math.ceil(self.validation_draws / self.batch_size))]
+        """Draw the fixed batches of validation, which use all of a mapper's units."""
+        batches = [self.draw(_VALIDATION + i) for i in range(math.ceil(self.validation_draws / self.batch_size))]
+        return [batch | {"kept": torch.ones_like(batch["kept"])} for batch in batches]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = torch.optim.AdamW(self.parameter_groups())
@@ -262,12 +285,14 @@ class TextualInversion(L.LightningModule):
         return optimizer
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return one parameter group per concept: its vectors, then those of the extra words of its setup."""
+        """Return one parameter group per concept: its vectors, then those of the extra words of its setup, then its
+        mapper's."""
+        mappers = [self.embeddings.mapper(c.placeholder) for c in self.concepts]
         return [
             {
-                "params": [self.vectors(c), *map(self._vectors, extra)],
+                "params": [self.vectors(c), *map(self._vectors, extra), *(mapper.parameters() if mapper else ())],
                 "lr": c.learning_rate,
                 "weight_decay": self.weight_decay,
             }
-            for c, extra in zip(self.concepts, self.extra_words, strict=True)
+            for c, extra, mapper in zip(self.concepts, self.extra_words, mappers, strict=True)
         ]

@@ -54,7 +54,7 @@ class Pack(L.LightningModule):
 
     def losses(self, batch: PackBatch) -> dict[int, Tensor]:
         """Return eq. 2 for each concept of each run that is still training: index -> [number of concepts]."""
-        rows = {i: run.embed(batch[i]["ids"]) for i, run in self.still_training().items() if i in batch}
+        rows = {i: run.embed(batch[i]) for i, run in self.still_training().items() if i in batch}
         losses: dict[int, Tensor] = {}
         for ndim in {each.ndim for each in rows.values()}:  # words with and without vectors for each layer, apart
             some = [i for i, each in rows.items() if each.ndim == ndim]

@@ -5,12 +5,12 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from weakref import WeakKeyDictionary
-
-from torch import Tensor
 
 from ldm.conditioning import TextEncoder, Tokenizer
 from ldm.errors import UserError
+from ldm.sampling import Condition
 
 from .captions import SLOT, fill
 from .embedding_manager import EmbeddingManager, as_pattern
@@ -140,9 +140,11 @@ def _with_near(word: str, tokenizer: Tokenizer) -> str:
     return f"{word!r} (near it: {near[0]})" if near else repr(word)
 
 
-def encode_prompts(text: TextEncoder, prompts: Sequence[str], embeddings: EmbeddingManager) -> Tensor:
-    """Encode n prompts, with the weights in them, to c, [n, max_length, width] or [n, layers, max_length, width]; name
-    words that the model does not know."""
+def encode_prompts(text: TextEncoder, prompts: Sequence[str], embeddings: EmbeddingManager) -> Condition:
+    """Encode n prompts, with the weights in them, to c, [n, max_length, width] or [n, layers, max_length, width], or to
+    a function of the timestep if a word has a mapper; name words that the model does not know."""
     spans = [parse(prompt, embeddings) for prompt in prompts]
     name_unknown(map(plain, spans), embeddings)
+    if embeddings.mappers:
+        return partial(encode_weighted, text, spans, embeddings)
     return encode_weighted(text, spans, embeddings)

@@ -10,6 +10,9 @@ from ldm.errors import UserError
 from ldm.keyed_random import generator
 
 from .captions import SLOT, fill, pick, require_templates
+from .mapper import Mapper
+
+_BEFORE_ALL = (1 << 31) - 1  # a step that no training reaches: the key of what is drawn before the first
 
 
 class Setup:
@@ -36,6 +39,14 @@ class Setup:
         if vectors.ndim == 3:
             raise UserError("the word to start from has vectors for each layer: learn on with setup=per_layer.")
         return vectors
+
+    def mapper(self, vectors: Tensor, layers: int, timesteps: int, seed: int) -> Mapper | None:
+        """Return a mapper from (timestep, layer) to the word, which is learned together with its `vectors` [k, d]."""
+        return None
+
+    def kept(self, rng: torch.Generator) -> float:
+        """Draw the share of the mapper's hidden units that a sample is learned with."""
+        return 1.0
 
     def extra_words(self, placeholder: str, pictures: int, width: int, seed: int) -> dict[str, Tensor]:
         """Return words that are learned together with the placeholder and discarded at the end: name -> initial vectors
@@ -119,8 +130,7 @@ class PerImage(Setup):
 
     def extra_words(self, placeholder: str, pictures: int, width: int, seed: int) -> dict[str, Tensor]:
         """Return one word per image, initialised uniformly in [0, 1), as in the official code."""
-        key = (1 << 31) - 1  # a step that no training reaches
-        draws = [torch.rand(1, width, generator=generator(seed, key, i)) for i in range(pictures)]
+        draws = [torch.rand(1, width, generator=generator(seed, _BEFORE_ALL, i)) for i in range(pictures)]
         return {self.word(placeholder, i): draw for i, draw in enumerate(draws)}
 
     def caption(self, placeholder: str, templates: Sequence[str], picture: int, rng: torch.Generator) -> str:
@@ -136,6 +146,24 @@ class PerLayer(Setup):
 
     def begin(self, vectors: Tensor, layers: int) -> Tensor:
         return vectors if vectors.ndim == 3 else vectors[:, None].repeat(1, layers, 1)
+
+
+class SpaceTime(Setup):
+    """A small network gives v* for each cross-attention layer and timestep (after NeTI; Alaluf et al. 2023); see
+    `Mapper`. With probability `dropout` a sample is learned with only the first hidden units of the network, a random
+    number of them (nested dropout)."""
+
+    def __init__(self, dropout: float = 0.5) -> None:
+        if not 0 <= dropout <= 1:
+            raise UserError(f"dropout is {dropout}: it must be between 0 and 1")
+        self.dropout = dropout
+
+    def mapper(self, vectors: Tensor, layers: int, timesteps: int, seed: int) -> Mapper:
+        return Mapper(vectors.norm(dim=1), layers, vectors.shape[1], timesteps, generator(seed, _BEFORE_ALL))
+
+    def kept(self, rng: torch.Generator) -> float:
+        dropped, share = torch.rand(2, generator=rng).tolist()
+        return share if dropped < self.dropout else 1.0
 
 
 class Direction(Setup):

@@ -25,4 +25,5 @@ def start_of(concept: Concept, ldm: LatentDiffusion) -> Tensor:
             f"set num_vectors to {len(word.vectors)}."
         )
     word.require_layers(layers)
+    word.require_no_mapper("learning on from a word")
     return concept.setup.begin(word.vectors.to(text.device, copy=True), layers)

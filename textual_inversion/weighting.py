@@ -99,13 +99,18 @@ def escape(text: str) -> str:
     return re.sub(r"([()\[\]\\])", r"\\\1", text)
 
 
-def encode_weighted(text: TextEncoder, spans: Sequence[Sequence[Span]], embeddings: EmbeddingManager) -> Tensor:
-    """Encode n prompts, each as its spans, to c, [n, max_length, width] or [n, layers, max_length, width]."""
-    c = embeddings.encode(text, [plain(each) for each in spans])
-    return torch.stack([_moved(text, each, row, embeddings) for each, row in zip(spans, c, strict=True)])
+def encode_weighted(
+    text: TextEncoder, spans: Sequence[Sequence[Span]], embeddings: EmbeddingManager, t: Tensor | None = None
+) -> Tensor:
+    """Encode n prompts, each as its spans, to c, [n, max_length, width] or [n, layers, max_length, width], at the
+    timestep t [1] if words depend on it."""
+    c = embeddings.encode(text, [plain(each) for each in spans], t)
+    return torch.stack([_moved(text, each, row, embeddings, t) for each, row in zip(spans, c, strict=True)])
 
 
-def _moved(text: TextEncoder, spans: Sequence[Span], c: Tensor, embeddings: EmbeddingManager) -> Tensor:
+def _moved(
+    text: TextEncoder, spans: Sequence[Span], c: Tensor, embeddings: EmbeddingManager, t: Tensor | None
+) -> Tensor:
     """Add (w - 1) (c - c_without) for every span of weight w to the c [.., max_length, width] of the plain prompt."""
     kept = [span for span in spans if span.weight]
     moved = c.float()
@@ -113,7 +118,7 @@ def _moved(text: TextEncoder, spans: Sequence[Span], c: Tensor, embeddings: Embe
         if span.weight != 1.0:
             without = plain([*kept[:i], *kept[i + 1 :]])
             count = max(0, len(embeddings.pieces(plain(kept))) - len(embeddings.pieces(without)))
-            (c_without,) = embeddings.encode(text, [without]).float()
+            (c_without,) = embeddings.encode(text, [without], t).float()
             # Cross-attention does not see the order of rows: rows of padding fill the place of the text, so that all
             # other rows stand where they stand in c.
             length = c.shape[-2]

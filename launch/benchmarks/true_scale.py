@@ -133,7 +133,7 @@ class Bench:
         sample = batch["z_0"], batch["t"], batch["eps"]
 
         def step() -> None:
-            losses = objective(module.ldm, module.embed(batch["ids"]), *sample)
+            losses = objective(module.ldm, module.embed(batch), *sample)
             module.per_concept(losses).sum().backward()
 
         return step

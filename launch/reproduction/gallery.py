@@ -18,7 +18,6 @@ from textual_inversion.evaluation.subjects import Captions, Word, without_word
 from textual_inversion.figures import plots, sheets
 from textual_inversion.figures.sheets import PictureRow
 from textual_inversion.generation import manager_of
-from textual_inversion.words.file import LearnedWord
 from toyland.captions import with_article
 
 from .cells import CellStore, LearnedConcept
@@ -156,7 +155,7 @@ def composition(
         a, shown, captions = learned_concepts[concept], [], []
         for row, template, name in pairs:
             b = learned_concepts[name]
-            both = [LearnedWord("S_a", a.word.vectors), LearnedWord("S_b", b.word.vectors)]
+            both = [a.word.named("S_a"), b.word.named("S_b")]
             prompt = template.format(a="S_a", b="S_b")
             generated = a.pipeline([prompt], range(pictures), manager_of(a.pipeline.ldm, both))
             shown.append(to_uint8(generated[:samples]))

@@ -176,5 +176,5 @@ def test_a_word_with_vectors_for_each_layer_is_renamed_but_stays_in_our_format(t
     assert f"S*: 2 x 3 x 8, for a model of width 8, norms {norms}" in capsys.readouterr().out
     for name in ("c.bin", "c.pt"):
         assert main(["convert", str(file), str(tmp_path / name)]) == 1
-        assert "'S*' has vectors for each layer, which the format" in capsys.readouterr().out
+        assert "'S*' differs between layers, which the format" in capsys.readouterr().out
         assert not (tmp_path / name).exists()

@@ -44,7 +44,7 @@ def train_plainly(module):
         posteriors = [module.ldm.encode_first_stage(view) for view in (x, x.flip(-1))]
         module.moments = [torch.stack([torch.stack([p.mean, p.std], dim=1) for p in posteriors], dim=1)]
         batch = module.draw(step)
-        c = module.ldm.cond_stage_model.encode(module.embed(batch["ids"]))
+        c = module.ldm.cond_stage_model.encode(module.embed(batch))
         module.ldm.losses(batch["z_0"], c, batch["t"], batch["eps"]).mean().backward()
         assert all(p.grad is not None for p in module.ldm.unet.parameters())
         optimizer.step()

@@ -79,6 +79,7 @@ def concept_of(
 ) -> Concept:
     """Return the concept of a learned word, to tune a model on its images. Raises UserError if the word's file does not
     name its initializer."""
+    word.require_no_mapper("tuning a model around a word")
     initializer = word.provenance.get("initializer")
     if initializer is None:
         raise UserError(f"the file of {word.placeholder!r} does not name its initializer: learn the word again.")

@@ -73,7 +73,7 @@ class Pipeline:
             raise UserError(f"inversion needs DDIM, not {self.sampler.name}: use sampler=ddim.")
         c = encode_prompts(ldm.text_encoder, [prompt], embeddings)
         x = to_tensor(images).to(ldm.device)
-        eps = conditioned(ldm.denoiser(), c.expand(len(x), *c.shape[1:]))
+        eps = conditioned(ldm.denoiser(), c)
         return ddim_invert(
             eps, ldm.encode_first_stage(x).mean, ldm.alpha_bar, self.sampler.timesteps(len(ldm.alpha_bar))
         )

@@ -22,6 +22,7 @@ from ldm.weights.family import OF_WIDTH
 from ldm.weights.reading import read_content
 
 from ..concept import Concept
+from ..mapper import Mapper
 from .formats import words_of_other_tools
 
 log = logging.getLogger(__name__)
@@ -31,20 +32,23 @@ FILE_NAME = "learned_embeds.safetensors"
 FILE_NAMES = (FILE_NAME, "learned_embeds.bin", "learned_embeds.pt", "embeddings.pt")
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 FORMAT, FORMAT_VERSION = "textual_inversion", 1
-FORMAT_VERSION_OF_LAYERS = 2  # of a file with a word that has vectors for each layer: older code refuses it
+FORMAT_VERSION_OF_LAYERS = 2  # of a file with a word that differs between layers: older code refuses it
+OF_MAPPER = "\t"  # between a placeholder, in which no such symbol may be, and the name of a tensor of its mapper
 
 
 @dataclass(frozen=True, eq=False)
 class LearnedWord:
     """A placeholder with its own copy of the `vectors`, float32 on the CPU, their `provenance` as JSON values (see
     `provenance()`), and the `file` that they were loaded from or saved to (None: neither). The vectors are [k, d], or
-    [k, layers, d] with one for each cross-attention layer of the UNet. Raises UserError if the name or the shape is
-    invalid, or if a number is not finite."""
+    [k, layers, d] with one for each cross-attention layer of the UNet. `mapper` holds the tensors of the `Mapper` that
+    makes v* from vectors [k, d] for each layer and timestep, if there is one. Raises UserError if the name or a shape
+    is invalid, or if a number is not finite."""
 
     placeholder: str
     vectors: Tensor
     provenance: dict[str, Any] = field(default_factory=dict)
     file: Path | None = None
+    mapper: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.placeholder.strip() or self.placeholder == "__metadata__" or not self.placeholder.isprintable():
@@ -61,6 +65,10 @@ class LearnedWord:
         if bad:
             raise UserError(f"{bad} of the {vectors.numel()} numbers of {self.placeholder!r} are NaN or infinite")
         object.__setattr__(self, "vectors", vectors)
+        own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in self.mapper.items()}
+        object.__setattr__(self, "mapper", own)
+        if own and (shape := Mapper.of(own).shape) != vectors.shape:
+            raise UserError(f"its mapper is for vectors {list(shape)}, not {list(vectors.shape)}")
 
     @property
     def width(self) -> int:
@@ -70,6 +78,8 @@ class LearnedWord:
     @property
     def layers(self) -> int | None:
         """The number of layers that have vectors of their own; None if all layers read the same."""
+        if self.mapper:
+            return Mapper.of(self.mapper).layers
         return self.vectors.shape[1] if self.vectors.ndim == 3 else None
 
     def named(self, placeholder: str) -> "LearnedWord":
@@ -95,8 +105,9 @@ class LearnedWord:
 
     @property
     def digest(self) -> str:
-        """A hash of the vectors, 16 hex digits. It knows the word again under another name, and in another file."""
+        """A hash of the numbers, 16 hex digits. It knows the word again under another name, and in another file."""
         content = str(list(self.vectors.shape)).encode() + self.vectors.numpy().tobytes()
+        content += b"".join(self.mapper[name].numpy().tobytes() for name in sorted(self.mapper))
         return hashlib.sha256(content).hexdigest()[:16]
 
     @property
@@ -139,6 +150,14 @@ class LearnedWord:
                 f"{layers}: use the model that it was learned for, or learn the word again with this one."
             )
 
+    def require_no_mapper(self, purpose: str) -> None:
+        """Raise UserError if the word has a mapper, which `purpose` cannot use."""
+        if self.mapper:
+            raise UserError(
+                f"{self.placeholder!r} is a network of timestep and layer (setup=space_time), and {purpose} needs "
+                f"vectors: take a word of another setup."
+            )
+
 
 def provenance(concept: Concept, *, steps: int, model: str, fingerprint: str) -> dict[str, Any]:
     """Return the provenance of a word learned in `steps` optimiser steps. `model` is a readable name of the frozen
@@ -166,7 +185,8 @@ def save_words(path: Path, words: Sequence[LearnedWord]) -> None:
     origins = {word.placeholder: {**word.provenance, "width": word.width} for word in words}
     version = FORMAT_VERSION if all(word.layers is None for word in words) else FORMAT_VERSION_OF_LAYERS
     metadata = {"format": FORMAT, "format_version": str(version), "words": json.dumps(origins, allow_nan=False)}
-    content = save({word.placeholder: word.vectors for word in words}, metadata)
+    mappers = {f"{word.placeholder}{OF_MAPPER}{key}": x for word in words for key, x in word.mapper.items()}
+    content = save({word.placeholder: word.vectors for word in words} | mappers, metadata)
     write_whole(Path(path), content)
 
 
@@ -209,9 +229,18 @@ def _read(path: Path) -> tuple[LearnedWord, ...]:
             read = _own(content, metadata)
         else:
             read = words_of_other_tools(path, content)
-        return tuple(LearnedWord(name, vectors, origin, path.absolute()) for name, (vectors, origin) in read.items())
+        return tuple(
+            LearnedWord(name, vectors, origin, path.absolute(), _mapper_of(name, content))
+            for name, (vectors, origin) in read.items()
+        )
     except UserError as error:
         raise UserError(f"{path} is unusable: {error}") from error
+
+
+def _mapper_of(name: str, content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of the mapper of the word `name`, without its name; none if it has no mapper."""
+    of_word = f"{name}{OF_MAPPER}"
+    return {key.removeprefix(of_word): x for key, x in content.items() if str(key).startswith(of_word)}
 
 
 def _own(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, tuple[Tensor, dict[str, Any]]]:
