@@ -2,15 +2,18 @@
 list of all jobs."""
 
 import os
+import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import filter_overrides
 from hydra.types import RunMode
@@ -21,7 +24,7 @@ from ldm.files import read_json, write_json
 from .settings import require_settings
 
 JOB, SWEEP = "job.json", "sweep.json"
-sweeper: int | None = None  # the process that launches the jobs of a sweep
+sweeper: int | None = None  # the process of the command, which launches the jobs of a sweep
 SLURM_KILLS_WITHIN = 120.0  # seconds
 
 
@@ -55,6 +58,12 @@ def job_in(folder: Path) -> Job | None:
     job = Job(**record)
     texts = (job.state, job.error, *(job.overrides if isinstance(job.overrides, list) else [None]))
     return job if isinstance(job.number, int) and all(isinstance(text, str) for text in texts) else None
+
+
+def as_it_ended(job: Job) -> Job:
+    """Return the job as failed if its record says that it is running, but its process on this machine is gone."""
+    gone = job.state == "running" and job.host == socket.gethostname() and not psutil.pid_exists(job.pid)
+    return replace(job, state="failed", error="its process was killed") if gone else job
 
 
 def sweep_in(folder: Path) -> tuple[str, dict[int, list[str]]]:
@@ -106,7 +115,6 @@ def track_job(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
     if rank() > 0:
         yield
         return
-    from ldm.training.resumption import Preempted  # imports torch, so only import it for training
 
     def write(state: str, error: str = "") -> None:
         write_json(folder / JOB, asdict(Job(int(folder.name), list(overrides), state, error)))
@@ -114,14 +122,12 @@ def track_job(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
     write("running")
     try:
         yield
-    except Preempted as error:
-        write("stopped", str(error))
-        raise
     except KeyboardInterrupt:
         write("stopped", "stopped by Ctrl-C")
         raise
     except BaseException as error:
-        write("failed", str(error) or type(error).__name__)
+        state = "stopped" if type(error).__name__ == "Preempted" else "failed"  # its module imports torch
+        write(state, str(error) or type(error).__name__)
         raise
     write("finished")
 
@@ -150,6 +156,20 @@ def leave_to_slurm(ask_again: bool) -> None:
     time.sleep(SLURM_KILLS_WITHIN)
 
 
+def end_with_parent() -> None:
+    """Send SIGTERM to this process when the process that started it has ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30.0)
+        os._exit(1)  # the process is stuck waiting for the others
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def resolved_config(config: DictConfig) -> DictConfig:
     """Return the resolved config of the job. Sets its names for loggers: the name of the sweep, and the overrides that
     vary in it; and which settings only repeat other ones. Raises UserError for a value that its setting cannot have."""
@@ -161,7 +181,7 @@ def resolved_config(config: DictConfig) -> DictConfig:
         config.job.known_as = references(config)
         if in_sweep():
             own = own_overrides()
-            config.job.name = what_varies(own, [*sweep_in(folder.parent)[1].values(), own])
+            config.job.name = what_varies(own, [*sweep_in(folder.parent)[1].values(), own]) or folder.name
             config.job.sweep = group_of(folder.parent)
         else:
             choices = HydraConfig.get().runtime.choices

@@ -4,8 +4,6 @@ import logging
 import os
 import signal
 import sys
-import threading
-import time
 import uuid
 from pathlib import Path
 
@@ -66,17 +64,3 @@ def run_together(config: DictConfig, count: int) -> None:
         ) from None
     except SignalException as error:
         raise Preempted(error.sigval.name, f"with all {count} processes") from error
-
-
-def end_with_parent() -> None:
-    """Send SIGTERM to this process when the process that started it has ended."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(30.0)
-        os._exit(1)  # the process is stuck waiting for the others
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -11,8 +11,7 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 
 from .command import prepare_logging, report_mistakes
-from .jobs import rank
-from .processes import end_with_parent
+from .jobs import end_with_parent, rank
 from .training import fit
 
 

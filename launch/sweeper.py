@@ -3,7 +3,6 @@ reports failures at the end."""
 
 import itertools
 import logging
-import os
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,11 +63,8 @@ class Unfinished:
         if len(left) < len(every):
             log.info("%d of %d jobs are already finished", len(every) - len(left), len(every))
         error, code = "", 1
-        jobs.sweeper = os.getpid()
         try:
-            for block in blocks(left) if isinstance(self.launcher, BasicLauncher) else filter(None, [left]):
-                named = [[*given[number], f"hydra.sweep.subdir={number}"] for number in block]
-                self.launcher.launch(named, initial_job_idx=block[0])
+            self._launch(left, given)
         except KeyboardInterrupt:
             code = INTERRUPTED
         except SystemExit as stop:
@@ -79,6 +75,29 @@ class Unfinished:
             error = failures.report(failure)
         self._report(every, error, code)
         return []
+
+    def _launch(self, numbers: Sequence[int], given: Mapping[int, Sequence[str]]) -> None:
+        """Launch jobs. If the process of one is killed, joblib ends those beside it as well: they go on from their
+        checkpoints, unless they have run when that happened before, and then the waiting ones run."""
+        struck: set[int] = set()
+        while numbers:
+            before = {number: jobs.job_in(self.folder / str(number)) for number in numbers}
+            try:
+                for block in blocks(numbers) if isinstance(self.launcher, BasicLauncher) else [numbers]:
+                    named = [[*given[number], f"hydra.sweep.subdir={number}"] for number in block]
+                    self.launcher.launch(named, initial_job_idx=block[0])
+                return
+            except Exception as error:
+                if type(error).__name__ != "TerminatedWorkerError":  # of joblib
+                    raise
+                after = {number: jobs.job_in(self.folder / str(number)) for number in numbers}
+                waiting = [number for number in numbers if after[number] == before[number]]
+                running = {n for n in numbers if n not in waiting and (job := after[n]) and job.state == "running"}
+                if not running:
+                    raise
+                numbers = sorted([*waiting, *(running - struck)])
+                log.warning("a job's process was killed; %d jobs were running and %d go on", len(running), len(numbers))
+                struck |= running
 
     def _numbered(
         self, jobs_overrides: Sequence[list[str]], earlier: Mapping[int, list[str]], first: int
@@ -117,6 +136,7 @@ class Unfinished:
         for number, overrides in every.items():
             job = jobs.job_in(self.folder / str(number)) or jobs.Job(number, overrides)
             if job.state != "finished":
+                job = jobs.as_it_ended(job)
                 place = relative(self.folder / str(number) / "train.log")
                 varies = jobs.what_varies(overrides, list(every.values()))
                 lines.append(f"  #{number} {varies}: {job.state}{': ' if job.error else ''}{job.error} ({place})")
