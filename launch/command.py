@@ -29,23 +29,22 @@ FROM = ("resume=", "resume.from=")  # a run that is continued goes on from its o
 STATE = "last.ckpt"  # as in ldm.training.resumption, which imports torch
 
 
-def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+def command(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Wrap `main` so that every error ends in one or two sentences and exit code 1 (see `failures.report`). After a
     mistake of the user the run folder is removed if this process created it and it holds nothing but the log. In a
     sweep the other jobs still run, and the job's folder records that it failed."""
 
     @functools.wraps(main)
-    def guarded(config: DictConfig) -> None:
+    def guarded(config: DictConfig) -> Any:
         prepare_logging()
         folder = Path(HydraConfig.get().runtime.output_dir)
         if not jobs.in_sweep():
             with report_mistakes(folder):
                 require_usable(config)
-                main(config)
-            return
+                return main(config)
         with stop_sweep_on_signal(), jobs.track_job(folder, jobs.own_overrides()), log_mistakes():
             require_usable(config)
-            main(config)
+            return main(config)
 
     return guarded
 
@@ -53,7 +52,7 @@ def command(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
 def start(main: Callable[[], None], documentation: str | None) -> None:
     """Run `main`, which `hydra.main` has decorated, as a script. --help prints `documentation`. Prompts and paths need
     no quotes for Hydra. Errors before `main` end in one or two sentences as well."""
-    given = sys.argv[1:]
+    given, jobs.sweeper = sys.argv[1:], os.getpid()
     if arguments.only_prints(given):
         end_with_pipe()
     if arguments.wants_help(given):

@@ -53,6 +53,8 @@ def sentence(error: Exception) -> str:
     """Return one or two sentences for an error of Hydra or OmegaConf: what is wrong, and what to do."""
     message, cause = str(error), error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        if error.missing_cfg_file == "hydra/sweeper/optuna":
+            return "sweep=optuna needs Optuna: pip install -e '.[optuna]' installs it."
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"there is no {group}={option}. {suggest(option, error.options, f'{group}=')}"
     if isinstance(error, OverrideParseException):

@@ -29,6 +29,7 @@ class PackedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from . import packs  # imports torch; every sweep imports this file, so import it only here
+        from .objective import objective
 
         setup_globals()
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
@@ -55,6 +56,9 @@ class PackedLauncher(Launcher):
                 log.warning("a pack of %d failed (%s): training its halves apart", len(members), failure)
                 for half in packs.halves(members):
                     together(half, None)
+                return
+            for i in members:
+                returns[i].return_value = objective(resolved[i])
 
         for i in range(len(configs)):
             if i not in resolved:  # the job says what is wrong with its config

@@ -26,6 +26,7 @@ from textual_inversion.pictures import load_pictures
 
 from .folders import write_record
 from .jobs import leave_to_slurm, rank
+from .objective import objective
 from .ownership import lock_folder
 from .processes import device_count, run_together
 from .resumption import resumption
@@ -111,13 +112,14 @@ def interruptible() -> Iterator[None]:
         raise
 
 
-def train(config: DictConfig) -> None:
-    """Train in this process or, if the config needs more devices, in one process per device."""
+def train(config: DictConfig) -> float | list[float] | None:
+    """Train in this process or, if the config needs more devices, in one process per device. Returns the numbers that
+    `job.objective` names."""
     run = Path(config.paths.run)
     if rank() > 0:  # rank 0 manages the folder and logs
         logging.getLogger().setLevel(logging.ERROR)
         fit(config)
-        return
+        return None
     run.mkdir(parents=True, exist_ok=True)
     with lock_folder(run):
         remove_leftovers(run)
@@ -126,3 +128,4 @@ def train(config: DictConfig) -> None:
             fit(config)
         else:
             run_together(config, count)
+    return objective(config)

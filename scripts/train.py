@@ -17,13 +17,13 @@ from launch.command import command, require_experiment, start
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 @command
-def main(config: DictConfig) -> None:
+def main(config: DictConfig) -> float | list[float] | None:
     require_experiment()
     if config.own_gpu:
         gpus.take_one()
     from launch.training import train  # here, so that --help does not wait for torch
 
-    train(jobs.resolved_config(config))
+    return train(jobs.resolved_config(config))
 
 
 if __name__ == "__main__":
