@@ -42,6 +42,12 @@ class Scale:
     sampler: Sampler = Sampler(50)  # noqa: RUF009 - frozen
 
 
+def fast_dtype() -> torch.dtype:
+    """Return bfloat16 if the model runs on a CPU with units for it (AMX, or AVX-512 BF16), else float32."""
+    units = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if units and not torch.cuda.is_available() else torch.float32
+
+
 TOYLAND = Scale(
     name="toyland",
     build=models.toyland,
@@ -52,7 +58,7 @@ TOYLAND = Scale(
     learning_rate=1.0e-2,  # 600 steps match the image similarity of 300 at 2e-2; words are easier to edit
     batch_size=4,
     steps=600,
-    dtype=torch.float32,
+    dtype=fast_dtype(),
 )
 LDM_1P4B = Scale(
     name="ldm_1p4b",
@@ -77,7 +83,9 @@ STABLE_DIFFUSION_V1 = replace(
     learning_rate=0.01,  # 5e-3 x the 2 samples of a step
     batch_size=2,
 )
-TINY = replace(TOYLAND, name="tiny", build=models.tiny, weights=None, image_size=16, steps=6)  # for tests
+TINY = replace(  # for tests
+    TOYLAND, name="tiny", build=models.tiny, weights=None, image_size=16, steps=6, dtype=torch.float32
+)
 OFFERED = {scale.name: scale for scale in (TOYLAND, LDM_1P4B, STABLE_DIFFUSION_V1)}  # what messages list
 SCALES = OFFERED | {TINY.name: TINY}
 

@@ -17,7 +17,7 @@ from ldm.images import to_uint8
 from ldm.sampling import Sampler
 from ldm.weights.checkpoint import write_weights
 from ldm.weights.difference import Difference
-from textual_inversion import LearnedWord, generate, learn, load_model
+from textual_inversion import LearnedWord, generate, learn, load_model, scales
 from textual_inversion.generation import generate_images, manager_of
 from textual_inversion.scales import SCALES, TINY, TOYLAND
 from textual_inversion.words.file import load_words
@@ -58,7 +58,7 @@ def test_a_scales_config_has_the_scales_values(name):
 
 
 def test_hydra_and_python_load_the_same_model():
-    ldm = load_model("toyland", device="cpu")
+    ldm = load_model("toyland", device="cpu", dtype=torch.float32)
     theirs = instantiate(composed("experiment=cat_toy").module.ldm, _convert_="all")
     ours = ldm.state_dict()
     assert ours.keys() == theirs.state_dict().keys()
@@ -214,3 +214,19 @@ def test_a_difference_changes_the_model_and_another_model_refuses_it(ldm, tmp_pa
     Difference.between(tuned, ldm, {}).save(tmp_path / "other")
     with pytest.raises(UserError, match="other is the difference to another model, tiny with weights"):
         load_model("tiny", device="cpu", difference=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx", "gpu", "dtype"),
+    [
+        (True, False, False, torch.bfloat16),
+        (False, True, False, torch.bfloat16),
+        (False, False, False, torch.float32),
+        (True, True, True, torch.float32),
+    ],
+)
+def test_the_small_model_computes_in_bfloat16_on_cpus_with_units_for_it(monkeypatch, amx, avx, gpu, dtype):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert scales.fast_dtype() == dtype
