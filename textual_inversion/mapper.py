@@ -47,7 +47,7 @@ class Mapper(nn.Module):
         times = (torch.arange(TIMES) + 0.5) * timesteps / TIMES
         self.register_buffer("anchors", torch.cartesian_prod(times, torch.arange(layers).float()))
         self.register_buffer("norms", norms.detach().float().clone())
-        self.layers = layers
+        self.shape, self.layers = torch.Size([len(norms), width]), layers
         self.hidden = nn.Sequential(
             _Linear(len(self.anchors), HIDDEN, rng), nn.LayerNorm(HIDDEN), nn.LeakyReLU(),
             _Linear(HIDDEN, HIDDEN, rng), nn.LayerNorm(HIDDEN), nn.LeakyReLU(),
@@ -67,11 +67,6 @@ class Mapper(nn.Module):
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise UserError("its mapper has numbers that are NaN or infinite")
         return mapper.requires_grad_(False)
-
-    @property
-    def shape(self) -> torch.Size:
-        """The shape [k, d] of the vectors that it is for."""
-        return torch.Size([len(self.norms), len(self.output.weight) // len(self.norms)])
 
     def encode(self, t: Tensor) -> Tensor:
         """Encode the positions of all layers at the timesteps t [b]: [b, layers, anchors]."""
