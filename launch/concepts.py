@@ -107,6 +107,14 @@ CONCEPTS = {
     "pixel_style": Concept(partial(style_scenes, "pixel", 5), ("style",)),
     "doctors": Concept(partial(doctor_scenes, 11), ("class",)),
 }
+# Toys for pilot runs. They are not shipped, and none is among the measured ones.
+PILOTS = {
+    "pilot_bear": _toy("bear", 200_004),
+    "pilot_rabbit": _toy("rabbit", 200_001),
+    "pilot_teapot": _toy("teapot", 200_003),
+    "pilot_robot": _toy("robot", 200_007),
+}
+EVERY = CONCEPTS | PILOTS
 
 
 def captions(toy: Toy, kind: str) -> list[str]:
@@ -124,8 +132,8 @@ def captions(toy: Toy, kind: str) -> list[str]:
 
 def ground_truth(name: str, count: int = SHIPPED) -> dict:
     """Return every attribute of the concept's scenes as JSON values, and the labels that they share."""
-    scenes = CONCEPTS[name].scenes(count)
-    labels = {label: truth(scenes[0])[label] for label in CONCEPTS[name].labels}
+    scenes = EVERY[name].scenes(count)
+    labels = {label: truth(scenes[0])[label] for label in EVERY[name].labels}
     return {"name": name, "labels": labels, "pictures": [asdict(scene) for scene in scenes]}
 
 
@@ -137,9 +145,9 @@ def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
 def write(name: str, folder: Path, count: int = SHIPPED) -> None:
     """Write `folder`/00.png, 01.png, ... (128 x 128) and concept.json; for a toy also short.txt and long.txt, captions
     with one phrase per line. Each file is replaced atomically, because another command may be reading it."""
-    scenes = CONCEPTS[name].scenes(count)
+    scenes = EVERY[name].scenes(count)
     save_pictures(scenes, folder)
-    if "color" in CONCEPTS[name].labels:
+    if "color" in EVERY[name].labels:
         for kind in CAPTIONS:
             lines = "\n".join(captions(scenes[0].toy, kind))
             write_whole(folder / f"{kind}.txt", f"{lines}\n".encode())

@@ -100,7 +100,7 @@ def test_every_figure_has_results(record):
 
 def test_the_documentation_counts_the_claims_that_are_reproduced():
     page = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
-    counted = re.findall(r"\(\.\./assets/results/(\w+)\.png\) \|.*\| (\d+) of (\d+) \|", page)
+    counted = re.findall(r"\(\.\./assets/results/(\w+)\.(?:png|jpg)\) \|.*\| (\d+) of (\d+) \|", page)
     assert sorted(name for name, *_ in counted) == FIGURES
     for name, reproduced, every in counted:
         verdicts = [v["verdict"] for v in json.loads((RESULTS / f"{name}.claims.json").read_text(encoding="utf-8"))]

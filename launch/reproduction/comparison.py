@@ -114,11 +114,13 @@ def scatter(path: Path, table: pd.DataFrame, corners: Mapping[str, Sequence[floa
     plots.scatter_plot(path, points, *LABELS.values(), corners=behind)
 
 
-def curves(path: Path, table: pd.DataFrame, x_label: str, log_x: bool = False) -> None:
-    """Plot both metrics over x, with one line per curve."""
+def curves(
+    path: Path, table: pd.DataFrame, x_label: str, log_x: bool = False, labels: Mapping[str, str] = LABELS
+) -> None:
+    """Plot metrics over x, with one line per curve; `labels` is metric -> label."""
     rows = table.drop_duplicates("row")
     panels: dict[str, dict[str, dict[float, Interval]]] = {}
-    for metric, label in LABELS.items():
+    for metric, label in labels.items():
         found = of_rows(table, metric)
         panels[label] = {
             str(curve): {float(x): found[row] for x, row in zip(points["x"], points["row"], strict=True)}

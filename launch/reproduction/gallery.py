@@ -36,7 +36,7 @@ def record(figure: Figure, learned: LearnedConcept, *others: LearnedConcept, **n
 
 def save_gallery(figure: Figure, rows: Sequence[PictureRow], table: Table) -> list[Verdict]:
     """Write the figure and its table; return the verdicts on its claims."""
-    sheets.save_figure(figure.path, rows)
+    sheets.save_small_figure(figure.path, rows)
     return figure.conclude(table_of(table))
 
 

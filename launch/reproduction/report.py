@@ -1,4 +1,4 @@
-"""The output of a figure: PNG and PDF, its table as CSV, and a verdict on each claim."""
+"""The output of a figure: its files, its table as CSV, and a verdict on each claim."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence

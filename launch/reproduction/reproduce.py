@@ -62,8 +62,8 @@ def open_store(config: DictConfig) -> CellStore:
 
 
 def render_concepts(names: Sequence[str], folder: Path) -> None:
-    """Render 25 images of each of the shipped concepts in `names` into `folder`."""
-    own = [name for name in names if name in concepts.CONCEPTS]
+    """Render 25 images of each of the project's own concepts in `names` into `folder`."""
+    own = [name for name in names if name in concepts.EVERY]
     for name in tqdm(own, desc="rendering concepts", unit="concept"):
         concepts.write(name, folder / name, concepts.MOST)
 

@@ -155,7 +155,8 @@ def test_every_figure(reproduce):
         names = list(compose("reproduce", ["figure=all", "paths.run=x"]).figures)
     assert len(names) == 9
     for name in names:
-        assert {path.suffix for path in folder.glob(f"{name}.*")} == {".png", ".pdf", ".csv", ".json"}
+        drawn = {path.suffix for path in folder.glob(f"{name}.*")} - {".csv", ".json"}
+        assert drawn in ({".png", ".pdf"}, {".jpg"}) and (folder / f"{name}.csv").is_file()
 
 
 @pytest.mark.integration
@@ -164,7 +165,7 @@ def test_without_a_classifier_pictures_are_generated_and_nothing_is_counted(repr
     code, said, folder = reproduce("figure=[style,composition,bias]", blind, "budget.concepts=[cat_toy]")
     assert code == 0, said
     for name in ("style", "composition", "bias"):
-        assert (folder / f"{name}.png").is_file()
+        assert (folder / f"{name}.jpg").is_file()
     for name in ("composition", "bias"):
         claims = json.loads((folder / f"{name}.claims.json").read_text())
         assert claims and all(claim["verdict"] == "not tested" for claim in claims)

@@ -2,18 +2,25 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rcParams
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from ldm.files import replacing
+from ldm.files import replacing, write_whole
 
 from .plots import figure, save
 
 _MARGIN, _GAP, _TITLE, _LINE = 12, 4, 24, 14  # pixels
+MOST_BYTES = 600_000  # of a sheet: many of them lie in a repository
+_QUALITIES = (90, 80, 70, 60)
 _LETTERS_PER_PIXEL = 0.16  # in the small font
 
 
@@ -58,9 +65,25 @@ def save_sheet(path: Path, rows: Sequence[PictureRow]) -> None:
         contact_sheet(rows).save(partial, **options)
 
 
-def save_figure(path: Path, rows: Sequence[PictureRow], side: float = 0.95) -> None:
-    """Write the rows in the style of the plots, as `path`.png and `path`.pdf. `side` is the side of an image in
-    inches."""
+def save_figure(path: Path, rows: Sequence[PictureRow]) -> None:
+    """Write the rows in the style of the plots, as `path`.png and `path`.pdf."""
+    with _drawn(rows) as fig:
+        save(fig, path)
+
+
+def save_small_figure(path: Path, rows: Sequence[PictureRow]) -> None:
+    """Write the rows in the style of the plots, as `path`.jpg of at most `MOST_BYTES`."""
+    with _drawn(rows) as fig:
+        canvas = FigureCanvasAgg(fig)
+        fig.set_dpi(rcParams["savefig.dpi"])
+        canvas.draw()
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    write_whole(path.with_name(f"{path.name}.jpg"), compress(pixels))
+
+
+@contextmanager
+def _drawn(rows: Sequence[PictureRow], side: float = 0.95) -> Iterator[Figure]:
+    """Yield a figure of the rows. `side` is the side of an image in inches."""
     margin, title, line = 0.05, 0.2, 0.085
     wrapped = [[textwrap.fill(caption, int(24 * side)) for caption in row.captions] for row in rows]
     below = [max((1 + text.count("\n") for text in row if text), default=0) * line for row in wrapped]
@@ -80,4 +103,14 @@ def save_figure(path: Path, rows: Sequence[PictureRow], side: float = 0.95) -> N
                 if captions:
                     fig.text(left / width, (bottom - 0.02) / height, captions[i], fontsize=5, va="top")
             top = bottom - text - margin
-        save(fig, path)
+        yield fig
+
+
+def compress(image: Image.Image, most: int = MOST_BYTES) -> bytes:
+    """Return the image as a JPEG file of at most `most` bytes: in the best quality of a few, or if none is small
+    enough, at half the size."""
+    for quality in _QUALITIES:
+        image.save(file := BytesIO(), format="JPEG", quality=quality, optimize=True)
+        if file.tell() <= most:
+            return file.getvalue()
+    return compress(image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS), most)

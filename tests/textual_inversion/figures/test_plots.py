@@ -1,6 +1,7 @@
 """Every plot gives a PNG and a PDF that show its numbers, and equal numbers give equal files."""
 
 import math
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from textual_inversion.evaluation.claims import Interval
 from textual_inversion.figures import plots
 from textual_inversion.figures.plots import bar_plot, figure, line_plot, save, scatter_plot
-from textual_inversion.figures.sheets import PictureRow, save_figure
+from textual_inversion.figures.sheets import MOST_BYTES, PictureRow, compress, save_figure, save_small_figure
 
 NEAR = Interval(0.5, 0.4, 0.6)
 OPEN = Interval(0.3, -math.inf, math.inf)  # with too few concepts
@@ -40,10 +41,10 @@ DRAWN = {
         path, {"text": {"rate": {1e-4: NEAR, 1e-2: Interval(0.5, 0.1, 0.5 + x)}}}, "rate", log_x=True
     ),
     "bars": lambda path, x: bar_plot(path, {"before": {"pale": 0.9, "dark": 0.1}, "after": {"tan": x}}, "share"),
-    "bars_of_many": lambda path, x: bar_plot(path, {str(i): {"pale": i * x} for i in range(9)}, "share"),
     "sheet": lambda path, x: save_figure(
         path, [PictureRow("some", pictures(3), ["a", "b", f"{x}"]), PictureRow("one", pictures(1))]
     ),
+    "bars_of_many": lambda path, x: bar_plot(path, {str(i): {"pale": i * x} for i in range(9)}, "share"),
 }
 
 
@@ -92,3 +93,20 @@ def test_fifteen_names_are_told_apart_without_colour_and_more_with_it(monkeypatc
     for lines in ([line for line in scatter.lines if line.get_marker() != "None"], curves.lines):
         assert len(lines) == 20 and len({line.get_marker() for line in lines[:15]}) == 15
         assert len({(line.get_marker(), line.get_color()) for line in lines}) == 20
+
+
+def test_a_small_sheet_is_one_file_that_shows_its_pictures(tmp_path):
+    rows = [PictureRow("some", pictures(3), ["a", "b", "c"]), PictureRow("one", pictures(1))]
+    save_small_figure(tmp_path / "rate_0.01", rows)
+    save_small_figure(tmp_path / "other", [rows[0], PictureRow("one", pictures(2)[1:])])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.jpg", "rate_0.01.jpg"]
+    one, other = (Image.open(tmp_path / f"{name}.jpg") for name in ("rate_0.01", "other"))
+    assert one.format == "JPEG" and one.size == other.size and one.tobytes() != other.tobytes()
+
+
+def test_a_sheet_of_many_pictures_is_not_larger_than_it_may_be():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1200, 1600, 3), dtype=np.uint8))
+    calm = noise.resize((40, 30)).resize((1600, 1200))
+    for image, size in ((calm, (1600, 1200)), (noise, (800, 600))):  # noise is too large even in the least quality
+        file = compress(image)
+        assert len(file) <= MOST_BYTES and Image.open(BytesIO(file)).size == size
