@@ -73,6 +73,7 @@ def slurm():
     folder = Path(tempfile.mkdtemp(prefix="slurm"))
     folder.chmod(0o755)
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHON": sys.executable}  # of docs/cluster/train.sbatch
     environment |= {"PATH": f"{os.environ['PATH']}:/usr/sbin", "MASTER_ADDR": "127.0.0.1"}
     (folder / "slurm.conf").write_text(CONFIG.format(host=socket.gethostname(), folder=folder))
     (folder / "state").mkdir()
@@ -146,10 +147,9 @@ def test_srun_starts_processes_that_train_together(slurm, undisturbed, tmp_path)
 
 @pytest.mark.parametrize("how", ["pre-empted", "told by SIGUSR1"])
 def test_a_job_that_has_to_go_is_queued_again_and_ends_in_the_same_vectors(slurm, undisturbed, tmp_path, how):
-    script = tmp_path / "job.sh"
-    command = " ".join(f"'{word}'" for word in train("module.batch_size=4", f"hydra.run.dir={tmp_path / 'run'}"))
-    script.write_text(f"#!/bin/bash\nsrun {command}\n")
-    call = ["sbatch", "--parsable", "--requeue", f"--output={tmp_path}/slurm.log", "--open-mode=append", str(script)]
+    options = ["--gpus=0", "--mem=0", "--cpus-per-task=1", "--time=10", f"--output={tmp_path}/slurm.log"]
+    job = [*JOB, "module.batch_size=4", f"hydra.run.dir={tmp_path / 'run'}"]
+    call = ["sbatch", "--parsable", *options, "docs/cluster/train.sbatch", *job]
     number = run(call, slurm).stdout.strip()
     wait_until(lambda: (tmp_path / "run" / "last.ckpt").exists())
     if how == "pre-empted":
