@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from ldm.errors import UserError
 from ldm.files import replacing
-from ldm.weights.checkpoint import load_weights
+from ldm.weights.checkpoint import load_as_stored
 from ldm.weights.download import Unreachable, download, require_space
 
 from . import CONFIGS
@@ -65,7 +65,7 @@ def build(name: str) -> Any:
 def convert(config_name: str, weights: Path, target: Path) -> None:
     """Load `weights` strictly into the model and write them with the published names to one safetensors file."""
     log.info("converting %s ...", weights)
-    model = load_weights(build(config_name), weights)
+    model = load_as_stored(lambda: build(config_name), weights)
     with replacing(target) as partial:
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial, {"format": "pt"})
 

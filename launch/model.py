@@ -1,5 +1,6 @@
 """The frozen models of a command that uses words."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,7 +9,25 @@ from omegaconf import DictConfig
 
 from ldm.errors import UserError
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.weights.checkpoint import load_as_stored, load_weights
 from ldm.weights.difference import Difference
+
+LOAD = f"{load_weights.__module__}.{load_weights.__name__}"
+
+
+def build_model(node: DictConfig) -> LatentDiffusion:
+    """Build the model of `module.ldm`, to be frozen. Its weights keep the precision of their file until then."""
+    if node.get("_target_") != LOAD:
+        return instantiate(node, _convert_="all")
+    return load_as_stored(partial(instantiate, node.module, _convert_="all"), node.weights)
+
+
+def build_module(node: DictConfig, ldm: LatentDiffusion | None = None) -> Any:
+    """Build what the config `module` trains. `ldm` is its frozen model, if it has one and that is already built."""
+    if "ldm" not in node:
+        return instantiate(node, _convert_="all")
+    build = instantiate(node, ldm=None, _partial_=True, _convert_="all")
+    return build(ldm=ldm or build_model(node.ldm))
 
 
 def load_frozen(config: DictConfig, dtype: torch.dtype | None = None) -> LatentDiffusion:
@@ -17,7 +36,7 @@ def load_frozen(config: DictConfig, dtype: torch.dtype | None = None) -> LatentD
     file = config.get("difference")
     difference = None if file is None else Difference.load(file)
     torch.manual_seed(0)  # for models without a file of weights, such as debug=tiny
-    ldm = instantiate(config.module.ldm, _convert_="all")
+    ldm = build_model(config.module.ldm)
     if difference is not None:
         difference.add_to(ldm, str(file))  # before `freeze`, which may round the weights
     ldm.freeze(dtype or instantiate(config.module.frozen_dtype))

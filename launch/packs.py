@@ -24,6 +24,7 @@ from textual_inversion.pack import OfRun, Pack, saved_bytes, speaking
 from textual_inversion.pack_files import PackCheckpoint, PackFiles
 
 from .command import require_weights
+from .model import build_model, build_module
 from .ownership import lock_folder
 from .processes import device_count
 from .resumption import Resumption, checkpoint_to_resume, resumption
@@ -85,7 +86,8 @@ def _parts(
     if len(pack) > 1 and max_size is None:
         run = next(filter(None, (_build_alone(configs[i]) for i in pack)), None)
         if run is not None:
-            ldm, size = run.ldm, min(len(pack), count_that_fit(run))
+            size = min(len(pack), count_that_fit(run))
+            ldm = run.ldm if run.frozen_dtype == torch.float32 else None  # words start from unrounded embeddings
     count = -(-len(pack) // size)
     for i in range(count):
         yield pack[i * len(pack) // count : (i + 1) * len(pack) // count], ldm
@@ -109,13 +111,13 @@ def halves(pack: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
 def count_that_fit(run: TextualInversion) -> int:
     """Estimate how many runs like `run` fit into the free memory. Each run needs its saved tensors for the backward
     pass, plus half as much for gradients. A third of the free memory is kept in reserve."""
+    run.setup("fit")
     if torch.cuda.is_available():
         run.cuda()
         free = torch.cuda.mem_get_info()[0]
     else:
         free = psutil.virtual_memory().available
-    needed = saved_bytes(run) * run.frozen_dtype.itemsize / torch.float32.itemsize
-    return max(1, int(free / 1.5 / (1.5 * needed)))
+    return max(1, int(free / 1.5 / (1.5 * saved_bytes(run))))
 
 
 def build(configs: Sequence[DictConfig], ldm: LatentDiffusion | None = None) -> Pack:
@@ -125,12 +127,8 @@ def build(configs: Sequence[DictConfig], ldm: LatentDiffusion | None = None) -> 
         require_weights(config)
         require_parts(config)
     torch.manual_seed(configs[0].seed)  # for models without a file of weights
-    ldm = ldm or instantiate(configs[0].module.ldm, _convert_="all")
-    runs: list[TextualInversion] = []
-    for config in configs:
-        settings = {name: value for name, value in config.module.items() if name != "ldm"}
-        runs.append(instantiate(OmegaConf.create(settings), _convert_="all", _partial_=True)(ldm=ldm))
-    return Pack(runs)
+    ldm = ldm or build_model(configs[0].module.ldm)
+    return Pack([build_module(config.module, ldm) for config in configs])
 
 
 class RunLog(logging.FileHandler):

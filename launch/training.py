@@ -26,6 +26,7 @@ from textual_inversion.pictures import load_pictures
 
 from .folders import write_record
 from .jobs import leave_to_slurm, rank
+from .model import build_module
 from .objective import objective
 from .ownership import lock_folder
 from .processes import device_count, run_together
@@ -64,7 +65,7 @@ def fit(config: DictConfig) -> None:
     require_parts(config)
     torch.manual_seed(config.seed)  # initial weights; every later draw is keyed by (seed, step)
     data = instantiate(config.data, _convert_="all")
-    module = load_weights(instantiate(config.module, _convert_="all"), config.start_from)
+    module = load_weights(build_module(config.module), config.start_from)
     callbacks = [instantiate(callback, _convert_="all") for callback in config.callbacks.values() if callback]
     # The state of early stopping must include the validation after which a checkpoint is saved.
     callbacks.sort(key=lambda callback: not isinstance(callback, EarlyStopping))

@@ -21,6 +21,10 @@ from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_bu
 from .training.optimization import constant, with_schedule
 from .weights.fingerprint import weights_hash
 
+# So many values of the first stage's widest features are computed at once: those of 32 Toyland images, or of one image
+# of a published model. More images take more memory and hardly less time.
+MOST_VALUES = 1 << 24
+
 
 @contextmanager
 def placed(module: L.LightningModule, device: torch.device) -> Iterator[None]:
@@ -94,9 +98,9 @@ class LatentDiffusion(L.LightningModule):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the text encoder's weights before `freeze` rounded them. It identifies the encoder that a learned
-        word belongs to."""
-        return self._fingerprint or weights_hash(cast(nn.Module, self.cond_stage_model))
+        """A hash of the text encoder's weights in float32, before `freeze` rounded them. It identifies the encoder that
+        a learned word belongs to."""
+        return self._fingerprint or weights_hash(cast(nn.Module, self.cond_stage_model), torch.float32)
 
     def schedule_tables(self) -> dict[str, Tensor]:
         """Return the twelve tables of the noise schedule, name -> [timesteps]. They follow from the constructor's
@@ -110,9 +114,10 @@ class LatentDiffusion(L.LightningModule):
         autoencoder stays in float32: it overflows in half precision, and it runs rarely."""
         if dtype != torch.float32:
             self._fingerprint = self.fingerprint
-        for network in (self.unet, self.cond_stage_model):
-            network.to(dtype)
-        return self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        for network in (self.unet, cast(nn.Module, self.cond_stage_model)):
+            network.to(dtype=dtype, memory_format=torch.channels_last)
+        self.first_stage_model.to(dtype=torch.float32, memory_format=torch.channels_last)
+        return self.eval().requires_grad_(False)
 
     def eps(self, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
         """Return the predicted noise in float32, shaped like z_t [b, c, h, w]; t [b]. The UNet computes in its own
@@ -128,15 +133,23 @@ class LatentDiffusion(L.LightningModule):
     def encode_first_stage(self, x: Tensor) -> DiagonalGaussian:
         """Encode images x [b, 3, H, W] in [-1, 1] to the posterior over scaled latents z_0 [b, c, h, w]."""
         with placed(self.first_stage_model, x.device):
-            posterior = self.first_stage_model.encode(x)
+            parts = [self.first_stage_model.encode(part) for part in self._slices(x, 1)]
+        mean, logvar = (torch.cat([getattr(part, of) for part in parts]) for of in ("mean", "logvar"))
         log_scale = torch.as_tensor(self.scale_factor).log()
-        return DiagonalGaussian(posterior.mean * self.scale_factor, posterior.logvar + 2.0 * log_scale)
+        return DiagonalGaussian(mean * self.scale_factor, logvar + 2.0 * log_scale)
 
     @torch.no_grad()
     def decode_first_stage(self, z: Tensor) -> Tensor:
         """Decode z_0 [b, c, h, w] to images x [b, 3, H, W], about [-1, 1]."""
         with placed(self.first_stage_model, z.device):
-            return self.first_stage_model.decode(z / self.scale_factor)
+            parts = self._slices(z / self.scale_factor, self.first_stage_model.downsampling)
+            return torch.cat([self.first_stage_model.decode(part) for part in parts])
+
+    def _slices(self, x: Tensor, scale: int) -> tuple[Tensor, ...]:
+        """Split images, or latents whose sides are those of the images divided by `scale`, into batches that the first
+        stage computes at once."""
+        values = self.first_stage_model.width * x.shape[-1] * x.shape[-2] * scale**2
+        return x.split(max(1, MOST_VALUES // values))
 
     @torch.no_grad()
     def sample(

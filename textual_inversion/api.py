@@ -4,6 +4,7 @@ those of the model's scale (see `scales`)."""
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, overload
 
@@ -18,7 +19,7 @@ from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler
 from ldm.training.progress import StepProgress
 from ldm.training.quiet import quiet
-from ldm.weights.checkpoint import load_weights
+from ldm.weights.checkpoint import load_as_stored
 from ldm.weights.difference import Difference
 from ldm.weights.fingerprint import known_weights_hash
 
@@ -57,7 +58,7 @@ def load_model(
     scale, weights = find_scale(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for models without a file of weights
-        ldm = cast(LatentDiffusion, load_weights(scale.build(scale.vocabulary), weights))
+        ldm = load_as_stored(partial(scale.build, scale.vocabulary), weights)
     if difference is not None:
         Difference.load(difference).add_to(ldm, difference)  # before `freeze`, which may round the weights
     return ldm.freeze(dtype or scale.dtype).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

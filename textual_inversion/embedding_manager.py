@@ -38,7 +38,7 @@ def initial_vectors(text: TextEncoder, initializer: str, num_vectors: int) -> Te
             "the initializer %r has several word pieces (%s): starting from their mean", initializer, " ".join(words)
         )
     ids = torch.tensor(pieces, device=text.device)
-    return text.embed(ids).mean(dim=0).float().expand(num_vectors, -1).clone()
+    return text.embed(ids).float().mean(dim=0).expand(num_vectors, -1).clone()
 
 
 def _proposal(initializer: str, known: Sequence[str]) -> str:

@@ -244,6 +244,7 @@ class AutoencoderKL(L.LightningModule):
         self.post_quant_conv = nn.Conv2d(embed_dim, z_channels, 1)
         self.embed_dim = embed_dim
         self.downsampling = 2 ** (len(channel_mult) - 1)
+        self.width = channels * max(channel_mult[:2])  # of the widest features as large as the image
         if loss is not None:
             self.loss = loss
         if fixed_latents:

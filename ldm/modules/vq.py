@@ -74,6 +74,7 @@ class VQModel(L.LightningModule):
         self.post_quant_conv = nn.Conv2d(embed_dim, z_channels, 1)
         self.embed_dim = embed_dim
         self.downsampling = 2 ** (len(channel_mult) - 1)
+        self.width = channels * max(channel_mult[:2])  # of the widest features as large as the image
         self.reconstruction_loss, self.optimizer, self.schedule = reconstruction_loss, optimizer, schedule
 
     def encode(self, x: Tensor) -> DiagonalGaussian:

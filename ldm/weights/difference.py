@@ -82,10 +82,10 @@ class Difference:
 
     @torch.no_grad()
     def add_to(self, ldm: LatentDiffusion, source: str | Path) -> None:
-        """Add the changes to the UNet of `ldm` in place. Its weights must be in float32: half precision would round
-        small changes away. Raises UserError, which names the file `source`, if they belong to other weights; the model
-        then stays as it was."""
-        own, state = weights_hash(ldm.unet), ldm.unet.state_dict()
+        """Add the changes to the UNet of `ldm` in place. The UNet is then in float32: half precision would round small
+        changes away. Raises UserError, which names the file `source`, if they belong to other weights; the model then
+        stays as it was."""
+        own, state = weights_hash(ldm.unet, torch.float32), ldm.unet.state_dict()
         if self.weights != own:
             raise UserError(
                 f"{source} is the difference to another model, {self.model} with weights {self.weights}, but this is "
@@ -94,5 +94,6 @@ class Difference:
         for name, change in self.changes.items():
             if name not in state or state[name].shape != change.shape:
                 raise UserError(f"{source} is damaged ({name} does not fit): copy it again, or tune the model again.")
+        state = ldm.unet.float().state_dict()
         for name, change in self.changes.items():
             state[name] += change.to(state[name])

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -165,6 +166,11 @@ def read_diffusers(folder: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]
     return weights
 
 
+@cache  # once, although a large file is read in several parts
+def _tell(variant: str, folder: Path) -> None:
+    log.info("reading the variant %s of %s", variant, folder)
+
+
 def read_part(folder: Path) -> dict[str, Tensor]:
     """Return the weights of one part of a pipeline, such as its "unet" folder, under the names of diffusers: from one
     file or from shards with an index, in full or in half precision."""
@@ -174,7 +180,7 @@ def read_part(folder: Path) -> dict[str, Tensor]:
                 file, index = folder / f"{stem}{variant}{suffix}", folder / f"{stem}{suffix}.index{variant}.json"
                 if file.is_file() or index.is_file():
                     if variant:
-                        log.info("reading the variant %s of %s", variant.removeprefix("."), folder)
+                        _tell(variant.removeprefix("."), folder)
                     return read_file(file) if file.is_file() else _read_shards(index)
     found = sorted(path.name for path in folder.iterdir() if path.suffix not in (".json", ".txt"))[:5]
     held = f"only {', '.join(found)}" if found else "the download is incomplete"

@@ -43,6 +43,11 @@ def file_kind(path: str | Path) -> Kind:
     raise UserError(f"{path} {_describe_text(head)}.")
 
 
+def is_mapped(path: str | Path) -> bool:
+    """Return whether the tensors of this file, or of the files in this folder, are mapped and not read at once."""
+    return Path(path).is_dir() or file_kind(path) != "pickle"
+
+
 def _complete_zip(path: Path) -> Kind:
     try:
         names = {name.rpartition("/")[2] for name in records(path)}

@@ -9,13 +9,16 @@ import torch
 _known: WeakKeyDictionary[torch.nn.Module, tuple[list[tuple[int, int]], str]] = WeakKeyDictionary()
 
 
-def weights_hash(module: torch.nn.Module) -> str:
-    """Return a hash of all parameters and buffers, 16 hex digits."""
+def weights_hash(module: torch.nn.Module, dtype: torch.dtype | None = None) -> str:
+    """Return a hash of all parameters and buffers, 16 hex digits. With a `dtype`, it is the hash that they have when
+    their floating-point numbers are stored in that type."""
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
+        stored = value.to(dtype) if dtype and value.is_floating_point() else value
         # NumPy has no bfloat16, so view the values as bytes.
-        content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(name.encode() + content.numpy().tobytes())
+        content = stored.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(name.encode())
+        digest.update(content.numpy())  # pyright: ignore[reportArgumentType] - a buffer, which is not copied
     return digest.hexdigest()[:16]
 
 

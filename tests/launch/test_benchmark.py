@@ -27,8 +27,9 @@ def measure(folder: Path, *settings: str) -> dict[str, dict[str, float]]:
 
 @pytest.mark.integration
 def test_loading_is_measured_and_recorded(tmp_path):
-    for result in measure(tmp_path, "case=loading", "case.gigabytes=0.1").values():
-        assert result["peak"] > result["imports"] + 0.5 * result["file"]
+    """A second copy, or the model in float32 beside a file in half precision, would be 0.5 GB beyond the file."""
+    for result in measure(tmp_path, "case=loading", "case.gigabytes=0.5").values():
+        assert -0.1e9 < result["beyond"] < 0.3e9
     assert not list(tmp_path.glob("model.*"))
 
 

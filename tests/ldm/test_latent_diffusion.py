@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ldm import latent_diffusion, models
 from ldm.errors import UserError
 from ldm.keyed_random import generator
 from ldm.modules.autoencoder import DiagonalGaussian
@@ -27,6 +28,26 @@ def test_latents_are_scaled_and_decoded_unscaled(build_ldm):
     torch.testing.assert_close(scaled.mean, 0.25 * plain.mean)
     torch.testing.assert_close(scaled.std, 0.25 * plain.std)
     torch.testing.assert_close(ldm.decode_first_stage(scaled.mean), ldm.first_stage_model.decode(plain.mean))
+
+
+@pytest.mark.parametrize("most", [1, 3 * 16 * 16 * 16])
+def test_images_are_encoded_and_decoded_a_few_at_a_time(build_ldm, monkeypatch, most):
+    ldm, x = build_ldm(), torch.rand(5, 3, 16, 16) * 2 - 1
+    posterior = ldm.encode_first_stage(x)
+    images, sizes = ldm.decode_first_stage(posterior.mean), []
+    monkeypatch.setattr(latent_diffusion, "MOST_VALUES", most)
+    for part in (ldm.first_stage_model.encoder, ldm.first_stage_model.decoder):
+        part.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    sliced = ldm.encode_first_stage(x)
+    torch.testing.assert_close((sliced.mean, sliced.std), (posterior.mean, posterior.std))
+    torch.testing.assert_close(ldm.decode_first_stage(sliced.mean), images)
+    assert sizes == ([1] * 10 if most == 1 else [3, 2] * 2)
+
+
+def test_the_published_models_decode_one_image_at_a_time_and_toyland_a_batch():
+    with torch.device("meta"):
+        large, small = models.kl_f8(), models.toyland_first_stage()
+    assert large.width * 256**2 == latent_diffusion.MOST_VALUES == 32 * small.width * 128**2
 
 
 def test_the_noise_of_a_picture_depends_on_seed_and_index_only(tiny_ldm):

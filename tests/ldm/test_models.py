@@ -94,4 +94,6 @@ def test_the_scale_factor_of_the_churches_comes_with_the_weights(build_ldm, tmp_
 def test_the_fingerprint_is_of_the_weights_before_they_are_rounded(tiny_ldm, build_ldm, awaken):
     before = tiny_ldm.fingerprint
     assert tiny_ldm.freeze(torch.bfloat16).fingerprint == before == awaken(build_ldm()).fingerprint
+    half = awaken(build_ldm()).half()
+    assert half.fingerprint == half.float().fingerprint != before  # of the values, not of how they are stored
     assert awaken(build_ldm(init=1)).fingerprint != before

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ldm.weights import checkpoint
-from ldm.weights.checkpoint import load_weights, read_weights, write_weights
+from ldm.weights.checkpoint import load_as_stored, load_weights, read_weights, write_weights
 
 
 def model(width: int = 5, seed: int = 0) -> nn.Sequential:
@@ -161,6 +161,36 @@ def test_a_module_on_the_meta_device_takes_weights_and_keeps_what_trains(tmp_pat
     x = torch.randn(3, 4)
     assert torch.equal(module(x), original.eval()(x))
     assert [p.requires_grad for p in module.parameters()] == [False] * 2 + [True] * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("save", [save_file, torch.save])
+def test_a_model_to_be_frozen_keeps_the_precision_of_its_file(tmp_path, save, dtype):
+    stored = {name: value.to(dtype) for name, value in nn.Linear(4, 3).state_dict().items()}
+    save(stored, tmp_path / "weights")
+    loaded = load_as_stored(lambda: nn.Linear(4, 3), tmp_path / "weights").state_dict()
+    assert all(loaded[name].dtype == dtype and torch.equal(loaded[name], value) for name, value in stored.items())
+
+
+def test_buffers_of_a_model_to_be_frozen_have_their_own_precision(tmp_path):
+    write_weights(tmp_path / "weights", model().state_dict())
+    loaded = load_as_stored(model, tmp_path / "weights")
+    assert loaded[0].weight.dtype == torch.float16 and loaded[1].running_var.dtype == torch.float32
+
+
+@pytest.mark.parametrize("mapped_bytes", [1, 100, 1 << 20])
+@pytest.mark.parametrize("save", [save_file, torch.save])
+def test_loaded_tensors_do_not_depend_on_the_file_any_more(tmp_path, monkeypatch, save, mapped_bytes):
+    monkeypatch.setattr(checkpoint, "MAPPED_BYTES", mapped_bytes)
+    path, original = tmp_path / "weights", model()
+    save(original.state_dict(), path)
+    for loaded in (load_weights(model(seed=1), path), load_as_stored(model, path)):
+        for name, value in original.state_dict().items():
+            assert torch.equal(loaded.state_dict()[name], value)
+    with path.open("r+b") as file:  # a file that is mapped would change the model with it
+        file.write(b"\0" * path.stat().st_size)
+    for name, value in original.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.safetensors", "empty"])
