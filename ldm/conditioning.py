@@ -99,9 +99,9 @@ class TextEncoder(Conditioner, Protocol):
         ...
 
 
-def cross_attention(unet: Unet, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
+def cross_attention(unet: Unet, z_t: Tensor, t: Tensor, c: Any) -> Tensor:
     """Return eps(z_t, t, c): every position attends to the sequence c [b, m, d], or to that of its layer in c [b,
-    layers, m, d]."""
+    layers, m, d], or to the keys and values of `UNet.project`."""
     return unet(z_t, t, c)
 
 

@@ -13,6 +13,7 @@ from .conditioning import Conditioner, TextEncoder, cross_attention
 from .cuda_graph import Replay
 from .errors import UserError
 from .keyed_random import generator
+from .modules.attention import KeysAndValues
 from .modules.autoencoder import AutoencoderKL, DiagonalGaussian
 from .modules.unet import UNet
 from .modules.vq import VQModel
@@ -119,10 +120,12 @@ class LatentDiffusion(L.LightningModule):
         self.first_stage_model.to(dtype=torch.float32, memory_format=torch.channels_last)
         return self.eval().requires_grad_(False)
 
-    def eps(self, z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
+    def eps(self, z_t: Tensor, t: Tensor, c: Tensor | list[KeysAndValues]) -> Tensor:
         """Return the predicted noise in float32, shaped like z_t [b, c, h, w]; t [b]. The UNet computes in its own
         dtype."""
-        return self.conditioning(self.unet, z_t.to(self.unet.dtype), t, c.to(self.unet.dtype)).float()
+        if isinstance(c, Tensor):
+            c = c.to(self.unet.dtype)
+        return self.conditioning(self.unet, z_t.to(self.unet.dtype), t, c).float()
 
     @property
     def alpha_bar(self) -> Tensor:
@@ -172,9 +175,21 @@ class LatentDiffusion(L.LightningModule):
 
     def denoiser(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Return `eps` for sampling without gradients. For a frozen model on CUDA, its kernels are recorded once per
-        batch shape and replayed."""
+        batch shape and replayed. Elsewhere, a text is projected to keys and values once while c is the same tensor."""
         frozen = not any(parameter.requires_grad for parameter in self.unet.parameters())
-        return Replay(self.eps, self.unet) if frozen and self.device.type == "cuda" else self.eps
+        if frozen and self.device.type == "cuda":
+            return Replay(self.eps, self.unet)
+        if self.conditioning is not cross_attention:
+            return self.eps
+        last: tuple[Tensor, list[KeysAndValues]] | None = None
+
+        def eps(z_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
+            nonlocal last
+            if last is None or last[0] is not c:
+                last = c, self.unet.project(c.to(self.unet.dtype))
+            return self.eps(z_t, t, last[1])
+
+        return eps
 
     def noise(self, seed: int, indices: Iterable[int], *step: int) -> Tensor:
         """Return the starting noise z_T [n, c, h, w] of the images `indices`, or the noise of their sampling step

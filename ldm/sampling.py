@@ -46,9 +46,14 @@ def guided(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Condition, uncon
     if scale == 1.0:
         return conditioned(unet, c)
 
+    def pair(c: Tensor, uncond: Tensor) -> Tensor:
+        return torch.cat([uncond.expand_as(c), c])
+
+    # One tensor for all steps, if time changes neither text: then the UNet's layers project it only once.
+    constant = pair(c, uncond) if isinstance(c, Tensor) and isinstance(uncond, Tensor) else None
+
     def eps(z_t: Tensor, t: Tensor) -> Tensor:
-        now = at(c, t)
-        both = torch.cat([at(uncond, t).expand_as(now), now])
+        both = pair(at(c, t), at(uncond, t)) if constant is None else constant
         eps_u, eps_c = unet(torch.cat([z_t, z_t]), torch.cat([t, t]), both).chunk(2)
         return eps_u + scale * (eps_c - eps_u)
 

@@ -1,12 +1,16 @@
 """Attention layers of the UNet: self-attention over positions and cross-attention to the condition (Rombach et al.
 2022, section 3.3)."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from .layers import GEGLU, group_norm, zero_init
+
+KeysAndValues = tuple[Tensor, Tensor]  # of a context [b, m, d], both [b, m, heads * d]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
@@ -24,8 +28,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = No
 
 
 class Attention(nn.Module):
-    """Multi-head attention from x [b, n, dim] to context [b, m, context_dim] -> [b, n, dim]. Without a context, x
-    attends to itself."""
+    """Multi-head attention from x [b, n, dim] to context [b, m, context_dim], or to its keys and values (`project`) ->
+    [b, n, dim]. Without a context, x attends to itself."""
 
     def __init__(self, dim: int, heads: int, dim_head: int, context_dim: int | None = None) -> None:
         super().__init__()
@@ -36,9 +40,12 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(context_dim or dim, inner, bias=False)
         self.to_out = nn.Sequential(nn.Linear(inner, dim))
 
-    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        context = x if context is None else context
-        return self.to_out(attend(self.to_q(x), self.to_k(context), self.to_v(context), self.heads, mask))
+    def project(self, context: Tensor) -> KeysAndValues:
+        return self.to_k(context), self.to_v(context)
+
+    def forward(self, x: Tensor, context: Tensor | KeysAndValues | None = None, mask: Tensor | None = None) -> Tensor:
+        keys, values = context if isinstance(context, tuple) else self.project(x if context is None else context)
+        return self.to_out(attend(self.to_q(x), keys, values, self.heads, mask))
 
 
 class FeedForward(nn.Module):
@@ -66,7 +73,7 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | KeysAndValues | None) -> Tensor:
         x = x + self.attn1(self.norm1(x))
         x = x + self.attn2(self.norm2(x), context)
         return x + self.ff(self.norm3(x))
@@ -74,8 +81,8 @@ class TransformerBlock(nn.Module):
 
 class SpatialTransformer(nn.Module):
     """A transformer block over the positions of a feature map, with a residual. x [b, c, h, w], context [b, m, d], or
-    one context per cross-attention layer of the network, [b, layers, m, d]: then number `layer` is used, which the
-    network sets."""
+    one context per cross-attention layer of the network, [b, layers, m, d], or their keys and values in a list: then
+    number `layer` is used, which the network sets."""
 
     layer = 0
 
@@ -88,16 +95,24 @@ class SpatialTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList([TransformerBlock(inner, heads, dim_head, context_dim)])
         self.proj_out = zero_init(nn.Conv2d(inner, channels, 1))
 
-    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
-        if context is not None and context.ndim == 4:
-            context = context[:, self.layer]
-        h = _project(self.proj_in, rearrange(self.norm(x), "b c h w -> b (h w) c"))
+    def project(self, context: Tensor) -> KeysAndValues:
+        """Return the keys and values of the context of this layer."""
+        (block,) = self.transformer_blocks
+        return cast(TransformerBlock, block).attn2.project(context[:, self.layer] if context.ndim == 4 else context)
+
+    def forward(self, x: Tensor, context: Tensor | list[KeysAndValues] | None) -> Tensor:
+        own = context
+        if isinstance(context, list):
+            own = context[self.layer]
+        elif context is not None and context.ndim == 4:
+            own = context[:, self.layer]
+        h = _linear(self.proj_in, rearrange(self.norm(x), "b c h w -> b (h w) c"))
         for block in self.transformer_blocks:
-            h = block(h, context)
-        return x + rearrange(_project(self.proj_out, h), "b (h w) c -> b c h w", h=x.shape[2])
+            h = block(h, own)
+        return x + rearrange(_linear(self.proj_out, h), "b (h w) c -> b c h w", h=x.shape[2])
 
 
-def _project(conv: nn.Conv2d, x: Tensor) -> Tensor:
+def _linear(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """Apply a 1x1 convolution to positions x [b, n, c], as a product of matrices."""
     return F.linear(x, conv.weight.flatten(1), conv.bias)
 

@@ -27,7 +27,7 @@ def group_norm(channels: int, groups: int = 32, eps: float = 1e-6) -> GroupNorm:
     return GroupNorm(groups, channels, eps=eps)
 
 
-def zero_init(module: nn.Module) -> nn.Module:
+def zero_init(module: Network) -> Network:
     """Set all parameters of `module` to zero in place, so that a residual branch starts as the identity. Returns
     `module`."""
     for parameter in module.parameters():

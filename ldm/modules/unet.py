@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UserError
-from .attention import AttentionBlock, SpatialTransformer
+from .attention import AttentionBlock, KeysAndValues, SpatialTransformer
 from .layers import group_norm, timestep_embedding, zero_init
 from .unet_blocks import Average, Downsample, Nearest, ResBlock, Upsample
 
@@ -18,7 +18,9 @@ from .unet_blocks import Average, Downsample, Nearest, ResBlock, Upsample
 class Stage(nn.ModuleList):
     """Layers in sequence. Residual blocks also get the time embedding, and transformers the condition."""
 
-    def forward(self, x: Tensor, emb: Tensor, context: Tensor | None, skip: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, emb: Tensor, context: Tensor | list[KeysAndValues] | None, skip: Tensor | None = None
+    ) -> Tensor:
         """Apply the layers to x [b, c, h, w], or to x and `skip` side by side [b, c + ..., h, w]."""
         if skip is not None:
             x = torch.cat([x, skip], dim=1)
@@ -126,10 +128,20 @@ class UNet(L.LightningModule):
             transformer.layer = layer
         self.cross_attention_layers = len(transformers)
 
-    def forward(self, z_t: Tensor, t: Tensor, c: Tensor | None = None) -> Tensor:
+    def project(self, c: Tensor) -> list[KeysAndValues]:
+        """Return the keys and values of c for each cross-attention layer. `forward` takes them in place of c, so that a
+        sampler computes them once for all steps."""
+        self._require_layers(c)
+        return [module.project(c) for module in self.modules() if isinstance(module, SpatialTransformer)]
+
+    def _require_layers(self, c: Tensor) -> None:
         layers = self.cross_attention_layers
-        if c is not None and c.ndim == 4 and c.shape[1] != layers:
+        if c.ndim == 4 and c.shape[1] != layers:
             raise UserError(f"c has texts for {c.shape[1]} layers, but {layers} layers of the UNet read one.")
+
+    def forward(self, z_t: Tensor, t: Tensor, c: Tensor | list[KeysAndValues] | None = None) -> Tensor:
+        if isinstance(c, Tensor):
+            self._require_layers(c)
         emb = self.time_embed(timestep_embedding(t, self.model_channels).to(z_t.dtype))
         h, skips = z_t, []
         for block in self.input_blocks:
@@ -140,7 +152,7 @@ class UNet(L.LightningModule):
             h = self._run(block, h, emb, c, skips.pop())
         return self.out(h)
 
-    def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
+    def _run(self, block: nn.Module, *inputs: Tensor | list[KeysAndValues] | None) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
             # No layer is random, so no state of a generator has to be kept. A CUDA graph could not record that.
             return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False))

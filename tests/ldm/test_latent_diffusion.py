@@ -8,7 +8,7 @@ from ldm import latent_diffusion, models
 from ldm.errors import UserError
 from ldm.keyed_random import generator
 from ldm.modules.autoencoder import DiagonalGaussian
-from ldm.sampling import Sampler
+from ldm.sampling import Sampler, guided
 from ldm.schedule import TABLES, min_snr_weight, q_sample, scaled_linear_betas, schedule_buffers
 from ldm.weights.checkpoint import load_weights
 from ldm.weights.diffusers_pipeline import scheduler_config
@@ -65,6 +65,22 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(tiny_ldm):
     alone = tiny_ldm.sample(c[2:3], tiny_ldm.noise(0, [2]), Sampler(3), guidance=2.0)
     assert together.shape == (4, 3, 16, 16) and not together.requires_grad
     torch.testing.assert_close(alone, together[2:3])
+
+
+@pytest.mark.parametrize("per_layer", [False, True])
+def test_a_text_is_projected_once_for_all_steps(tiny_ldm, per_layer):
+    ldm, projected = tiny_ldm.freeze(), []
+    c, uncond = ldm.cond_stage_model(CAPTIONS), ldm.cond_stage_model([""])
+    if per_layer:
+        c = torch.stack([c.roll(i, 0) for i in range(ldm.unet.cross_attention_layers)], dim=1)
+        uncond = uncond[:, None].expand(1, *c.shape[1:])
+    z_T, sampler = ldm.noise(0, range(4)), Sampler(3)
+    expected = sampler(guided(ldm.eps, c, uncond, 2.0), z_T, ldm.alpha_bar)
+    for name, module in ldm.unet.named_modules():
+        if name.endswith("attn2.to_k"):
+            module.register_forward_hook(lambda *_: projected.append(True))
+    found = sampler(guided(ldm.denoiser(), c, uncond, 2.0), z_T, ldm.alpha_bar)
+    assert torch.equal(found, expected) and len(projected) == ldm.unet.cross_attention_layers
 
 
 def test_the_loss_is_the_squared_error_of_the_noise(tiny_ldm):
