@@ -56,7 +56,7 @@ def now(*overrides):
 
 
 def test_results_of_another_protocol_are_refused():
-    record = now("budget=full")
+    record = json.loads(json.dumps(now("budget=full")))
     require_results_of_protocol(record)
     record["protocol"]["figures"]["inversions"]["claims"][0]["test"]["margin"] = 0.01
     with pytest.raises(AssertionError, match="was edited"):

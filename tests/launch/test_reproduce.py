@@ -143,7 +143,7 @@ def test_a_figure_leaves_pictures_numbers_and_verdicts(reproduce):
     assert table[["commit", "config", "image_similarity"]].notna().all(axis=None)
     assert (folder / "set_size.png").stat().st_size and (folder / "set_size.pdf").stat().st_size
     claims = json.loads((folder / "set_size.claims.json").read_text())
-    assert len(claims) == 3 and all(claim["verdict"] == "not tested" for claim in claims)  # with a single concept
+    assert len(claims) == 4 and all(claim["verdict"] == "not tested" for claim in claims)  # with a single concept
     assert all(claim["claim"] in (folder / "claims.md").read_text() for claim in claims)
 
 
