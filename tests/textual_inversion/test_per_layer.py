@@ -108,7 +108,7 @@ def test_two_words_of_one_run_may_differ_in_their_setups(inversion, concept, tra
     torch.testing.assert_close(learner.embeddings.vectors[1], alone.embeddings.vectors[0], rtol=1e-5, atol=1e-6)
 
 
-def test_a_word_per_layer_is_kept_in_a_file_that_older_code_refuses(tmp_path, inversion):
+def test_a_word_per_layer_is_kept_in_a_file_that_older_code_refuses(tmp_path):
     word = LearnedWord("S*", vectors(2, LAYERS, 16), {"initializer": "cat"})
     word.save(tmp_path / "layers.safetensors")
     (found,) = load_words(tmp_path / "layers.safetensors", width=16)
