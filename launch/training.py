@@ -90,22 +90,22 @@ def fit(config: DictConfig) -> None:
 def _train(config: DictConfig, module: Any, data: Any, callbacks: list[L.Callback], checkpoint: str | None) -> None:
     trainer = instantiate(config.trainer, callbacks=callbacks, plugins=[StateFiles()], _convert_="all")
     always_end(trainer)
-    try:
-        with interruptible():
-            trainer.fit(module, data, ckpt_path=checkpoint)
-    except Preempted as stopped:
-        log.info("%s", stopped)
-        leave_to_slurm(ask_again=stopped.by == "SIGUSR1")
-        raise
+    with interruptible():
+        trainer.fit(module, data, ckpt_path=checkpoint)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let signals before the first and after the last step end the block at once. Lightning would exit with code 1 at a
-    Ctrl-C and ignore a second one, and with code 0 at a SIGTERM before the first step."""
+    Ctrl-C and ignore a second one, and with code 0 at a SIGTERM before the first step. Under SLURM, a training that a
+    signal has stopped is queued again."""
     try:
         with stopping_at_once():
             yield
+    except Preempted as stopped:
+        log.info("%s", stopped)
+        leave_to_slurm(ask_again=stopped.by == "SIGUSR1")
+        raise
     except SystemExit as left:
         if isinstance(left.__context__, KeyboardInterrupt):
             signal.signal(signal.SIGINT, signal.default_int_handler)

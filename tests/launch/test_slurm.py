@@ -162,6 +162,18 @@ def test_a_job_that_has_to_go_is_queued_again_and_ends_in_the_same_vectors(slurm
     assert torch.equal(vectors(tmp_path / "run"), vectors(undisturbed))
 
 
+def test_a_pack_that_has_to_go_is_queued_again(slurm, tmp_path):
+    options = ["--gpus=0", "--mem=0", "--cpus-per-task=1", "--time=10", f"--output={tmp_path}/slurm.log"]
+    sweep = ["launcher=packed", "optim.lr=0.01,0.02", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    call = ["sbatch", "--parsable", *options, "docs/cluster/train.sbatch", *JOB, *sweep]
+    number = run(call, slurm).stdout.strip()
+    wait_until(lambda: (tmp_path / "sweep" / "0" / "last.ckpt").exists())
+    run(["scancel", "--signal=USR1", number], slurm)
+    wait_until(lambda: not run(["squeue", "-h", "-j", number], slurm).stdout.strip())
+    said = (tmp_path / "slurm.log").read_text(encoding="utf-8")
+    assert "stopped at step" in said and "resuming 2 runs" in said and "all 2 jobs are finished" in said, said
+
+
 def wait_until(condition) -> None:
     for _ in range(600):
         if condition():
