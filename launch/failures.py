@@ -45,9 +45,12 @@ DISK = {
     errno.EIO: "check the disk, or choose another place",
 }
 MEMORY = (
-    "there is not enough memory. Learn a word with module.checkpointing=true, lower the batch size, or choose a "
-    "smaller model or precision: docs/cluster.md has a table"
+    "there is not enough memory. For a training, try in this order: module.checkpointing=true, a smaller "
+    "samples_a_step, module.frozen_dtype.path=torch.bfloat16, callbacks.previews.at_steps=[], a smaller scale; "
+    "docs/cluster.md says what each of them costs."
 )
+# In the messages of torch's RuntimeErrors if memory is short: of the CPU's allocator, and of libraries on a GPU
+NO_MEMORY = re.compile(r"DefaultCPUAllocator: (can't|not enough)|out of memory|STATUS_ALLOC_FAILED|std::bad_alloc")
 # Errors of libraries that import slowly, by name -> what to say; None says what the error says
 BY_NAME = {"MisconfigurationException": None, "OutOfMemoryError": MEMORY, "MemoryError": MEMORY}
 
@@ -70,6 +73,8 @@ def explain(error: BaseException) -> str | None:
         return _about_disk(error)
     if isinstance(error, ValueError) and isinstance(error.__cause__, OSError):  # logging: "Unable to configure ..."
         return _about_disk(error.__cause__)
+    if isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)):
+        return MEMORY
     if type(error).__name__ in BY_NAME:
         return BY_NAME[type(error).__name__] or _first_line(error)
     if isinstance(error, ValueError) and _is_raised_by_hydra(error):  # such as --resolve without --cfg

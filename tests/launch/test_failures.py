@@ -2,10 +2,14 @@
 
 import errno
 import logging
+import re
+import subprocess
 import sys
 
 import hydra
+import numpy as np
 import pytest
+import torch
 from hydra.errors import InstantiationException
 from omegaconf.errors import InterpolationResolutionError
 
@@ -13,6 +17,7 @@ import ldm.errors
 import toyland.errors
 from launch import CONFIGS, command
 from launch.failures import explain
+from tests.conftest import ROOT
 
 MENDABLE = [
     ldm.errors.UserError("the sky is green: wait."),
@@ -20,6 +25,8 @@ MENDABLE = [
     OSError(errno.ENOSPC, "No space left on device", "/a/b"),
     PermissionError(errno.EACCES, "Permission denied", "/a/b"),
     MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 ]
 BUGS = [
     ValueError("expected 3 tensors"),
@@ -45,6 +52,25 @@ def test_only_what_can_be_mended_is_explained(wrapper):
         assert said and "wrapped" not in said, error
     for error in BUGS:
         assert explain(error if wrapper is None else caused_by(error, wrapper)) is None, error
+
+
+@pytest.mark.parametrize("allocate", [lambda: torch.empty(1 << 50), lambda: np.empty(1 << 50)])
+def test_memory_that_cannot_be_had_leads_to_the_ladder_of_the_documentation(allocate):
+    with pytest.raises((RuntimeError, MemoryError)) as raised:
+        allocate()
+    said = explain(raised.value)
+    assert said and "not enough memory" in said
+    ladder = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8").partition("### When memory is short")[2]
+    rungs = re.findall(r"^\d\. .*?`([\w.]+)=", ladder.partition("\n## ")[0], re.MULTILINE)
+    places = [said.index(rung) for rung in rungs]
+    assert len(rungs) == 4 and places == sorted(places)  # the same settings in the same order
+
+
+@pytest.mark.integration
+def test_a_training_without_enough_memory_says_so():
+    command = "ulimit -v 3500000; exec $0 scripts/train.py experiment=cat_toy debug=tiny samples_a_step=6000"
+    done = subprocess.run(["bash", "-c", command, sys.executable], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "error: there is not enough memory" in done.stderr + done.stdout
 
 
 @pytest.fixture
