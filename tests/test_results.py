@@ -106,3 +106,8 @@ def test_the_documentation_counts_the_claims_that_are_reproduced():
         verdicts = [v["verdict"] for v in json.loads((RESULTS / f"{name}.claims.json").read_text(encoding="utf-8"))]
         assert (verdicts.count("reproduced"), len(verdicts)) == (int(reproduced), int(every)), name
         assert "opposite" not in verdicts
+    lines = (RESULTS / "claims.md").read_text(encoding="utf-8").splitlines()
+    after = [sum(line.endswith(end) for line in lines) for end in ("| **reproduced** | reproduced |", "| reproduced |")]
+    said = re.search(r"Of the (\d+) that are reproduced, (\d+) still are after Holm's correction over all (\d+)", page)
+    counts = [sum(int(one[k]) for one in counted) for k in (1, 2)]
+    assert said and [int(n) for n in said.groups()] == [counts[0], after[0], counts[1]] and after[0] == after[1]
