@@ -1,6 +1,10 @@
 """Seconds to generate a batch of images: ours against diffusers' pipeline, with the same weights, prompts and steps."""
 
+import copy
+from collections.abc import Callable
 from pathlib import Path
+
+import torch
 
 from ldm.latent_diffusion import LatentDiffusion
 from ldm.sampling import Sampler, dpm_solver, trailing_timesteps
@@ -22,22 +26,36 @@ def sampling(
     guidance: float,
     rounds: int,
 ) -> dict[str, dict[str, float]]:
-    ldm = ldm.freeze().to(device())
-    generate, prompts = theirs.pipeline(ldm, image_size), [prompt] * pictures
+    """Time both in float32 and in bfloat16 (theirs: under autocast); speed-ups are over theirs in the same
+    precision."""
+    results = {}
+    for dtype, kind in {torch.float32: "", torch.bfloat16: ", bfloat16"}.items():
+        seconds = compare_times(_calls(ldm, dtype, prompt, image_size, pictures, steps, guidance), rounds)
+        for name, value in seconds.items():
+            faster = seconds["diffusers"] / value
+            results[name + kind] = {"seconds": value, "times_faster_than_diffusers": faster}
+    return results
+
+
+def _calls(
+    ldm: LatentDiffusion,
+    dtype: torch.dtype,
+    prompt: str,
+    image_size: int,
+    pictures: int,
+    steps: int,
+    guidance: float,
+) -> dict[str, Callable[[], list[float]]]:
+    prompts = [prompt] * pictures
+    generate = theirs.pipeline(ldm.to(device()), image_size, autocast=dtype == torch.bfloat16)
+    own = copy.deepcopy(ldm).freeze(dtype)
 
     def ours(sampler: Sampler) -> list[float]:
         options = {"sampler": sampler, "guidance": guidance, "batch_size": pictures, "progress": False}
-        return repeat(lambda: generate_images(ldm, prompts, **options), 1)
+        return repeat(lambda: generate_images(own, prompts, **options), 1)
 
-    seconds = compare_times(
-        {
-            "diffusers": lambda: repeat(lambda: generate(prompts, steps, guidance), 1),
-            f"ddim, {steps} steps": lambda: ours(Sampler(steps)),
-            f"dpm_solver, {FEW} steps": lambda: ours(Sampler(FEW, dpm_solver, trailing_timesteps)),
-        },
-        rounds,
-    )
     return {
-        name: {"seconds": value, "times_faster_than_diffusers": seconds["diffusers"] / value}
-        for name, value in seconds.items()
+        "diffusers": lambda: repeat(lambda: generate(prompts, steps, guidance), 1),
+        f"ddim, {steps} steps": lambda: ours(Sampler(steps)),
+        f"dpm_solver, {FEW} steps": lambda: ours(Sampler(FEW, dpm_solver, trailing_timesteps)),
     }

@@ -37,7 +37,7 @@ def test_loading_is_measured_and_recorded(tmp_path):
 def test_inversion_is_measured_against_diffusers(tmp_path):
     contenders = ["~case.contenders", "+case.contenders={two: {concepts: 2}}"]
     results = measure(tmp_path, "case=inversion", *contenders, "case.rounds=1", "case.steps=1")
-    assert set(results) == {"diffusers", "two", "machine"}
+    assert set(results) == {"diffusers", "diffusers_autocast", "two", "machine"}
     two, theirs = results["two"], results["diffusers"]
     assert two["ms_a_step"] == 2 * two["ms_a_concept_step"] > 0
     assert two["times_faster_than_diffusers"] == theirs["ms_a_concept_step"] / two["ms_a_concept_step"]
@@ -69,7 +69,8 @@ def test_a_users_waiting_is_measured(tmp_path):
 @pytest.mark.integration
 def test_sampling_is_measured_against_diffusers(tmp_path):
     results = measure(tmp_path, "case=sampling", "case.pictures=1", "case.steps=2", "case.rounds=1")
-    assert set(results) == {"diffusers", "ddim, 2 steps", "dpm_solver, 15 steps"}
+    rows = ("diffusers", "ddim, 2 steps", "dpm_solver, 15 steps")
+    assert set(results) == {*rows, *(f"{row}, bfloat16" for row in rows)}
     assert all(result["seconds"] > 0 for result in results.values())
 
 
