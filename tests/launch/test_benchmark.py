@@ -102,6 +102,12 @@ def test_every_benchmark_is_on_record(case):
     assert record["case"] == case and record["results"] and record["hardware"]["torch"]
 
 
+def assert_row(page, row, theirs, ours):
+    """Assert that a row of the page compares these times of a step."""
+    ratio = ours["times_faster_than_diffusers"]
+    assert f"{row} | {theirs['ms_a_step']:.0f} | {ours['ms_a_concept_step']:.0f} | {ratio:.1f} |" in page
+
+
 def test_the_documentation_says_what_the_benchmarks_measured():
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 
@@ -109,19 +115,21 @@ def test_the_documentation_says_what_the_benchmarks_measured():
         return json.loads((ROOT / "assets" / "benchmarks" / f"{case}.json").read_text(encoding="utf-8"))["results"]
 
     inversion, sampling, memory = measured("inversion"), measured("sampling"), measured("memory")
-    theirs = inversion["diffusers"]["ms_a_step"]
-    for name, row in {"alone": "alone", "pack_of_4": "pack of 4", "pack_of_8": "8", "pack_of_16": "16"}.items():
-        ours = inversion[name]
-        ratio = ours["times_faster_than_diffusers"]
-        assert f"{row} | {theirs:.0f} | {ours['ms_a_concept_step']:.0f} | {ratio:.1f} |" in page
-    for name in ("ddim, 50 steps", "dpm_solver, 15 steps"):
-        ours = sampling[name]
-        ratio = ours["times_faster_than_diffusers"]
-        assert f"| {sampling['diffusers']['seconds']:.1f} | {ours['seconds']:.1f} | {ratio:.1f} |" in page
+    rows = {"alone": "alone", "pack_of_4": "pack of 4", "pack_of_8": "8", "pack_of_16": "16"}
+    for name, row in rows.items():
+        assert_row(page, row, inversion["diffusers"], inversion[name])
+    for name, row in {"bf16": "alone", "bf16_pack_of_8": "pack of 8", "bf16_pack_of_16": "16"}.items():
+        assert_row(page, row, inversion["diffusers_autocast"], inversion[name])
+    for kind in ("", ", bfloat16"):
+        theirs = sampling["diffusers" + kind]["seconds"]
+        for name in ("ddim, 50 steps", "dpm_solver, 15 steps"):
+            ours = sampling[name + kind]
+            ratio = ours["times_faster_than_diffusers"]
+            assert f"| {theirs:.1f} | {ours['seconds']:.1f} | {ratio:.1f} |" in page
     assert f"| {memory['diffusers']['peak'] / 1e6:.0f} | {memory['pack of 1']['peak'] / 1e6:.0f} |" in page
     assert (
-        f"to the contact sheet of `experiment=cat_toy` | | {measured('startup')['contact sheet']['seconds']:.0f} |"
-        in page
+        "to the contact sheet of `experiment=cat_toy`, in float32 | | "
+        f"{measured('startup')['contact sheet']['seconds']:.0f} |" in page
     )
 
 
