@@ -126,14 +126,19 @@ class CellStore:
         self._built: dict[str, Any] = {}
         self._configs: dict[tuple[str, ...], DictConfig] = {}  # composing a config takes half a second
 
-    def train_config(self, cell: Cell) -> DictConfig:
-        """Return the resolved config of the cell's training, with the cell's own folder."""
+    def compose_training(self, cell: Cell) -> DictConfig:
+        """Return the config of the cell's training without a folder. The images need not exist."""
         overrides = ["experiment=cat_toy", f"concept={cell.concept}", f"seed={cell.seed}"]
         overrides += [f"concept.images={quote(self.pictures / cell.concept)}", f"concept.first={SHOWN}"]
         overrides += [*self.learn, *(cell.learn or ()), *_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"]
-        key = ("train", *overrides)
+        return _compose("train", overrides)
+
+    def train_config(self, cell: Cell) -> DictConfig:
+        """Return the resolved config of the cell's training, with the cell's own folder. The folder is named after a
+        hash that includes the images, so they must exist."""
+        key = ("train", cell.concept, str(cell.seed), *(cell.learn or ()))
         if key not in self._configs:
-            config = _compose("train", overrides)
+            config = self.compose_training(cell)
             config.paths.run = str(self.folder / "words" / train_hash(config))
             self._configs[key] = cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
         return self._configs[key]

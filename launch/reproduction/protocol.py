@@ -33,7 +33,7 @@ def resolve_protocol(config: DictConfig, store: CellStore) -> dict[str, Any]:
         name: {key: value for key, value in without_files(figure).items() if key not in _SHOWN}
         for name, figure in every["figures"].items()
     }
-    learn, evaluate = store.train_config(Cell(_IN_ANY, 0)), store.evaluation_config(Cell(_IN_ANY, 0))
+    learn, evaluate = store.compose_training(Cell(_IN_ANY, 0)), store.evaluation_config(Cell(_IN_ANY, 0))
     chosen = [one for _, one in _flat([figures, every["budget"], every["learn"], every["evaluate"]])]
     return {
         **{name: every[name] for name in ("name", "learn", "evaluate", "images")},
