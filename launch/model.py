@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -27,7 +28,11 @@ def build_module(node: DictConfig, ldm: LatentDiffusion | None = None) -> Any:
     if "ldm" not in node:
         return instantiate(node, _convert_="all")
     build = instantiate(node, ldm=None, _partial_=True, _convert_="all")
-    return build(ldm=ldm or build_model(node.ldm))
+    ldm = ldm or build_model(node.ldm)
+    try:
+        return build(ldm=ldm)
+    except TypeError as error:  # a setting that the module does not have: as Hydra says it
+        raise InstantiationException(str(error)) from error
 
 
 def load_frozen(config: DictConfig, dtype: torch.dtype | None = None) -> LatentDiffusion:
