@@ -115,9 +115,9 @@ class LatentDiffusion(L.LightningModule):
         autoencoder stays in float32: it overflows in half precision, and it runs rarely."""
         if dtype != torch.float32:
             self._fingerprint = self.fingerprint
-        for network in (self.unet, cast(nn.Module, self.cond_stage_model)):
-            network.to(dtype=dtype, memory_format=torch.channels_last)
-        self.first_stage_model.to(dtype=torch.float32, memory_format=torch.channels_last)
+        dtypes = {self.unet: dtype, self.cond_stage_model: dtype, self.first_stage_model: torch.float32}
+        for network, own in dtypes.items():
+            cast(Any, network).to(dtype=own, memory_format=torch.channels_last)  # in one pass, for the memory
         return self.eval().requires_grad_(False)
 
     def eps(self, z_t: Tensor, t: Tensor, c: Tensor | list[KeysAndValues]) -> Tensor:

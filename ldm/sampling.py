@@ -34,7 +34,8 @@ def conditioned(unet: Callable[[Tensor, Tensor, Tensor], Tensor], c: Condition) 
 
     def eps(z_t: Tensor, t: Tensor) -> Tensor:
         now = at(c, t)
-        return unet(z_t, t, now.expand(len(z_t), *now.shape[1:]))
+        # The same tensor in every step where it can be: then the UNet's layers project it only once.
+        return unet(z_t, t, now if len(now) == len(z_t) else now.expand(len(z_t), *now.shape[1:]))
 
     return eps
 

@@ -55,11 +55,16 @@ class Mapper(nn.Module):
         # skip_init leaves the global generator alone, which a file that is read must not change
         self.output = zero_init(nn.utils.skip_init(nn.Linear, HIDDEN, len(norms) * width, bias=False))
 
+    @staticmethod
+    def layers_in(tensors: Mapping[str, Tensor]) -> int:
+        """Return the number of layers of the mapper with these tensors of a state dict."""
+        return len(tensors["anchors"]) // TIMES
+
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Self:
         """Return the mapper with these tensors of a state dict. Raises UserError if they are none of a mapper."""
         try:
-            k, layers = len(tensors["norms"]), len(tensors["anchors"]) // TIMES
+            k, layers = len(tensors["norms"]), cls.layers_in(tensors)
             mapper = cls(tensors["norms"], layers, len(tensors["output.weight"]) // k, 1, torch.Generator())
             mapper.load_state_dict(dict(tensors))
         except (KeyError, RuntimeError, TypeError, ZeroDivisionError) as error:

@@ -98,14 +98,16 @@ class SpatialTransformer(nn.Module):
     def project(self, context: Tensor) -> KeysAndValues:
         """Return the keys and values of the context of this layer."""
         (block,) = self.transformer_blocks
-        return cast(TransformerBlock, block).attn2.project(context[:, self.layer] if context.ndim == 4 else context)
+        return cast(TransformerBlock, block).attn2.project(self._own(context))
+
+    def _own(self, context: Tensor) -> Tensor:
+        return context[:, self.layer] if context.ndim == 4 else context
 
     def forward(self, x: Tensor, context: Tensor | list[KeysAndValues] | None) -> Tensor:
-        own = context
         if isinstance(context, list):
             own = context[self.layer]
-        elif context is not None and context.ndim == 4:
-            own = context[:, self.layer]
+        else:
+            own = None if context is None else self._own(context)
         h = _linear(self.proj_in, rearrange(self.norm(x), "b c h w -> b (h w) c"))
         for block in self.transformer_blocks:
             h = block(h, own)

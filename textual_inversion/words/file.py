@@ -79,7 +79,7 @@ class LearnedWord:
     def layers(self) -> int | None:
         """The number of layers that have vectors of their own; None if all layers read the same."""
         if self.mapper:
-            return Mapper.of(self.mapper).layers
+            return Mapper.layers_in(self.mapper)
         return self.vectors.shape[1] if self.vectors.ndim == 3 else None
 
     def named(self, placeholder: str) -> "LearnedWord":
