@@ -187,7 +187,7 @@ def own_names(config: DictConfig) -> dict[str, float]:
     cells: dict[str, tuple[Cell, Cell]] = {}
     for name in names:
         folder = Path(config.paths.cache) / "named" / name
-        concepts.save_pictures(concepts.photos_of(TOYS[name], 0, concepts.SHIPPED), folder)
+        concepts.save_pictures(concepts.toy_photos(TOYS[name], 0, concepts.SHIPPED), folder)
         (folder / "short.txt").write_text(f"{name}\n", encoding="utf-8")
         learn = (f"concept.images={quote(folder)}", f"concept.initializer={TOYS[name].kind}")
         pictures = f"images={quote(folder)}"

@@ -38,3 +38,9 @@ def save_png(
         chunks.add_text(keyword, text)
     with replacing(path) as partial:
         Image.fromarray(image).save(partial, format="PNG", optimize=optimize, pnginfo=chunks)
+
+
+def save_webp(path: str | Path, image: np.ndarray) -> None:
+    """Write uint8 [H, W, 3] RGB as a lossless WebP file, which has two thirds of the bytes of a PNG file."""
+    with replacing(path) as partial:
+        Image.fromarray(image).save(partial, format="WEBP", lossless=True, quality=75, method=6)

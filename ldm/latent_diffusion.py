@@ -200,11 +200,11 @@ class LatentDiffusion(L.LightningModule):
             draws = draws.pin_memory()  # so that the copy does not block the CPU
         return draws.to(self.device, non_blocking=True)
 
-    def losses(self, z_0: Tensor, c: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    def losses(self, z_0: Tensor, c: Tensor, t: Tensor, eps: Tensor, weight: Tensor | float = 1.0) -> Tensor:
         """Return eq. 2 for each sample, the mean squared error of the predicted noise [b]; z_0 and eps [b, c, h, w],
-        c [b, m, d], t [b]."""
+        c [b, m, d], t [b]. `weight` [b, 1, h, w] weights the positions of the latents."""
         z_t = q_sample(z_0, eps, self.alpha_bar[t])
-        return (eps - self.eps(z_t, t, c)).square().mean(dim=(1, 2, 3))
+        return (weight * (eps - self.eps(z_t, t, c)).square()).mean(dim=(1, 2, 3))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         rng = generator(self.seed, self.global_step)
@@ -212,7 +212,7 @@ class LatentDiffusion(L.LightningModule):
         dropped = (torch.rand(len(t), generator=rng) < self.caption_dropout).tolist()
         conditions, unconditional = batch[self.cond_stage_model.condition_key], self.cond_stage_model.unconditional
         conditions = [unconditional if drop else value for drop, value in zip(dropped, conditions, strict=True)]
-        losses = self.losses(z_0, self.cond_stage_model(conditions), t, eps)
+        losses = self.losses(z_0, self.cond_stage_model(conditions), t, eps, batch.get("weight", 1.0))
         weight = 1.0 if self.min_snr_gamma is None else min_snr_weight(self.alpha_bar[t], self.min_snr_gamma)
         self.log("train/loss", losses.detach().mean(), prog_bar=True)
         return (weight * losses).mean()

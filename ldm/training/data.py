@@ -2,12 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import count
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pytorch_lightning as L
+import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from ..errors import UserError
@@ -39,9 +41,25 @@ class Labelled(Protocol):
 
 
 class Masked(Protocol):
-    """Images with a ground-truth mask of the figure: boolean [H, W]."""
+    """Images with ground-truth masks of the figure and of its face: boolean [H, W]."""
 
     def mask(self, index: int) -> np.ndarray: ...
+
+    def face_mask(self, index: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Emphasis:
+    """Weights of pixels in a loss: 1, plus `figure` where an image shows its figure, plus `face` where it shows the
+    face."""
+
+    figure: float
+    face: float
+
+    def weights(self, figure: np.ndarray, face: np.ndarray) -> torch.Tensor:
+        """Return the weights [b, 1, H, W] for masks of the figure and the face, both [b, H, W]. Their mean is 1."""
+        weights = 1.0 + self.figure * figure + self.face * face
+        return torch.from_numpy(weights / weights.mean()).float()[:, None]
 
 
 @lru_cache(maxsize=4)
@@ -123,7 +141,8 @@ class CaptionedData(L.LightningDataModule):
 class PictureData(CaptionedData):
     """Batches {"image" [b, 3, s, s] in [-1, 1], "caption" list of b}.
 
-    `crop` is the side of a random square crop, to train convolutional models on parts of images; None does not crop."""
+    `crop` is the side of a random square crop, to train convolutional models on parts of images; None does not crop.
+    With an `emphasis`, which needs `Masked` images, batches also hold "weight" [b, 1, s, s]."""
 
     def __init__(
         self,
@@ -132,18 +151,26 @@ class PictureData(CaptionedData):
         batch_size: int,
         val_size: int = 256,
         crop: int | None = None,
+        emphasis: Emphasis | None = None,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
         super().__init__(train, val, batch_size, val_size, seed, num_workers)
-        self.crop = crop
+        self.crop, self.emphasis = crop, emphasis
 
     def train_batch(self, step: int) -> Batch:
-        indices = self._indices(step)
+        indices = self._indices(step).tolist()
         rng = numpy_generator(self.seed, step, 1)
-        images = np.stack([self._view(self.train.images[i], rng) for i in indices])
-        captions = [self.train.caption(int(i), step) for i in indices]
-        return {"image": to_tensor(images), "caption": captions}
+        views = np.stack([self._view(self._layers(i), rng) for i in indices])
+        batch: Batch = {"image": to_tensor(views[..., :3]), "caption": [self.train.caption(i, step) for i in indices]}
+        if self.emphasis:
+            batch["weight"] = self.emphasis.weights(views[..., 3], views[..., 4])
+        return batch
+
+    def _layers(self, index: int) -> np.ndarray:
+        """Return the image and, with an emphasis, its two masks: uint8 [H, W, 3 or 5]."""
+        image, source = self.train.images[index], cast(Masked, self.train)
+        return np.dstack([image, source.mask(index), source.face_mask(index)]) if self.emphasis else image
 
     def _view(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self.crop is not None:

@@ -6,7 +6,6 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from launch.concepts import CONCEPTS
 from textual_inversion.captions import SLOT
@@ -14,7 +13,7 @@ from textual_inversion.concept import Concept
 from toyland.captions import VOCABULARY, words
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATES = {path.stem: list(OmegaConf.load(path).templates) for path in ROOT.glob("configs/templates/*.yaml")}
+TEMPLATES = {path.stem: yaml.safe_load(path.read_text())["templates"] for path in ROOT.glob("configs/templates/*.yaml")}
 CAT = Concept("S*", "cat", "photos", ("a photo of {}",), learning_rate=5e-3)
 
 
@@ -88,5 +87,5 @@ def test_the_concept_configs_make_concepts(tmp_path, name, templates):
     overrides = [f"hydra.searchpath=[file://{ROOT}/configs]", f"templates@concept={templates}"]
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         made = instantiate(compose("run", overrides).concept, _convert_="all")
-    kind = name.removesuffix("_toy")
+    kind = json.loads((ROOT / "assets" / "concepts" / name / "concept.json").read_text())["labels"]["class"]
     assert made == Concept("S*", kind, f"{ROOT}/assets/concepts/{name}", tuple(TEMPLATES[templates]), 0.005, seed=3)
