@@ -28,6 +28,7 @@ from . import PROJECT
 
 FOLDER = PROJECT / "assets" / "concepts"
 SHIPPED, MOST = 5, 25
+OTHERS = 100_000  # seed of the first toy of a line-up, above those of all concepts
 TRUTH, HOME = "concept.json", "home"
 # The places of the training images. Others, such as the moon and the beach, are left for prompts.
 PLACES = ("studio", "meadow", "table", "forest", "snow")
@@ -64,6 +65,13 @@ def home_scenes(kind: str, seed: int, count: int) -> list[Scene]:
     away = [place for place in PLACES if place != home]
     places = [home if AT_HOME[i % 5] else away[(i // 2) % len(away)] for i in range(count)]
     return [_sample_alone(rng, toy, place) for place in places]
+
+
+def other_toys(kind: str, count: int = 63, photos: int = SHIPPED) -> np.ndarray:
+    """Render `photos` of each of `count` unnamed toys of class `kind` that are no concepts, for a line-up: uint8
+    [count, photos, 128, 128, 3]."""
+    toys = (toy_scenes(kind, OTHERS + i, photos) for i in range(count))
+    return np.array([[render(scene).image for scene in scenes] for scenes in toys])
 
 
 def style_scenes(style: str, seed: int, count: int) -> list[Scene]:

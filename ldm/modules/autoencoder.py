@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..images import psnr
 from ..keyed_random import generator
 from ..training.optimization import constant, with_schedule
 from .layers import group_norm
@@ -296,10 +297,3 @@ def require_multiples(x: Tensor, downsampling: int) -> None:
     """Raise UserError unless both sides of images x [b, 3, H, W] are multiples of `downsampling`."""
     if x.shape[-1] % downsampling or x.shape[-2] % downsampling:
         raise UserError(f"image of {tuple(x.shape[-2:])} pixels: both sides must be multiples of {downsampling}")
-
-
-def psnr(reconstruction: Tensor, x: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio [b] in dB of images [b, 3, H, W] in [-1, 1]. The reconstruction is clipped
-    to that range."""
-    mse = (reconstruction.float().clamp(-1.0, 1.0) - x).square().mean(dim=(1, 2, 3))
-    return 10.0 * torch.log10(4.0 / mse)

@@ -9,8 +9,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..images import psnr
 from ..training.optimization import constant, with_schedule
-from .autoencoder import Decoder, DiagonalGaussian, Encoder, psnr, require_multiples
+from .autoencoder import Decoder, DiagonalGaussian, Encoder, require_multiples
 
 
 class Codebook(nn.Module):

@@ -83,9 +83,9 @@ class ReIdentifier(L.LightningModule):
         return F.normalize(self.projection(features).float(), dim=-1)
 
     @torch.no_grad()
-    def embed(self, images: np.ndarray, batch_size: int = 64) -> Tensor:
-        """Embed images uint8 [n, H, W, 3] to [n, dimension], on the CPU."""
-        return torch.cat([self(x.to(self.device)).cpu() for x in to_tensor(images).split(batch_size)])
+    def embed(self, images: Tensor, batch_size: int = 64) -> Tensor:
+        """Embed images [n, 3, H, W] in [-1, 1] to [n, dimension], on the CPU."""
+        return torch.cat([self(x.to(self.device)).cpu() for x in images.split(batch_size)])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):  # one kernel per image is slow in half precision
@@ -103,15 +103,39 @@ class ReIdentifier(L.LightningModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log how often an image finds the other image of its thing among those of all things in the batch."""
         ours, others = self(batch["image"]).chunk(2)
-        right = nearest(ours, others[:, None]) == torch.arange(len(ours), device=ours.device)
+        right = nearest(ours, others) == torch.arange(len(ours), device=ours.device)
         self.log("val/found", right.float().mean(), prog_bar=True, batch_size=len(ours))
 
     def configure_optimizers(self) -> Any:
         return with_schedule(self.optimizer(self.parameters()), self.schedule)
 
 
-def nearest(queries: Tensor, gallery: Tensor) -> Tensor:
-    """Return the index [n] of the thing in `gallery` [k, m, d] that is nearest to each query [n, d], by the cosine
-    similarity with the mean embedding of its m images."""
-    things = F.normalize(gallery.mean(dim=1), dim=-1)
+def centre(embeddings: Tensor) -> Tensor:
+    """Return the mean direction [..., d] of m embeddings [..., m, d] of one thing."""
+    return F.normalize(embeddings.mean(dim=-2), dim=-1)
+
+
+def nearest(queries: Tensor, things: Tensor) -> Tensor:
+    """Return the index [n] of the thing among `things` [k, d] that is nearest to each query [n, d], by cosine
+    similarity. All have unit length."""
     return (queries @ things.T).argmax(dim=1)
+
+
+class Lineup:
+    """Tells how many images show the very thing that they should show, and not one of the `others` of its class.
+
+    `others(kind)` returns images of k other things of class `kind`, uint8 [k, m, H, W, 3]."""
+
+    def __init__(self, network: ReIdentifier, others: Callable[[str], np.ndarray]) -> None:
+        self.network, self.others = network, others
+        self._centres: dict[str, Tensor] = {}
+
+    def found(self, images: Tensor, own: np.ndarray, kind: str) -> float:
+        """Return the fraction of `images` [n, 3, H, W] in [-1, 1] that are nearer to the thing in the images `own`,
+        uint8 [m, H, W, 3], than to any other thing of class `kind`."""
+        if kind not in self._centres:
+            others = self.others(kind)
+            embedded = self.network.embed(to_tensor(others.reshape(-1, *others.shape[2:])))
+            self._centres[kind] = centre(embedded.unflatten(0, others.shape[:2]))
+        line = torch.cat([centre(self.network.embed(to_tensor(own)))[None], self._centres[kind]])
+        return float((nearest(self.network.embed(images), line) == 0).float().mean())

@@ -464,12 +464,12 @@ def main():
     words = Path("vocab.txt").read_text().splitlines()
     val = Pictures(given.scratch / "val", words, 2, True, VAL, max(1, given.workers // 3))
     pictures = Pictures(given.scratch / "train", words, 1, False, given.count, given.workers)
-    from ldm.modules.autoencoder import psnr
-    from ldm.weights.checkpoint import load_weights, write_weights
     from ldm.latent_diffusion import LatentDiffusion
-    from ldm.sampling import Sampler
+    from ldm.images import psnr
     from ldm.modules.text import BERTTextEncoder
     from ldm.modules.unet import UNet
+    from ldm.sampling import Sampler
+    from ldm.weights.checkpoint import load_weights, write_weights
 
     # ------------------------------------------------ autoencoder
     ae = build_autoencoder()
