@@ -167,9 +167,9 @@ def test_the_command_writes_as_many_as_asked_where_asked(run_script, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["unicorn_toy"], "no concept is called unicorn_toy: give some of cat_toy, "),
-        (["cat_toy", "--count", "0"], "--count 0: give 1 to 25"),
-        (["cat_toy", "--count", "26"], "--count 26: give 1 to 25"),
+        (["unicorn_toy"], "no concept is called unicorn_toy: choose from cat_toy, "),
+        (["cat_toy", "--count", "0"], "--count 0: choose 1 to 25"),
+        (["cat_toy", "--count", "26"], "--count 26: choose 1 to 25"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence_and_writes_nothing(run_script, tmp_path, arguments, what):

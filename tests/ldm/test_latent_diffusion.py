@@ -106,7 +106,7 @@ def test_captions_are_dropped_in_their_share(build_ldm, logged):
     logged(ldm)
     original = ldm.cond_stage_model.tokenize
     ldm.cond_stage_model.tokenize = lambda texts: read.extend(texts) or original(texts)
-    ldm.losses = lambda z_0, c, t, eps: c.mean(dim=(1, 2))
+    ldm.losses = lambda z_0, c, t, eps, weight: c.mean(dim=(1, 2))
     for ldm.seed in range(60):
         ldm.training_step(latents() | {"caption": CAPTIONS}, 0)
     assert read.count("") / len(read) == pytest.approx(0.25, abs=0.08)
@@ -118,7 +118,7 @@ def test_easy_timesteps_weigh_less_with_min_snr(tiny_ldm, logged):
     plain = tiny_ldm.training_step(batch, 0)
     seen = []
     original = tiny_ldm.losses
-    tiny_ldm.losses = lambda z_0, c, t, eps: seen.append(t) or original(z_0, c, t, eps)
+    tiny_ldm.losses = lambda z_0, c, t, eps, weight: seen.append(t) or original(z_0, c, t, eps)
     tiny_ldm.min_snr_gamma = 1e-3
     weighted = tiny_ldm.training_step(batch, 0)
     weight = min_snr_weight(tiny_ldm.alpha_bar[seen[0]], 1e-3)
@@ -140,7 +140,7 @@ def test_validation_draws_the_same_every_time_and_says_what_the_text_is_worth(ti
 def test_z_0_is_drawn_from_the_posterior(build_ldm, logged):
     ldm, drawn = build_ldm(scale_factor=0.5), []
     logged(ldm)
-    ldm.losses = lambda z_0, c, t, eps: drawn.append(z_0) or c.mean(dim=(1, 2))
+    ldm.losses = lambda z_0, c, t, eps, weight: drawn.append(z_0) or c.mean(dim=(1, 2))
     batch = latents()
     for ldm.seed in range(60):
         ldm.training_step(batch | {"caption": CAPTIONS}, 0)

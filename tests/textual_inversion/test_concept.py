@@ -6,6 +6,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from launch.concepts import CONCEPTS
 from textual_inversion.captions import SLOT
@@ -13,7 +14,7 @@ from textual_inversion.concept import Concept
 from toyland.captions import VOCABULARY, words
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATES = {path.stem: yaml.safe_load(path.read_text())["templates"] for path in ROOT.glob("configs/templates/*.yaml")}
+TEMPLATES = {path.stem: list(OmegaConf.load(path).templates) for path in ROOT.glob("configs/templates/*.yaml")}
 CAT = Concept("S*", "cat", "photos", ("a photo of {}",), learning_rate=5e-3)
 
 
