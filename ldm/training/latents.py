@@ -68,6 +68,10 @@ class LatentData(CaptionedData):
         self.first_stage, self.folder = first_stage.eval(), Path(folder)
         self.conditions, self.emphasis = conditions, emphasis
 
+    def prepare_data(self) -> None:
+        super().prepare_data()
+        self.setup("fit")  # one process of each machine encodes the images, the others read the tables
+
     def setup(self, stage: str) -> None:
         super().setup(stage)
         self.train_moments = self._encoded("train", self.train, len(self.train.images))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ldm.images import to_tensor
-from ldm.keyed_random import generator, numpy_generator
+from ldm.keyed_random import numpy_generator, step_generator
 from ldm.training.data import Batch, FixedBatches, Labelled, PictureData
 from ldm.training.optimization import constant, with_schedule
 
@@ -88,8 +88,9 @@ class ReIdentifier(L.LightningModule):
         return torch.cat([self(x.to(self.device)).cpu() for x in images.split(batch_size)])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        rng = step_generator(self.seed, self.global_step, self.global_rank)
         with torch.autocast(self.device.type, enabled=False):  # one kernel per image is slow in half precision
-            x = soften(batch["image"], self.blur, self.noise, generator(self.seed, self.global_step))
+            x = soften(batch["image"], self.blur, self.noise, rng)
         ours, others = self(x).chunk(2)
         loss = self._loss(ours, others)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(x))
