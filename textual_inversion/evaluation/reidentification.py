@@ -3,7 +3,7 @@ from those of other things of its class. Image similarity in CLIP mostly measure
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as L
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ldm.images import to_tensor
 from ldm.keyed_random import numpy_generator, step_generator
-from ldm.training.data import Batch, FixedBatches, Labelled, PictureData
+from ldm.training.data import Batch, CaptionedImages, FixedBatches, Labelled, PictureData
 from ldm.training.optimization import constant, with_schedule
 
 from .classifier import AttributeClassifier, soften
@@ -26,7 +26,7 @@ def things_of(source: Any) -> list[list[np.ndarray]]:
     if not isinstance(source, Labelled):
         raise ValueError(f"the images of {type(source).__name__} have no labels: it has no method labels().")
     classes: dict[str, dict[str, list[int]]] = {}
-    for index in range(len(source.images)):
+    for index in range(len(cast(CaptionedImages, source).images)):
         labels = source.labels(index)
         classes.setdefault(labels["class"], {}).setdefault(labels["toy"], []).append(index)
     return [[np.array(images) for images in things.values()] for things in classes.values()]
@@ -72,7 +72,7 @@ class ReIdentifier(L.LightningModule):
     ) -> None:
         super().__init__()
         self.trunk = network.trunk
-        width = next(iter(network.heads.values())).in_features
+        width = cast(nn.Linear, next(iter(network.heads.values()))).in_features
         self.projection = nn.Linear(width, dimension)
         self.temperature, self.blur, self.noise = temperature, blur, noise
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
