@@ -153,10 +153,12 @@ def test_every_figure(reproduce):
     assert code == 0, said
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         names = list(compose("reproduce", ["figure=all", "paths.run=x"]).figures)
-    assert len(names) == 9
+    assert len(names) == 10
     for name in names:
         drawn = {path.suffix for path in folder.glob(f"{name}.*")} - {".csv", ".json"}
         assert drawn in ({".png", ".pdf"}, {".jpg"}) and (folder / f"{name}.csv").is_file()
+    seconds = pd.read_csv(folder / "beyond.csv").set_index("row")["seconds"]
+    assert (seconds.dropna() > 0).all() and {*seconds.index[seconds.isna()]} == {"image only", "prompt only"}
 
 
 @pytest.mark.integration
