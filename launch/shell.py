@@ -31,8 +31,9 @@ def quote(argument: str) -> str:
 
 
 def with_commands(message: str) -> str:
-    """Replace each `python scripts/<name>.py` in a message of another package by a command that works here."""
-    return re.sub(r"\bpython scripts/(\w+)\.py", lambda found: script(found[1]), message)
+    """Replace each `python scripts/<name>.py` in a message of another package by a command that works here. A command
+    that already names its Python by a path stays."""
+    return re.sub(r"(?<![\w./\\-])python scripts/(\w+)\.py", lambda found: script(found[1]), message)
 
 
 def python() -> str:
