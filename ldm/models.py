@@ -179,7 +179,7 @@ def toyland(
         text_encoder=BERTTextEncoder(
             vocabulary, vocab_size=510, width=256, depth=3, heads=4, dim_head=64, max_length=36
         ),
-        scale_factor=0.822,  # 1 / standard deviation of the training latents (ldm.training.latents.unit_scale)
+        scale_factor=0.833,  # 1 / standard deviation of the training latents (ldm.training.latents.unit_scale)
         name="toyland",
         **training,
     )
