@@ -29,7 +29,7 @@ def _all(names: str, check: Check) -> dict[str, Check]:
     return dict.fromkeys(names.split(), check)
 
 
-# By the last part of the setting's name. A list is checked entry by entry.
+# By the setting's name or its last part. A list is checked entry by entry.
 CHECKS: dict[str, Check] = {
     **_all("seed index at_steps num_workers warmup num_sanity_val_steps", partial(require_whole, least=0)),
     **_all(
@@ -40,7 +40,7 @@ CHECKS: dict[str, Check] = {
     ),
     **_all("guidance eta", require_number),
     **_all("lr learning_rate every_minutes val_check_interval gigabytes minutes min_snr_gamma", require_positive),
-    **_all("weight weight_decay min_delta", require_not_negative),
+    **_all("weight weight_decay min_delta module.blur module.noise", require_not_negative),
     **_all("flip own_gpu", require_switch),
     "negative_prompt": _require_string,
     **_all(
@@ -63,7 +63,7 @@ def require_settings(config: DictConfig) -> None:
     are checked where they come from; missing ones are reported when they are read."""
     for path, value in _values(config):
         *above, name = path.split(".")
-        check = require_positive if above[-1:] == [RATES] else CHECKS.get(name)
+        check = require_positive if above[-1:] == [RATES] else CHECKS.get(path, CHECKS.get(name))
         if check is None or (value is None and name in OPTIONAL):
             continue
         if isinstance(value, DictConfig):

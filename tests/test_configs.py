@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from launch import CONFIGS
 from launch.concepts import PILOTS
+from launch.settings import require_settings
 from ldm import sampling
 from ldm.latent_diffusion import LatentDiffusion
 from textual_inversion.concept import Concept
@@ -35,8 +36,9 @@ def repository(monkeypatch):
 
 def composed(*overrides, main="train"):
     """Return the config, resolved as `--cfg job --resolve` prints it, with no missing value, and with paths of weights
-    replaced by None."""
+    replaced by None. The commands must accept its settings."""
     config = compose(main, [*overrides, "paths.run=/tmp/no_run"])
+    require_settings(config)
     OmegaConf.resolve(config)
     return without_weights(OmegaConf.to_container(config, throw_on_missing=True))
 
