@@ -22,7 +22,7 @@ from .schedule import min_snr_weight, q_sample, scaled_linear_betas, schedule_bu
 from .training.optimization import constant, with_schedule
 from .weights.fingerprint import weights_hash
 
-# So many values of the first stage's widest features are computed at once: those of 32 Toyland images, or of one image
+# So many values of the first stage's widest features are computed at once: those of 16 Toyland images, or of one image
 # of a published model. More images take more memory and hardly less time.
 MOST_VALUES = 1 << 24
 
@@ -236,5 +236,5 @@ class LatentDiffusion(L.LightningModule):
         return z_0, t, eps
 
     def configure_optimizers(self) -> Any:
-        trainable = [*self.unet.parameters(), *self.cond_stage_model.parameters()]
-        return with_schedule(self.optimizer(trainable), self.schedule)
+        every = [*self.unet.parameters(), *self.cond_stage_model.parameters()]
+        return with_schedule(self.optimizer([p for p in every if p.requires_grad]), self.schedule)
