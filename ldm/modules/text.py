@@ -217,7 +217,7 @@ class BERTTextEncoder(TokenEncoder):
                 "pos_emb": pos_emb,
                 "attn_layers": _Layers(width, depth, heads, dim_head),
                 "norm": nn.LayerNorm(width),
-                # In the checkpoint, but unused after pre-training; DDP does not accept trainable weights without a loss.
+                # In the checkpoint, but unused after pre-training. DDP refuses trainable weights that no loss reaches.
                 "to_logits": nn.Linear(width, vocab_size).requires_grad_(False),
             }
         )

@@ -94,7 +94,7 @@ def test_pictures_and_captions_are_known_by_their_content(store, tmp_path):
     for name in ("here (there), ä", "there", "caption", "picture"):
         shutil.copytree(ROOT / "assets" / "concepts" / "cat_toy", tmp_path / name / "cat_toy")
     (tmp_path / "caption" / "cat_toy" / "short.txt").write_text("another cat\n")
-    shutil.copy(tmp_path / "picture" / "cat_toy" / "00.png", tmp_path / "picture" / "cat_toy" / "01.png")
+    shutil.copy(tmp_path / "picture" / "cat_toy" / "00.webp", tmp_path / "picture" / "cat_toy" / "01.webp")
     word, evaluation = hashes("there")
     assert hashes("here (there), ä") == (word, evaluation)
     assert hashes("caption")[0] == word and hashes("caption")[1] != evaluation
