@@ -29,7 +29,7 @@ def _all(names: str, check: Check) -> dict[str, Check]:
     return dict.fromkeys(names.split(), check)
 
 
-# By the setting's name or its last part. A list is checked entry by entry.
+# By the setting's dotted name, or else by the last part of it. A list is checked entry by entry.
 CHECKS: dict[str, Check] = {
     **_all("seed index at_steps num_workers warmup num_sanity_val_steps", partial(require_whole, least=0)),
     **_all(
