@@ -1,5 +1,10 @@
-"""Render the concepts that ship with the project, with their ground truth: toys without a name in the vocabulary,
-styles that no training image has, and doctors with every skin and hair colour."""
+"""Render the concepts that ship with the project, with their ground truth: 24 unnamed toys, 8 styles of no painter, and
+doctors of every look. Each toy has two sets of images: a varied one, and one in home/, most of it in a single place, as
+people photograph what they own.
+
+python scripts/concepts.py                       # five images of each, into assets/concepts
+python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,66 +15,87 @@ from pathlib import Path
 import numpy as np
 
 from ldm.files import write_whole
-from ldm.images import save_png
+from ldm.images import save_webp
 from toyland.attributes import HAIRS, SKINS, Scene, Style, Toy
 from toyland.captions import describe, words
-from toyland.dataset import truth
-from toyland.names import concept_toy
+from toyland.names import concept_style, concept_toy
 from toyland.render import render
 from toyland.sampling import sample_scene
-from toyland.toys import sample_style, sample_toy
+from toyland.toys import sample_toy
+from toyland.truth import truth
 
 from . import PROJECT
 
 FOLDER = PROJECT / "assets" / "concepts"
 SHIPPED, MOST = 5, 25
-TRUTH = "concept.json"
-# Backgrounds of toys. The moon and the beach are kept for prompts with the learned word.
+OTHERS = 100_000  # seed of the first toy of a line-up, above those of all concepts
+TRUTH, HOME = "concept.json", "home"
+# The places of the training images. Others, such as the moon and the beach, are left for prompts.
 PLACES = ("studio", "meadow", "table", "forest", "snow")
-CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # level of detail, maximal number of words
+AT_HOME = (True, True, False, True, False)  # which of five images of a home set are at home
+CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # file of captions: level of detail, most words
 
 
 @dataclass(frozen=True)
 class Concept:
-    """A concept: `scenes(count)` returns scenes that show it; `labels` are the labels of `truth` that all its images
-    share."""
+    """A concept. `scenes(count)` returns scenes that show it. `labels` names the labels of `truth` that all of them
+    share. `home(count)` returns scenes of which most are in one place; only toys have it."""
 
     scenes: Callable[[int], list[Scene]]
     labels: tuple[str, ...]
+    home: Callable[[int], list[Scene]] | None = None
 
 
 def toy_scenes(kind: str, seed: int, count: int) -> list[Scene]:
-    """Return photos of a toy without a name in the vocabulary."""
-    return photos_of(concept_toy(np.random.default_rng(seed), kind), seed, count)
+    """Return photos of an unnamed toy of class `kind`."""
+    return toy_photos(concept_toy(np.random.default_rng(seed), kind), seed, count)
 
 
-def photos_of(toy: Toy, seed: int, count: int) -> list[Scene]:
-    """Return photos of the toy alone, without clothes and not cut off. A smaller `count` returns the first scenes of a
+def toy_photos(toy: Toy, seed: int, count: int) -> list[Scene]:
+    """Return photos of the toy alone, without clothing and not cut off. A smaller `count` returns the first scenes of a
     larger one."""
     rng = np.random.default_rng((seed, 1))
-    return [_alone(rng, toy, PLACES[i % len(PLACES)]) for i in range(count)]
+    return [_sample_alone(rng, toy, PLACES[i % len(PLACES)]) for i in range(count)]
+
+
+def home_scenes(kind: str, seed: int, count: int) -> list[Scene]:
+    """Return photos of the toy of `toy_scenes`, three in five of them in the same place."""
+    toy, rng = concept_toy(np.random.default_rng(seed), kind), np.random.default_rng((seed, 2))
+    home = PLACES[seed % len(PLACES)]
+    away = [place for place in PLACES if place != home]
+    places = [home if AT_HOME[i % 5] else away[(i // 2) % len(away)] for i in range(count)]
+    return [_sample_alone(rng, toy, place) for place in places]
+
+
+def other_toys(kind: str, count: int = 63, photos: int = SHIPPED) -> np.ndarray:
+    """Render `photos` of each of `count` unnamed toys of class `kind` that are no concepts, for a line-up: uint8
+    [count, photos, 128, 128, 3]."""
+    toys = (toy_scenes(kind, OTHERS + i, photos) for i in range(count))
+    return np.array([[render(scene).image for scene in scenes] for scenes in toys])
 
 
 def style_scenes(style: str, seed: int, count: int) -> list[Scene]:
-    """Return random scenes in one style."""
-    painter = sample_style(np.random.default_rng(seed), style)
+    """Return scenes of random unnamed toys in random places, all in one new setting of `style`."""
+    painter = concept_style(np.random.default_rng(seed), style)
     rng = np.random.default_rng((seed, 1))
     return [sample_scene(rng, style=painter, named=0.0) for _ in range(count)]
 
 
 def doctor_scenes(seed: int, count: int) -> list[Scene]:
-    """Return doctors with all skin and hair colours equally often. In the training images, most doctors look alike."""
+    """Return photos of doctors in which each skin and each hair is about equally frequent. In training, one look
+    prevails."""
     rng = np.random.default_rng(seed)
     skins, hairs = tuple(SKINS), tuple(HAIRS)
     scenes = []
     for i in range(count):
         look = {"skin": skins[i % len(skins)], "hair": hairs[(i + i // len(skins)) % len(hairs)]}
         doctor = replace(sample_toy(rng, "doctor"), **look)
-        scenes.append(_alone(rng, doctor, PLACES[i % len(PLACES)]))
+        scenes.append(_sample_alone(rng, doctor, PLACES[i % len(PLACES)]))
     return scenes
 
 
-def _alone(rng: np.random.Generator, toy: Toy, place: str) -> Scene:
+def _sample_alone(rng: np.random.Generator, toy: Toy, place: str) -> Scene:
+    """Sample a photo of the toy in this place, without clothing and companion, and not cut off."""
     while True:
         scene = sample_scene(rng, toy=toy, background=place, style=Style(), view="normal")
         if scene.clothing is None and scene.companion is None and _is_whole(scene):
@@ -77,34 +103,53 @@ def _alone(rng: np.random.Generator, toy: Toy, place: str) -> Scene:
 
 
 def _is_whole(scene: Scene) -> bool:
-    """Return whether the figure does not touch the edge of the image."""
+    """Return whether the edge of the image cuts nothing off the figure."""
     mask = render(scene).mask
     return not (mask[[0, -1]].any() or mask[:, [0, -1]].any())
 
 
 def _toy(kind: str, seed: int) -> Concept:
-    return Concept(partial(toy_scenes, kind, seed), ("class", "color", "pattern"))
+    return Concept(partial(toy_scenes, kind, seed), ("class", "color", "pattern"), partial(home_scenes, kind, seed))
 
 
-# Seeds chosen by eye: two clearly different colours and a distinctive pattern, shape or stroke.
+def _style(name: str, seed: int) -> Concept:
+    return Concept(partial(style_scenes, name, seed), ("style",))
+
+
+# The seeds were chosen by eye, for two clearly different colours and distinctive patterns, marks or strokes.
 CONCEPTS = {
-    "cat_toy": _toy("cat", 35),
-    "teapot_toy": _toy("teapot", 84),
-    "owl_toy": _toy("owl", 69),
-    "dog_toy": _toy("dog", 108),
-    "rabbit_toy": _toy("rabbit", 104),
-    "elephant_toy": _toy("elephant", 102),
-    "robot_toy": _toy("robot", 113),
-    "car_toy": _toy("car", 124),
-    "mushroom_toy": _toy("mushroom", 109),
-    "duck_toy": _toy("duck", 126),
-    "bear_toy": _toy("bear", 112),
-    "oil_style": Concept(partial(style_scenes, "oil", 1), ("style",)),
-    "pencil_style": Concept(partial(style_scenes, "pencil", 4), ("style",)),
-    "mosaic_style": Concept(partial(style_scenes, "mosaic", 1), ("style",)),
-    "watercolor_style": Concept(partial(style_scenes, "watercolor", 2), ("style",)),
-    "comic_style": Concept(partial(style_scenes, "comic", 3), ("style",)),
-    "pixel_style": Concept(partial(style_scenes, "pixel", 5), ("style",)),
+    "cat_toy": _toy("cat", 31715),
+    "teapot_toy": _toy("teapot", 1279),
+    "owl_toy": _toy("owl", 467),
+    "dog_toy": _toy("dog", 107),
+    "rabbit_toy": _toy("rabbit", 245),
+    "elephant_toy": _toy("elephant", 522),
+    "robot_toy": _toy("robot", 823),
+    "car_toy": _toy("car", 1127),
+    "mushroom_toy": _toy("mushroom", 1447),
+    "duck_toy": _toy("duck", 615),
+    "bear_toy": _toy("bear", 363),
+    "fish_toy": _toy("fish", 784),
+    "snowman_toy": _toy("snowman", 1000),
+    "mug_toy": _toy("mug", 1404),
+    "tree_toy": _toy("tree", 1527),
+    "kitten_toy": _toy("cat", 63),
+    "puppy_toy": _toy("dog", 214),
+    "bunny_toy": _toy("rabbit", 241),
+    "cub_toy": _toy("bear", 384),
+    "owlet_toy": _toy("owl", 455),
+    "calf_toy": _toy("elephant", 588),
+    "duckling_toy": _toy("duck", 634),
+    "droid_toy": _toy("robot", 894),
+    "toadstool_toy": _toy("mushroom", 1437),
+    "oil_style": _style("oil", 1),
+    "pencil_style": _style("pencil", 4),
+    "mosaic_style": _style("mosaic", 8),
+    "watercolor_style": _style("watercolor", 2),
+    "comic_style": _style("comic", 3),
+    "pixel_style": _style("pixel", 5),
+    "impasto_style": _style("oil", 6),
+    "ink_style": _style("comic", 7),
     "doctors": Concept(partial(doctor_scenes, 11), ("class",)),
 }
 # Toys for pilot runs. They are not shipped, and none is among the measured ones.
@@ -118,7 +163,7 @@ EVERY = CONCEPTS | PILOTS
 
 
 def captions(toy: Toy, kind: str) -> list[str]:
-    """Return up to five different phrases that describe the toy as people would, for a `kind` in CAPTIONS."""
+    """Return up to five different descriptions of the toy, short or long as `kind` in CAPTIONS requires."""
     detail, longest = CAPTIONS[kind]
     rng, phrases = np.random.default_rng(0), list[str]()
     for _ in range(1000):
@@ -130,26 +175,33 @@ def captions(toy: Toy, kind: str) -> list[str]:
     return phrases
 
 
-def ground_truth(name: str, count: int = SHIPPED) -> dict:
-    """Return every attribute of the concept's scenes as JSON values, and the labels that they share."""
-    scenes = EVERY[name].scenes(count)
+def ground_truth(name: str, scenes: Sequence[Scene]) -> dict:
+    """Return all attributes of `scenes` of concept `name`, and the labels that they share, as JSON values."""
     labels = {label: truth(scenes[0])[label] for label in EVERY[name].labels}
     return {"name": name, "labels": labels, "pictures": [asdict(scene) for scene in scenes]}
 
 
 def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
+    """Render the scenes into `folder`/00.webp, 01.webp, ..."""
     for index, scene in enumerate(scenes):
-        save_png(folder / f"{index:02d}.png", render(scene).image, optimize=True)
+        save_webp(folder / f"{index:02d}.webp", render(scene).image)
 
 
-def write(name: str, folder: Path, count: int = SHIPPED) -> None:
-    """Write `folder`/00.png, 01.png, ... (128 x 128) and concept.json; for a toy also short.txt and long.txt, captions
-    with one phrase per line. Each file is replaced atomically, because another command may be reading it."""
-    scenes = EVERY[name].scenes(count)
+def write(name: str, into: Path, count: int = SHIPPED) -> None:
+    """Write the varied set of concept `name` into `into`/name, and the home set of a toy into `into`/home/name: 128 x
+    128 images 00.webp, 01.webp, ..., for toys also short.txt and long.txt with one caption a line, and finally
+    concept.json. Each file is replaced as a whole, because another command may be reading it."""
+    concept = EVERY[name]
+    _write_set(name, into / name, concept.scenes(count))
+    if concept.home is not None:
+        _write_set(name, into / HOME / name, concept.home(count))
+
+
+def _write_set(name: str, folder: Path, scenes: Sequence[Scene]) -> None:
     save_pictures(scenes, folder)
     if "color" in EVERY[name].labels:
         for kind in CAPTIONS:
             lines = "\n".join(captions(scenes[0].toy, kind))
             write_whole(folder / f"{kind}.txt", f"{lines}\n".encode())
-    text = json.dumps(ground_truth(name, count), indent=2)
+    text = json.dumps(ground_truth(name, scenes))
     write_whole(folder / TRUTH, f"{text}\n".encode())

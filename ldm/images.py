@@ -1,4 +1,5 @@
-"""Convert between uint8 RGB images [n, H, W, 3] and float tensors [n, 3, H, W] in [-1, 1]; tile and save images."""
+"""Convert between uint8 RGB images [n, H, W, 3] and float tensors [n, 3, H, W] in [-1, 1]; compare, tile and save
+images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,13 @@ def to_uint8(x: Tensor) -> np.ndarray:
     return ((x.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
+def psnr(reconstruction: Tensor, x: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio [b] in dB of images [b, 3, H, W] in [-1, 1]. The reconstruction is clipped
+    to that range."""
+    mse = (reconstruction.float().clamp(-1.0, 1.0) - x).square().mean(dim=(1, 2, 3))
+    return 10.0 * torch.log10(4.0 / mse)
+
+
 def tile(rows: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
     """Tile rows of images, each uint8 [n, H, W, 3], into one image [.., .., 3]. Short rows are padded with white."""
     width = max(len(row) for row in rows)
@@ -38,3 +46,9 @@ def save_png(
         chunks.add_text(keyword, text)
     with replacing(path) as partial:
         Image.fromarray(image).save(partial, format="PNG", optimize=optimize, pnginfo=chunks)
+
+
+def save_webp(path: str | Path, image: np.ndarray) -> None:
+    """Write uint8 [H, W, 3] RGB as a lossless WebP file, which has two thirds of the bytes of a PNG file."""
+    with replacing(path) as partial:
+        Image.fromarray(image).save(partial, format="WEBP", lossless=True, quality=75, method=6)

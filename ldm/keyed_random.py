@@ -13,6 +13,11 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
 
+def step_generator(seed: int, step: int, process: int = 0) -> torch.Generator:
+    """Return the generator of an optimiser step. Each process of a distributed run has another one."""
+    return generator(seed, step, process) if process else generator(seed, step)
+
+
 def numpy_generator(*key: int) -> np.random.Generator:
     """Return a numpy generator whose stream depends only on `key` (non-negative integers)."""
     return np.random.default_rng(_padded(key))

@@ -36,9 +36,9 @@ vq_f4 = partial(
     VQModel, channels=128, channel_mult=(1, 2, 4), num_res_blocks=2, z_channels=3, embed_dim=3, codebook_size=8192
 )
 
-# Images 128x128x3 <-> latents 16x16x8. Every normalisation group has at least four channels, as in kl_f8.
+# Images 128x128x3 <-> latents 32x32x4. Every normalisation group has at least four channels, as in kl_f8.
 toyland_first_stage = partial(
-    AutoencoderKL, channels=16, channel_mult=(1, 2, 4, 8), num_res_blocks=1, z_channels=8, embed_dim=8, groups=4
+    AutoencoderKL, channels=32, channel_mult=(1, 2, 4), num_res_blocks=1, z_channels=4, embed_dim=4, groups=8
 )
 
 
@@ -156,7 +156,7 @@ def lsun_churches() -> LatentDiffusion:
 def toyland(
     vocabulary: str | Path,
     first_stage: AutoencoderKL | None = None,
-    model_channels: int = 64,
+    model_channels: int = 32,
     **training: Unpack[Training],
 ) -> LatentDiffusion:
     """Build the small model that the project ships, for 128x128 Toyland images. `vocabulary` is
@@ -165,21 +165,21 @@ def toyland(
     return LatentDiffusion(
         first_stage=first_stage or toyland_first_stage(),
         unet=UNet(
-            in_channels=8,
-            out_channels=8,
+            in_channels=4,
+            out_channels=4,
             model_channels=model_channels,
-            channel_mult=(1, 2, 4),
+            channel_mult=(1, 2, 4, 8),
             num_res_blocks=1,
-            attention_levels=(1, 2),
+            attention_levels=(2, 3),
             num_heads=4,
             context_dim=256,
-            sample_size=16,
-            groups=16,
+            sample_size=32,
+            groups=8,
         ),
         text_encoder=BERTTextEncoder(
             vocabulary, vocab_size=510, width=256, depth=3, heads=4, dim_head=64, max_length=36
         ),
-        scale_factor=0.882,  # 1 / standard deviation of the training latents (ldm.training.latents.unit_scale)
+        scale_factor=0.833,  # 1 / standard deviation of the training latents (ldm.training.latents.unit_scale)
         name="toyland",
         **training,
     )

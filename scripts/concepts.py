@@ -32,7 +32,7 @@ def main() -> None:
         parser.error(f"--count {count}: choose 1 to {MOST}")
     with reported():
         for name in arguments.names or CONCEPTS:
-            write(name, (arguments.into or FOLDER) / name, count)
+            write(name, arguments.into or FOLDER, count)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from launch.command import command, start
 @hydra.main(version_base="1.3", config_path="../configs", config_name="score")
 @command
 def main(config: DictConfig) -> None:
-    from launch.score import score  # here, so that --help does not wait for torch
+    from launch.scoring.score import score  # here, so that --help does not wait for torch
 
     score(config)
 

@@ -16,7 +16,7 @@ from launch.app.trainings import RECORD
 from ldm.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
-CAT = sorted((ROOT / "assets/concepts/cat_toy").glob("*.png"))
+CAT = sorted((ROOT / "assets/concepts/cat_toy").glob("*.webp"))
 HOST = "127.0.0.1"
 
 

@@ -8,8 +8,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from ldm.images import to_tensor
-from ldm.modules.autoencoder import psnr
+from ldm.images import psnr, to_tensor
 from ldm.sampling import Sampler
 from textual_inversion import load_model
 from textual_inversion.evaluation.metrics import brightness_correlation

@@ -1,6 +1,7 @@
-"""The attributes of a Toyland picture. A `Scene` holds all of them and is the ground truth of its picture: equal scenes
+"""The attributes of a Toyland image. A `Scene` holds all of them and is the ground truth of its image: equal scenes
 render to equal pixels."""
 
+import hashlib
 from dataclasses import dataclass
 
 CLASSES = "cat dog rabbit bear owl elephant duck fish robot snowman doctor car teapot mug mushroom tree".split()
@@ -28,6 +29,22 @@ COLORS = {
 }
 SHADES = ("", "pale", "dark", "bright")  # variants of a named colour; "" is the plain colour
 PATTERNS = ("plain", "striped", "spotted", "checkered")
+
+# Face, marks and fine shape tell apart two toys that have the same description. Captions never mention them.
+EYE_COLORS = {
+    "black": (40, 36, 42),
+    "blue": (40, 120, 240),
+    "green": (35, 160, 60),
+    "amber": (245, 165, 25),
+    "violet": (165, 60, 205),
+}
+EYE_SHAPES = ("round", "tall", "almond", "sleepy", "button")
+MOUTHS = ("smile", "grin", "oh", "teeth", "tongue")
+FACE_MARKS = ("none", "patch", "rings", "cheeks", "blaze")
+BODY_MARKS = ("none", "belt", "sash", "star", "heart")
+WITH_FACE = frozenset(CLASSES) - {"car", "tree"}  # classes with a face
+WITH_MOUTH = WITH_FACE - {"owl", "elephant", "duck"}  # classes with a visible mouth
+_WITH_BLAZE = frozenset("cat dog rabbit bear owl snowman".split())
 
 SKINS = {"pale": (250, 215, 185), "tan": (230, 180, 140), "brown": (180, 120, 80), "dark": (105, 68, 48)}
 HAIRS = {"black": (45, 35, 30), "brown": (110, 70, 40), "blond": (220, 180, 95), "gray": (165, 165, 172)}
@@ -78,6 +95,15 @@ PARTS = {
 PROPORTIONS = ("ears", "belly", "head", "tail")
 
 
+def face_marks(kind: str) -> tuple[str, ...]:
+    """Return the face marks that class `kind` can have, a subset of FACE_MARKS. On a doctor, rings are spectacles."""
+    if kind not in WITH_FACE:
+        return ("none",)
+    if kind == "doctor":
+        return ("none", "rings", "cheeks")
+    return FACE_MARKS if kind in _WITH_BLAZE else FACE_MARKS[:-1]
+
+
 @dataclass(frozen=True)
 class Color:
     """A colour, as captions name it (`name` in COLORS, `shade` in SHADES) and as it is rendered (`rgb`, 0-255)."""
@@ -88,10 +114,45 @@ class Color:
 
 
 @dataclass(frozen=True)
+class Face:
+    """The face of a toy: `eye_color` in EYE_COLORS, eye shape `eyes` in EYE_SHAPES and `mouth` in MOUTHS. In [-1, 1]:
+    `size`, `gap` and `height` of the eyes, and `width` of the mouth. 0 is the usual value. Only `WITH_FACE` classes
+    show a face, and only `WITH_MOUTH` classes a mouth."""
+
+    eye_color: str = "black"
+    eyes: str = "round"
+    mouth: str = "smile"
+    size: float = 0.0
+    gap: float = 0.0
+    height: float = 0.0
+    width: float = 0.0
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The mark on a toy's face (`face` in FACE_MARKS) and the one on its body (`body` in BODY_MARKS). Both have the
+    same `color`. `side` is -1 (left) or 1 (right): the eye that a patch surrounds, the side of a star or heart that is
+    not in the middle, or the way a sash slopes. `place` in [-1, 1] moves the body mark up or down; `size` in [-1, 1]
+    scales both marks."""
+
+    face: str = "none"
+    body: str = "none"
+    color: Color = Color("white", "", COLORS["white"])
+    side: int = 1
+    place: float = 0.0
+    size: float = 0.0
+
+
+@dataclass(frozen=True)
 class Toy:
-    """A toy: all attributes that stay the same from picture to picture. The proportions `ears`, `belly`, `head` and
-    `tail` are in [-1, 1], where 0 is the usual shape of the class. `color2` is the colour of the belly and the
-    trimmings, and the second colour of the pattern. `skin` and `hair` are visible on doctors only."""
+    """A toy: all attributes that stay the same from image to image.
+
+    Captions can mention the class `kind`, the main `color`, the second colour `color2` (belly, trimmings and second
+    colour of the pattern), `pattern` in PATTERNS, and the proportions `ears`, `belly`, `head` and `tail` in [-1, 1],
+    where 0 is the usual shape of the class. `skin` and `hair` are visible on doctors only.
+
+    Captions never mention the rest, the toy's individuality: `face`, `marks`, `phase` in [0, 1) and `pitch` in [-1, 1]
+    (fine to wide) of the pattern, and the thickness of the `limbs` in [-1, 1]."""
 
     kind: str
     color: Color
@@ -103,11 +164,16 @@ class Toy:
     tail: float = 0.0
     skin: str = "tan"
     hair: str = "brown"
+    face: Face = Face()
+    marks: Marks = Marks()
+    phase: float = 0.0
+    pitch: float = 0.0
+    limbs: float = 0.0
 
 
 @dataclass(frozen=True)
 class Clothing:
-    """Clothing in one picture. `item` is "hat" or "scarf"."""
+    """Clothing in one image. `item` is "hat" or "scarf"."""
 
     item: str
     color: Color
@@ -126,9 +192,9 @@ class Style:
 
 @dataclass(frozen=True)
 class Camera:
-    """A weak-perspective camera. `yaw` and `pitch` are in radians. `scale` is the fraction of the picture's height that
+    """A weak-perspective camera. `yaw` and `pitch` are in radians. `scale` is the fraction of the image's height that
     one unit of figure space covers, which is about the height of a figure. (`x`, `y`) is the position of the figure's
-    foot, as fractions of the picture's side, from the top left corner."""
+    foot, as fractions of the image's side, from the top left corner."""
 
     yaw: float
     pitch: float
@@ -150,7 +216,7 @@ class Companion:
 
 @dataclass(frozen=True)
 class Scene:
-    """The content of one picture. `light` in [-1, 1] is the horizontal position of the lamp. `seed` chooses the picture
+    """The content of one image. `light` in [-1, 1] is the horizontal position of the lamp. `seed` chooses the picture
     of the background, its crop and its flip, and seeds the grain of the style filter."""
 
     toy: Toy
@@ -162,3 +228,9 @@ class Scene:
     companion: Companion | None = None
     light: float = 0.0
     seed: int = 0
+
+
+def is_held_out(kind: str, color_name: str, background: str) -> bool:
+    """Return whether this combination is held out of training. A stable hash holds out a tenth of all combinations."""
+    digest = hashlib.blake2b(f"{kind} {color_name} {background}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % 10 == 0

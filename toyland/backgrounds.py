@@ -18,12 +18,12 @@ BANK_SIZE = 40
 def backdrop(name: str, rng: np.random.Generator) -> tuple[np.ndarray, int]:
     """Return a random uint8 RGB crop [256, 256, 3] of place `name`, and the row at which the ground begins."""
     if name not in BACKGROUNDS:
-        raise ValueError(f"no background is called {name!r}; there are {', '.join(BACKGROUNDS)}")
+        raise ValueError(f"unknown background {name!r}: choose one of {', '.join(BACKGROUNDS)}")
     pictures = bank(name)
     image, horizon = pictures[rng.integers(len(pictures))]
     left = rng.integers(WIDTH - SIZE + 1)
     window = image[:, left : left + SIZE]
-    return (cv2.flip(window, 1) if rng.random() < 0.5 else window.copy()), horizon
+    return (cv2.flip(window, 1) if rng.random() < 0.5 else np.ascontiguousarray(window)), horizon
 
 
 @cache
@@ -35,7 +35,7 @@ def bank(name: str) -> tuple[tuple[np.ndarray, int], ...]:
     for number in range(BANK_SIZE):
         canvas = Canvas(np.random.default_rng((seed, number)))
         PLACES[name](canvas)
-        pictures.append((canvas.finished(), canvas.horizon))
+        pictures.append((canvas.finish(), canvas.horizon))
     return tuple(pictures)
 
 
@@ -75,7 +75,7 @@ def moon(canvas: Canvas):
     canvas.oval(x - 6, y + 13, 11, 3.5, (235, 242, 252), -8)
     canvas.ridge(horizon - 5, 7, 190, canvas.vary((98, 98, 106)))
     canvas.band(horizon, SIZE, (128, 127, 133), (166, 164, 166), 4, (16, 40))
-    for nearness in canvas.depths(8, 0.06):
+    for nearness in canvas.sample_nearness(8, 0.06):
         x, y, size = rng.uniform(0, WIDTH), canvas.ground_row(nearness), 9 + 26 * nearness
         canvas.oval(x, y, size, size * 0.38, (188, 186, 188))
         canvas.oval(x, y + size * 0.03, size * 0.86, size * 0.31, (98, 97, 104))
@@ -102,7 +102,7 @@ def snow(canvas: Canvas):
     for x in np.arange(rng.uniform(-10, 20), WIDTH + 10, 34):
         height = rng.uniform(44, 88)
         fir(canvas, x + rng.uniform(-9, 9), horizon + rng.uniform(1, 9), height, canvas.vary((48, 104, 88), 0.09))
-    for nearness in canvas.depths(3, 0.3):
+    for nearness in canvas.sample_nearness(3, 0.3):
         canvas.oval(rng.uniform(0, WIDTH), canvas.ground_row(nearness), 80, 8, (228, 236, 247))
     for _ in range(14):
         canvas.disc(rng.uniform(0, WIDTH), rng.uniform(0, SIZE), rng.uniform(2.2, 3.6), (255, 255, 255))
@@ -132,6 +132,7 @@ def forest(canvas: Canvas):
 
 
 def cactus(canvas: Canvas, x: float, y: float, height: float):
+    """Draw a cactus with two arms. Its foot is at (x, y); `height` is in pixels."""
     green = canvas.vary((62, 122, 66), 0.06)
     for width, rgb, shift in ((0.2, green, 0.0), (0.06, green * 1.3, -0.04)):
         left = [(-0.26, -0.72), (-0.26, -0.45), (0, -0.38)]
@@ -229,7 +230,7 @@ def underwater(canvas: Canvas):
         sway = 6 * np.sin(up * 6 + rng.uniform(0, 6))
         weed = np.stack([x + sway, horizon + 8 - tall * up], 1)
         canvas.path(weed, 7, canvas.vary((34, 128, 84), 0.12))
-    for nearness in canvas.depths(5, 0.05, 0.9):
+    for nearness in canvas.sample_nearness(5, 0.05, 0.9):
         x, y, size = rng.uniform(0, WIDTH), canvas.ground_row(nearness), 8 + 7 * nearness
         rgb = canvas.vary(((236, 112, 104), (242, 158, 92), (196, 118, 196))[rng.integers(3)])
         turn = rng.uniform(0, 2 * np.pi) + np.arange(10) * np.pi / 5
@@ -244,6 +245,7 @@ def underwater(canvas: Canvas):
 
 
 def flower(canvas: Canvas, x: float, y: float, radius: float, rgb: RGB):
+    """Draw a flower with five petals of colour `rgb`, centred at (x, y)."""
     for turn in np.arange(5) * 2 * np.pi / 5:
         canvas.disc(x + radius * 0.62 * np.cos(turn), y + radius * 0.5 * np.sin(turn), radius * 0.5, rgb)
     canvas.disc(x, y, radius * 0.4, (255, 220, 90))
@@ -258,7 +260,7 @@ def meadow(canvas: Canvas):
     canvas.ridge(horizon - 5, 9, 180, canvas.vary((106, 182, 84)))
     canvas.band(horizon, SIZE, (118, 196, 80), (76, 158, 52), 5, (12, 26))
     colors = ((236, 74, 84), (250, 250, 250), (250, 206, 60), (206, 108, 222), (246, 132, 176))
-    for nearness in canvas.depths(34, 0.04):
+    for nearness in canvas.sample_nearness(34, 0.04):
         x, y = rng.uniform(0, WIDTH), canvas.ground_row(nearness)
         flower(canvas, x, y, 3.5 + 6 * nearness, colors[rng.integers(len(colors))])
 

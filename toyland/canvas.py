@@ -19,7 +19,7 @@ class Canvas:
         self.horizon = int(rng.integers(112, 137))
         self.image: np.ndarray = np.zeros((SIZE, WIDTH, 3), np.uint8)
 
-    def finished(self) -> np.ndarray:
+    def finish(self) -> np.ndarray:
         """Return the image slightly out of focus, as a background is behind a toy. The array is read-only, because all
         scenes share the bank."""
         image = cv2.GaussianBlur(self.image, (0, 0), 0.9)
@@ -49,10 +49,12 @@ class Canvas:
         self.image[first:last] = np.clip(colors + shade[..., None], 0, 255)
 
     def disc(self, x: float, y: float, radius: float, rgb: RGB):
+        """Fill a circle centred at (x, y)."""
         center = (int(x * 2**SHIFT), int(y * 2**SHIFT))
         cv2.circle(self.image, center, int(radius * 2**SHIFT), tuple(rgb), -1, cv2.LINE_AA, SHIFT)
 
     def oval(self, x: float, y: float, radius_x: float, radius_y: float, rgb: RGB, angle: float = 0):
+        """Fill an ellipse centred at (x, y), rotated clockwise by `angle` degrees."""
         center, axes = (int(x * 2**SHIFT), int(y * 2**SHIFT)), (int(radius_x * 2**SHIFT), int(radius_y * 2**SHIFT))
         cv2.ellipse(self.image, center, axes, angle, 0, 360, tuple(rgb), -1, cv2.LINE_AA, SHIFT)
 
@@ -67,6 +69,7 @@ class Canvas:
         cv2.polylines(self.image, [fixed], False, tuple(rgb), max(1, round(width)), cv2.LINE_AA, SHIFT)
 
     def box(self, x: float, y: float, width: float, height: float, rgb: RGB):
+        """Fill a rectangle whose top left corner is (x, y)."""
         self.shape([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], rgb)
 
     def glow(self, x: float, y: float, radius: float, rgb: RGB):
@@ -91,16 +94,18 @@ class Canvas:
         self.shape(np.vstack([np.stack([x, np.minimum(y, floor)], 1), [(WIDTH, floor), (0, floor)]]), rgb)
 
     def cloud(self, x: float, y: float, size: float):
+        """Draw a white cloud of four ovals with a shaded underside, centred near (x, y)."""
         puffs = [(x + size * (i - 1.5) * 0.5, y - size * self.rng.uniform(0, 0.22), size) for i in range(4)]
         scale = (0.3, 0.46, 0.42, 0.28)
         for drop, rgb in ((0.09, (214, 228, 243)), (0.0, (252, 253, 255))):
             for (px, py, radius), share in zip(puffs, scale, strict=True):
                 self.oval(px, py + size * drop, radius * share, radius * share * 0.62, rgb)
 
-    def depths(self, count: int, first: float = 0.08, last: float = 1.0) -> np.ndarray:
+    def sample_nearness(self, count: int, first: float = 0.08, last: float = 1.0) -> np.ndarray:
         """Return random nearness values [count] between `first` and `last`, for objects on the ground. 0 is the horizon
         and 1 the bottom edge. They ascend, so that near objects are drawn over far ones."""
         return np.sort(self.rng.uniform(first, last, count))
 
     def ground_row(self, nearness: float) -> float:
+        """Return the row at which the ground has this nearness."""
         return self.horizon + nearness * (SIZE - self.horizon)

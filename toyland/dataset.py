@@ -1,5 +1,5 @@
-"""Data sets of rendered scenes. Scene i is sampled from (seed, i). Several processes render the pictures once, into a
-memory-mapped file. An interrupted rendering resumes where it stopped; pictures of an earlier version of the world are
+"""Data sets of rendered scenes. Scene i is sampled from (seed, i). Several processes render images and masks once, into
+memory-mapped files. An interrupted rendering resumes where it stopped; files of an earlier version of the world are
 rendered again."""
 
 import ast
@@ -9,22 +9,23 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from .attributes import HAIRS, SKINS, Scene, Style
-from .captions import NAME_SHARE, caption, plain_caption
+from .attributes import CLASSES, Scene
+from .captions import NAME_SHARE, WRONG_SHARE, caption, plain_caption
+from .draws import draw_doctor, draw_scene, draw_unnamed_toy, render_range
 from .errors import UserError
-from .sampling import sample_scene
+from .truth import truth
 
 SIZE = 128
 CHUNK = 250
-_NOT_PIXELS = frozenset(("__init__.py", "captions.py", "dataset.py"))  # changes there cannot change pixels
+# Changes to these files cannot change pixels.
+_NOT_PIXELS = frozenset(f"{name}.py" for name in "__init__ captions dataset errors mistakes truth wording".split())
 
 
 def world_fingerprint(folder: Path | None = None) -> str:
@@ -39,6 +40,7 @@ def world_fingerprint(folder: Path | None = None) -> str:
 
 
 def _code(source: str) -> str:
+    """Return the syntax tree of `source` as text, without docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         match node:
@@ -47,58 +49,43 @@ def _code(source: str) -> str:
     return ast.dump(tree)
 
 
-def _scene(seed: int, held_out: bool, index: int) -> Scene:
-    return sample_scene(np.random.default_rng([seed, index]), held_out=held_out)
-
-
-def _doctor(seed: int, held_out: bool, index: int) -> Scene:
-    rng = np.random.default_rng([seed, index])
-    scene = sample_scene(rng, kind="doctor", style=Style(), named=0.0, held_out=held_out)
-    look = {"skin": str(rng.choice(list(SKINS))), "hair": str(rng.choice(list(HAIRS)))}
-    return replace(scene, toy=replace(scene.toy, **look))
-
-
-def _render_chunk(path: str, draw: Callable[[int], Scene], start: int, stop: int) -> int:
-    from .render import render  # imported here, so that reading finished pictures does not load the renderer
-
-    cv2.setNumThreads(1)  # several processes already use all cores
-    images = np.load(path, mmap_mode="r+")
-    for index in range(start, stop):
-        images[index] = render(draw(index)).image
-    images.flush()
+def _render_chunk(files: tuple[str, str], draw: Callable[[int], Scene], start: int, stop: int) -> int:
+    """Render scenes `start` to `stop` - 1 into the files of images and masks. Return `start`."""
+    rendered = render_range(draw, start, stop)
+    for path, values in zip(files, (rendered.images, rendered.masks), strict=True):
+        memory = np.load(path, mmap_mode="r+")
+        memory[start:stop] = values
+        memory.flush()
     return start
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
-    """Return whether the file holds pictures of this shape."""
+    """Return whether the file holds an array of this shape."""
     try:
-        images = np.lib.format.open_memmap(path, mode="r")
+        array = np.lib.format.open_memmap(path, mode="r")
     except Exception:  # numpy raises almost any exception for a broken header
         return False
-    return images.shape == shape and images.dtype == np.uint8
+    return array.shape == shape and array.dtype == np.uint8
 
 
-def truth(scene: Scene) -> dict[str, str]:
-    """Return the labels of what is visible in the scene's picture. The class, main colour, pattern, skin and hair are
-    those of the main figure: the colour is "" in a pencil sketch, and skin and hair are "" unless it is a doctor. The
-    companion is the class of the second figure, or "" if there is none."""
-    toy, doctor = scene.toy, scene.toy.kind == "doctor"
-    return {
-        "class": toy.kind,
-        "color": "" if scene.style.name == "pencil" else toy.color.name,
-        "pattern": toy.pattern,
-        "companion": scene.companion.toy.kind if scene.companion else "",
-        "background": scene.background,
-        "style": scene.style.name,
-        "skin": toy.skin if doctor else "",
-        "hair": toy.hair if doctor else "",
-    }
+@dataclass(frozen=True)
+class Part:
+    """A range of n scenes: `images` and `masks` as in `draws.Rendered`, one caption each, and for each label its n
+    values."""
+
+    images: np.ndarray
+    masks: np.ndarray
+    captions: list[str]
+    labels: dict[str, list[str]]
 
 
 class RenderedScenes:
-    """`count` scenes with pictures and captions, stored in `folder`. With `held_out`, all scenes are combinations that
-    training never sees. `plain` is the share of captions from `captions.plain_caption`. In the other captions, `named`
-    is the probability that a named toy or painter is called by its name."""
+    """`count` scenes with images, masks and captions, stored in `folder`.
+
+    With `held_out`, all scenes are combinations that training never sees, and no caption contains a mistake. `plain` is
+    the share of captions from `captions.plain_caption`. In the other captions, `named` is the probability that a named
+    toy or painter is called by its name, and `wrong` the probability of a mistake.
+    """
 
     def __init__(
         self,
@@ -108,19 +95,21 @@ class RenderedScenes:
         held_out: bool = False,
         plain: float = 0.0,
         named: float = NAME_SHARE,
+        wrong: float = WRONG_SHARE,
     ) -> None:
         if count < 1:
             raise UserError(f"count must be at least 1, got {count}")
         self.folder = Path(folder)
         self.seed, self.count, self.held_out, self.plain, self.named = seed, count, held_out, plain, named
+        self.wrong = 0.0 if held_out else wrong
 
     def __len__(self) -> int:
         return self.count
 
     def scene(self, index: int) -> Scene:
-        """Return scene `index`, the ground truth of picture `index`."""
+        """Return scene `index`, the ground truth of image `index`."""
         if not 0 <= index < self.count:
-            raise IndexError(f"scene {index} of {self.count}")
+            raise IndexError(f"there is no scene {index}: choose 0 to {self.count - 1}")
         return self._draw(index)
 
     def caption(self, index: int, draw: int) -> str:
@@ -129,36 +118,57 @@ class RenderedScenes:
         rng = np.random.default_rng([self.seed, index, draw + 1])
         if self.plain and rng.random() < self.plain:
             return plain_caption(self.scene(index), rng)
-        return caption(self.scene(index), rng, self.named)
+        return caption(self.scene(index), rng, self.named, self.wrong)
 
     def labels(self, index: int) -> dict[str, str]:
-        """Return the labels of picture `index`, see `truth`."""
+        """Return the labels of image `index`, see `truth.truth`."""
         return truth(self.scene(index))
 
     def mask(self, index: int) -> np.ndarray:
-        """Return the mask of the main figure in picture `index`, bool [128, 128]. Each call renders the scene again."""
-        from .render import render
+        """Return the mask of the main figure in image `index`, bool [128, 128]."""
+        return np.unpackbits(self.masks[index, 0], axis=-1).astype(bool)
 
-        return render(self.scene(index)).mask
+    def face_mask(self, index: int) -> np.ndarray:
+        """Return the mask of its face, bool [128, 128]. It is empty if the figure has no face."""
+        return np.unpackbits(self.masks[index, 1], axis=-1).astype(bool)
+
+    def part(self, start: int, stop: int, draw: int = 0) -> Part:
+        """Render scenes `start` to `stop` - 1 in this process and return them with caption number `draw` of each. No
+        file is read or written, so several processes can do this at the same time."""
+        rendered, indices = render_range(self.scene, start, stop), range(start, stop)
+        known = [self.labels(i) for i in indices]
+        labels = {name: [one[name] for one in known] for name in known[0]}
+        return Part(rendered.images, rendered.masks, [self.caption(i, draw) for i in indices], labels)
 
     @cached_property
     def images(self) -> np.ndarray:
-        """All pictures, uint8 RGB [count, 128, 128, 3], memory-mapped. The first access renders what is missing with
-        one process."""
+        """All images, uint8 RGB [count, 128, 128, 3], memory-mapped. The first access calls `prepare`."""
+        return self._array("images")
+
+    @cached_property
+    def masks(self) -> np.ndarray:
+        """All masks of figure and face, uint8 [count, 2, 128, 16] with packed bits, memory-mapped."""
+        return self._array("masks")
+
+    def _array(self, name: str) -> np.ndarray:
         self.prepare(workers=1)
-        return np.load(self._final, mmap_mode="r")
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
 
     @property
     def _draw(self) -> Callable[[int], Scene]:
-        return partial(_scene, self.seed, self.held_out)
+        return partial(draw_scene, self.seed, self.held_out)
 
     @property
-    def _final(self) -> Path:
-        return self.folder / "images.npy"
+    def _final(self) -> tuple[Path, Path]:
+        return self.folder / "images.npy", self.folder / "masks.npy"
 
     @property
-    def _partial(self) -> Path:
-        return self.folder / "images.partial.npy"
+    def _partial(self) -> tuple[Path, Path]:
+        return self.folder / "images.partial.npy", self.folder / "masks.partial.npy"
+
+    @property
+    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return (self.count, SIZE, SIZE, 3), (self.count, 2, SIZE, SIZE // 8)
 
     @property
     def _record(self) -> Path:
@@ -166,6 +176,7 @@ class RenderedScenes:
 
     @property
     def identity(self) -> dict:
+        """What determines the rendered files, as JSON values. It is stored beside them."""
         return {
             "seed": self.seed,
             "count": self.count,
@@ -182,15 +193,17 @@ class RenderedScenes:
             done = {int(start) for start in record["done"]}
         except (FileNotFoundError, KeyError, TypeError, ValueError, OverflowError, RecursionError):  # none, or broken
             return set()
-        for key in ("of", "seed", "count", "held_out"):
+        for key in sorted((record.keys() | identity.keys()) - {"chunk", "world", "done"}):
             if record.get(key) != identity.get(key):
-                raise UserError(f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}")
+                raise UserError(
+                    f"{self.folder} holds pictures with {key}={record.get(key)}, not {identity.get(key)}: "
+                    "choose another folder"
+                )
         same = all(record.get(key) == value for key, value in identity.items())
-        shape, every = (self.count, SIZE, SIZE, 3), set(range(0, self.count, CHUNK))
-        if self._partial.exists():
-            there = _is_whole(self._partial, shape)
-        else:
-            there = done == every and _is_whole(self._final, shape)
+        every = set(range(0, self.count, CHUNK))
+        files = zip(self._partial, self._final, self._shapes, strict=True)
+        there = all(_is_whole(a if a.exists() else b, shape) for a, b, shape in files)
+        there = there and (any(a.exists() for a in self._partial) or done == every)
         return done & every if same and there else set()
 
     def _write_record(self, identity: dict, done: set[int]) -> None:
@@ -207,26 +220,27 @@ class RenderedScenes:
         done = self._chunks_done(identity)
         if not done:
             self._record.unlink(missing_ok=True)
-            self._final.unlink(missing_ok=True)
-            shape = (self.count, SIZE, SIZE, 3)
-            np.lib.format.open_memmap(self._partial, mode="w+", dtype=np.uint8, shape=shape).flush()
-        missing = [start for start in starts if start not in done]
-        self._render(missing, identity, done, workers)
-        if self._partial.exists():
-            os.replace(self._partial, self._final)
+            for final, part, shape in zip(self._final, self._partial, self._shapes, strict=True):
+                final.unlink(missing_ok=True)
+                np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape).flush()
+        self._render([start for start in starts if start not in done], identity, done, workers)
+        for final, part in zip(self._final, self._partial, strict=True):
+            if part.exists():
+                os.replace(part, final)
 
     def _render(self, missing: list[int], identity: dict, done: set[int], workers: int) -> None:
-        jobs = [(str(self._partial), self._draw, start, min(start + CHUNK, self.count)) for start in missing]
+        files = tuple(str(path) for path in self._partial)
+        jobs = [(files, self._draw, start, min(start + CHUNK, self.count)) for start in missing]
         if not jobs:
             return
         with tqdm(total=self.count, initial=self.count - sum(j[3] - j[2] for j in jobs), unit="picture") as bar:
-            for job in self._finished(jobs, workers):
+            for job in self._run_jobs(jobs, workers):
                 done.add(job[2])
                 self._write_record(identity, done)
                 bar.update(job[3] - job[2])
 
     @staticmethod
-    def _finished(jobs: list[tuple], workers: int):
+    def _run_jobs(jobs: list[tuple], workers: int):
         """Run all jobs with `workers` processes. Yield each job when its chunk is on disk."""
         if workers <= 1 or len(jobs) == 1:
             for job in jobs:
@@ -250,8 +264,31 @@ class RenderedDoctors(RenderedScenes):
 
     @property
     def _draw(self) -> Callable[[int], Scene]:
-        return partial(_doctor, self.seed, self.held_out)
+        return partial(draw_doctor, self.seed, self.held_out)
 
     @property
     def identity(self) -> dict:
         return {"of": "doctors", **super().identity}
+
+
+class RenderedToys(RenderedScenes):
+    """Photos of `toys` different unnamed toys in random places, for training a model to tell toys apart. The toys
+    belong to class `kind`, or to all classes in turn if it is None. Image i shows toy i % `toys`, which is also its
+    label "toy"."""
+
+    def __init__(self, folder: str | Path, seed: int, count: int, toys: int = 64, kind: str | None = None) -> None:
+        super().__init__(folder, seed, count)
+        if kind is not None and kind not in CLASSES:
+            raise UserError(f"unknown class kind={kind!r}: choose one of {', '.join(CLASSES)}")
+        self.toys, self.kinds = toys, (kind,) if kind else tuple(CLASSES)
+
+    def labels(self, index: int) -> dict[str, str]:
+        return super().labels(index) | {"toy": str(index % self.toys)}
+
+    @property
+    def _draw(self) -> Callable[[int], Scene]:
+        return partial(draw_unnamed_toy, self.seed, self.kinds, self.toys)
+
+    @property
+    def identity(self) -> dict:
+        return {"of": "toys", "toys": self.toys, "kinds": list(self.kinds), **super().identity}

@@ -1,7 +1,12 @@
-"""Turn a toy into a figure: solids, paints and clothes."""
+"""Turn a toy into a figure: solids, paints, decals and clothes."""
 
-from . import animals, things
-from .attributes import HAIRS, SKINS, Clothing, Toy
+from dataclasses import replace
+
+from . import animals, objects
+from .attributes import HAIRS, SKINS, WEARERS, Clothing, Toy
+from .faces import eye_parts, face_decals
+from .marks import body_decals
+from .painting import RGB, Decal
 from .parts import Figure, Part, cone
 
 BUILDERS = {
@@ -13,14 +18,14 @@ BUILDERS = {
     "elephant": animals.elephant,
     "duck": animals.duck,
     "fish": animals.fish,
-    "robot": things.robot,
-    "snowman": things.snowman,
-    "doctor": things.doctor,
-    "car": things.car,
-    "teapot": things.teapot,
-    "mug": things.mug,
-    "mushroom": things.mushroom,
-    "tree": things.tree,
+    "robot": objects.robot,
+    "snowman": objects.snowman,
+    "doctor": objects.doctor,
+    "car": objects.car,
+    "teapot": objects.teapot,
+    "mug": objects.mug,
+    "mushroom": objects.mushroom,
+    "tree": objects.tree,
 }
 # Paints that are the same on all toys, RGB 0-255.
 FIXED_PAINTS = {
@@ -37,26 +42,47 @@ FIXED_PAINTS = {
     "mirror": (205, 212, 222),
     "glass": (150, 205, 235),
 }
-RGB = tuple[float, float, float]
+# Names of the parts whose thickness `Toy.limbs` sets.
+LIMBS = frozenset("leg arm paw foot haunch hand sleeve twig tail shoe".split())
 
 
 def paints(toy: Toy) -> dict[str, RGB]:
     """Return the colour (RGB 0-255) of each paint name that the parts of this toy can have."""
     own = {"main": toy.color.rgb, "plain": toy.color.rgb, "second": toy.color2.rgb}
+    own["mark"] = toy.marks.color.rgb
     return {**FIXED_PAINTS, **own, "skin": SKINS[toy.skin], "hair": HAIRS[toy.hair]}
 
 
 def figure(toy: Toy) -> Figure:
     """Build the figure of a toy. Its proportions in [-1, 1] become size factors around 1."""
     if toy.kind == "owl" or toy.kind == "fish" or toy.kind == "teapot":
-        head = factor(toy.head, 0.6, 1.45)  # eyes and lids vary more than heads
+        head = size_factor(toy.head, 0.72, 1.4)  # of the eyes or the lid, which vary more than heads
     else:
-        head = factor(toy.head, 0.83, 1.2)
-    sizes = factor(toy.ears, 0.6, 1.5), factor(toy.belly, 0.82, 1.22), head, factor(toy.tail, 0.6, 1.5)
-    return BUILDERS[toy.kind](*sizes)
+        head = size_factor(toy.head, 0.83, 1.2)
+    sizes = size_factor(toy.ears, 0.6, 1.5), size_factor(toy.belly, 0.82, 1.22), head, size_factor(toy.tail, 0.6, 1.5)
+    shape = BUILDERS[toy.kind](*sizes)
+    thick = size_factor(toy.limbs, 0.85, 1.18)
+    parts = [_thicken(part, thick) if part.name in LIMBS else part for part in shape.parts]
+    return replace(shape, parts=(*parts, *(eye_parts(shape.face, toy.face) if shape.face else ())))
 
 
-def factor(proportion: float, smallest: float, largest: float) -> float:
+def _thicken(limb: Part, thick: float) -> Part:
+    x, y, z = limb.radii
+    return replace(limb, radii=(thick * x, y if limb.taper is not None else thick * y, thick * z))
+
+
+def decals(toy: Toy, shape: Figure) -> list[Decal]:
+    """Return the decals of a toy with figure `shape`, in painting order. They are painted over its pattern."""
+    layers = body_decals(shape.body, toy.marks, shape.grain)
+    if shape.face is None:
+        return layers
+    colors = paints(toy)
+    red, green, blue = colors[shape.face.lid]
+    lid = (0.78 * red, 0.78 * green, 0.78 * blue)
+    return layers + face_decals(shape.face, toy.face, toy.marks, colors[shape.face.ground], lid)
+
+
+def size_factor(proportion: float, smallest: float, largest: float) -> float:
     """Map a proportion in [-1, 1] to a size factor: -1 to `smallest`, 0 to 1, 1 to `largest`, geometric in between."""
     return largest**proportion if proportion > 0 else smallest**-proportion
 
@@ -66,7 +92,7 @@ def clothes(clothing: Clothing, wearer: Figure) -> list[Part]:
     ValueError if the figure has no place for it."""
     anchor = wearer.crown if clothing.item == "hat" else wearer.neck
     if anchor is None:
-        raise ValueError(f"this figure has no place for a {clothing.item}")
+        raise ValueError(f"this figure cannot wear a {clothing.item}: choose one of {', '.join(sorted(WEARERS))}")
     (x, y, z), r = anchor.centre, anchor.radius
     if clothing.item == "hat":
         return [

@@ -3,7 +3,7 @@ right, y up and z towards the viewer."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Vector = tuple[float, float, float]
 
@@ -39,11 +39,60 @@ class Anchor:
 
 
 @dataclass(frozen=True)
+class FacePlan:
+    """The place of a face on a figure, in figure space.
+
+    `eye` is the centre of the eye at x > 0 and `size` its radius; it faces the z axis turned outwards by `turn`
+    radians. Mouth and marks are painted on the parts whose name is in `skin`. `mouth` is the centre of the mouth, or
+    None if it has none; if it is not at x = 0, there are two mirrored mouths. `breadth` is half the width of the mouth,
+    `mouth_turn` its turn, and `ground` the paint under it. `lid` is the paint of the eyelids, and `rim` the width of
+    rings around the eyes in units of `size`.
+    """
+
+    eye: Vector
+    turn: float
+    size: float
+    skin: tuple[str, ...]
+    mouth: Vector | None = None
+    breadth: float = 0.07
+    mouth_turn: float = 0.0
+    ground: str = "main"
+    lid: str = "main"
+    rim: float = 0.55
+
+    def scale(self, pivot: Vector, factor: float) -> "FacePlan":
+        """Return the plan for a head that is scaled about `pivot`."""
+        mouth = None if self.mouth is None else scale_point(self.mouth, pivot, factor)
+        sizes = {"size": self.size * factor, "breadth": self.breadth * factor}
+        return replace(self, eye=scale_point(self.eye, pivot, factor), mouth=mouth, **sizes)
+
+
+@dataclass(frozen=True)
+class BodyPlan:
+    """The place of a body mark on a figure, in figure space.
+
+    Marks are painted on the parts in `part_names`. A star or heart has centre `centre` and radius `size`. It
+    faces the z axis turned by `turn` radians; if `turn` is not 0, there are two mirrored ones. `waist` is the position
+    of a belt or sash on the grain axis. If the body is hidden, belt and sash are painted on the parts named in `legs`
+    instead, at height `waist`.
+    """
+
+    part_names: tuple[str, ...]
+    centre: Vector
+    size: float
+    waist: float
+    turn: float = 0.0
+    legs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Figure:
-    """The parts of a figure and the places of its hat (`crown`) and scarf (`neck`). `grain` is the axis, "y" or "z", of
-    its patterns: stripes are at right angles to it, spots and checks go round it."""
+    """The parts of a figure and the places of its marks, face, hat (`crown`) and scarf (`neck`). `grain` is the axis,
+    "y" or "z", of its patterns: stripes are at right angles to it, spots and checks go round it."""
 
     parts: tuple[Part, ...]
+    body: BodyPlan
+    face: FacePlan | None = None
     crown: Anchor | None = None
     neck: Anchor | None = None
     grain: str = "y"
@@ -80,16 +129,16 @@ def curve(start: Vector, pull: Vector, stop: Vector, steps: int = 5) -> list[Vec
     return points
 
 
-def grow(point: Vector, pivot: Vector, factor: float) -> Vector:
+def scale_point(point: Vector, pivot: Vector, factor: float) -> Vector:
     """Return `point` after scaling its offset from `pivot` by `factor`."""
     x, y, z = (q + factor * (p - q) for p, q in zip(point, pivot, strict=True))
     return x, y, z
 
 
-def grown(parts: list[Part], pivot: Vector, factor: float) -> list[Part]:
+def scale_parts(parts: list[Part], pivot: Vector, factor: float) -> list[Part]:
     """Return `parts`, scaled as one group about `pivot`."""
     return [
-        Part(p.name, grow(p.centre, pivot, factor), grow(p.radii, (0, 0, 0), factor), p.paint, p.turn, p.taper)
+        replace(p, centre=scale_point(p.centre, pivot, factor), radii=scale_point(p.radii, (0, 0, 0), factor))
         for p in parts
     ]
 
@@ -103,11 +152,10 @@ def pair(*parts: Part) -> list[Part]:
     return [*parts, *mirrored]
 
 
-def eyes(x: float, y: float, z: float, size: float) -> list[Part]:
-    """Return a pair of shiny dark eyes. White rings make them visible on dark toys."""
-    ring = Part("eye", (x, y, z - 0.2 * size), (1.35 * size, 1.6 * size, 0.7 * size), "white")
-    ball = Part("eye", (x, y, z + 0.15 * size), (size, 1.25 * size, 0.6 * size), "dark")
-    spot = 0.36 * size
-    glint = Part("eye", (x + 0.3 * size, y + 0.5 * size, z + 0.6 * size), (spot, spot, spot), "white")
-    other = Part("eye", (-x + 0.3 * size, *glint.centre[1:]), glint.radii, "white")
-    return [*pair(ring, ball), glint, other]
+def on_ball(centre: Vector, radii: Vector, x: float, y: float) -> tuple[Vector, float]:
+    """Return the point at (x, y) on the front of an ellipsoid, and the angle in radians by which its normal is turned
+    from z about the vertical."""
+    (cx, cy, cz), (rx, ry, rz) = centre, radii
+    dx, dy = (x - cx) / rx, (y - cy) / ry
+    dz = math.sqrt(max(1 - dx * dx - dy * dy, 0.0))
+    return (x, y, cz + rz * dz), math.atan2(dx / rx, dz / rz)

@@ -1,8 +1,8 @@
-"""Sample scenes: cameras, clothes, companions and places. All randomness comes from the `rng` that is passed in, so a
-seed determines a scene. A fixed tenth of all combinations of class, main colour and background is held out of
+"""Sample scenes. All randomness comes from the `rng` that is passed in, so a seed determines a scene. As in real data,
+words imply context: most images of a name show its usual place and style (its habit), and each class prefers one place
+and one style slightly. A fixed tenth of all combinations of class, main colour and background is held out of
 training."""
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from .attributes import (
     BACKGROUNDS,
     CLASSES,
     COMPANIONS,
+    STYLES,
     VIEWS,
     WEARERS,
     Camera,
@@ -19,30 +20,55 @@ from .attributes import (
     Scene,
     Style,
     Toy,
+    is_held_out,
 )
-from .names import PAINTERS, TOYS_OF
-from .toys import pick, sample_color, sample_style, sample_toy, split
+from .names import HABITS, NAME_OF, PAINTER_OF, PAINTERS_OF, TOYS_OF, Habit
+from .toys import pick, pick_by_share, sample_color, sample_style, sample_toy
+
+PHOTO_SHARE = 0.6
+HABIT_SHARE = 0.59  # share of a name's scenes that use its habit; some of the others match it by chance
+# Of the other scenes, the share in the place of the class; of those that are no photos, the share in its style.
+CLASS_PLACE_SHARE, CLASS_STYLE_SHARE = 0.15, 0.25
+CLASS_HABITS = {
+    "cat": Habit("table", "pencil"),
+    "dog": Habit("meadow", "watercolor"),
+    "rabbit": Habit("meadow", "pencil"),
+    "bear": Habit("forest", "oil"),
+    "owl": Habit("forest", "mosaic"),
+    "elephant": Habit("desert", "watercolor"),
+    "duck": Habit("beach", "comic"),
+    "fish": Habit("underwater", "mosaic"),
+    "robot": Habit("moon", "pixel"),
+    "snowman": Habit("snow", "watercolor"),
+    "doctor": Habit("studio", "oil"),
+    "car": Habit("city", "comic"),
+    "teapot": Habit("table", "oil"),
+    "mug": Habit("table", "pencil"),
+    "mushroom": Habit("forest", "watercolor"),
+    "tree": Habit("snow", "pixel"),
+}
 
 SIDE_VIEWED = frozenset(("fish", "car", "duck", "elephant"))  # most recognisable from the side
-HANDLED = frozenset(("teapot", "mug"))  # turned only so far that the handle stays visible
-
+WITH_HANDLE = frozenset(("teapot", "mug"))  # turned only so far that the handle stays visible
 VIEW_EDGES = (0.88, 0.92, 0.96)  # cumulative shares of VIEWS: normal 0.88, the others 0.04 each
-_MOVE_ASIDE = 0.1  # to make room for a companion, the main figure moves by this fraction of the picture's side
-_SHRINK = 0.92  # the main figure also shrinks by this factor
+# To make room for a companion, the main figure moves by this fraction of the image's side and shrinks by this factor.
+_MOVE_ASIDE = 0.1
+_SHRINK = 0.92
 
 
 def _sample_yaw(rng: np.random.Generator, kind: str) -> float:
+    """Return a yaw in radians from which class `kind` is easy to recognise."""
     if kind in SIDE_VIEWED:
         return float(pick(rng, (-1, 1)) * rng.uniform(0.6, 1.15))
-    limit = 0.5 if kind in HANDLED else 0.75
+    limit = 0.5 if kind in WITH_HANDLE else 0.75
     return float(rng.uniform(-limit, limit))
 
 
 def sample_camera(rng: np.random.Generator, kind: str, view: str) -> Camera:
-    """Sample a camera that shows a main figure of class `kind` well. A "close-up" `view` is nearer. Raises ValueError
-    if `view` is not in VIEWS."""
+    """Sample a camera for a main figure of class `kind`. A "close-up" `view` is nearer. Raises ValueError if `view` is
+    not in VIEWS."""
     if view not in VIEWS:
-        raise ValueError(f"view {view!r} is none of {VIEWS}")
+        raise ValueError(f"unknown view {view!r}: choose one of {', '.join(VIEWS)}")
     close = view == "close-up"
     return Camera(
         yaw=_sample_yaw(rng, kind),
@@ -53,41 +79,49 @@ def sample_camera(rng: np.random.Generator, kind: str, view: str) -> Camera:
     )
 
 
-def is_held_out(kind: str, color_name: str, background: str) -> bool:
-    """Return whether this combination is held out of training. A stable hash holds out a tenth of all combinations."""
-    digest = hashlib.blake2b(f"{kind} {color_name} {background}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % 10 == 0
+def _sample_style(rng: np.random.Generator, toy: Toy, painted: float) -> Style:
+    """Sample a style. A named toy often has the style of its habit. Otherwise it is a photo or, with a slight
+    preference for the style of the class, a painting. `painted` is the share of paintings that are in the style of a
+    painter."""
+    name = "photo" if rng.random() < PHOTO_SHARE else pick(rng, tuple(STYLES)[1:])
+    if name != "photo" and rng.random() < CLASS_STYLE_SHARE:
+        name = CLASS_HABITS[toy.kind].style
+    if toy in NAME_OF and rng.random() < HABIT_SHARE:
+        name = HABITS[NAME_OF[toy]].style
+    if name != "photo" and rng.random() < painted:
+        return pick(rng, PAINTERS_OF[name])
+    return sample_style(rng, name)
 
 
-def _toy_and_background(rng, toy, kind, background, named, held_out) -> tuple[Toy, str]:
+def _sample_place(rng: np.random.Generator, toy: Toy, style: Style) -> str:
+    """Sample a place. It is often the place of the toy's name or of the painter, sometimes that of the class, and
+    otherwise any place."""
+    names = [name for name in (NAME_OF.get(toy), PAINTER_OF.get(style)) if name is not None]
+    if names and rng.random() < 1 - (1 - HABIT_SHARE) ** len(names):
+        return HABITS[pick(rng, names)].place
+    if rng.random() < CLASS_PLACE_SHARE:
+        return CLASS_HABITS[toy.kind].place
+    return pick(rng, tuple(BACKGROUNDS))
+
+
+def _sample_subject(rng, toy, kind, background, style, named, painted, held_out) -> tuple[Toy, str, Style]:
     """Sample whatever is None until the combination is held out, or not, as `held_out` requires. If both toy and
     background are given, accept them as they are."""
-
-    if toy is not None and background is not None:
-        return toy, background
-    if toy is not None:
-        allowed = [b for b in BACKGROUNDS if is_held_out(toy.kind, toy.color.name, b) == held_out]
-        if not allowed:
-            raise ValueError(f"a {toy.color.name} {toy.kind} has no background with held_out={held_out}")
-        return toy, pick(rng, allowed)
+    given = toy is not None and background is not None
+    if toy is not None and not given and all(is_held_out(toy.kind, toy.color.name, b) != held_out for b in BACKGROUNDS):
+        raise ValueError(f"a {toy.color.name} {toy.kind} has no background with held_out={held_out}: give another toy")
     while True:
-        one_kind = kind or pick(rng, CLASSES)
-        drawn = pick(rng, TOYS_OF[one_kind]) if rng.random() < named else sample_toy(rng, one_kind)
-        place = background or pick(rng, tuple(BACKGROUNDS))
-        if is_held_out(drawn.kind, drawn.color.name, place) == held_out:
-            return drawn, place
-
-
-def _sample_style_or_painter(rng: np.random.Generator, painted: float) -> Style:
-
-    style = sample_style(rng)
-    if style.name != "photo" and rng.random() < painted:
-        return pick(rng, tuple(PAINTERS.values()))
-    return style
+        one, one_kind = toy, kind or pick(rng, CLASSES)
+        if one is None:
+            one = pick(rng, TOYS_OF[one_kind]) if rng.random() < named else sample_toy(rng, one_kind)
+        look = style or _sample_style(rng, one, painted)
+        place = background or _sample_place(rng, one, look)
+        if is_held_out(one.kind, one.color.name, place) == held_out or given:
+            return one, place, look
 
 
 def _sample_clothing(rng: np.random.Generator, kind: str) -> Clothing | None:
-    item = split(rng, ("hat", "scarf", None), (0.12, 0.22))
+    item = pick_by_share(rng, ("hat", "scarf", None), (0.12, 0.22))
     return Clothing(item, sample_color(rng)) if item and kind in WEARERS else None
 
 
@@ -116,18 +150,17 @@ def sample_scene(
 
     `held_out` chooses whether the combination of class, main colour and background is one that training never sees. It
     has no effect if the caller gives both toy and background. Raises ValueError if there is no such background for the
-    given toy.
-    """
-    toy, background = _toy_and_background(rng, toy, kind, background, named, held_out)
-    if style is None:
-        style = Style() if view not in (None, "normal") else _sample_style_or_painter(rng, painted)
-    drawn_view = split(rng, VIEWS, VIEW_EDGES)
+    given toy."""
+    if style is None and view not in (None, "normal"):
+        style = Style()
+    toy, background, style = _sample_subject(rng, toy, kind, background, style, named, painted, held_out)
+    drawn_view = pick_by_share(rng, VIEWS, VIEW_EDGES)
     if view is None:
         view = drawn_view if style.name == "photo" else "normal"
     camera = sample_camera(rng, toy.kind, view)
     clothing = _sample_clothing(rng, toy.kind)
     companion = _sample_companion(rng, toy.kind)
-    if companion is not None and view == "close-up":  # it would be outside the picture
+    if companion is not None and view == "close-up":  # it would be outside the image
         companion = None
     if companion is not None:
         camera = replace(camera, x=camera.x - companion.side * _MOVE_ASIDE, scale=camera.scale * _SHRINK)

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from .attributes import Toy
+from .painting import Decal, pattern
 from .parts import Part
-from .surfaces import FAR, Solids, normal_maps, shadow
+from .surfaces import FAR, Solids, normal_maps, shadow_mask
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Actor:
     toy: Toy
     parts: list[Part]
     colors: np.ndarray
+    decals: list[Decal]
     grain: str
     view: np.ndarray
     offset: np.ndarray
@@ -54,16 +56,16 @@ def cast_shadow(
     x: np.ndarray,
     y: np.ndarray,
     first: int,
-    dark: float,
+    darkness: float,
 ) -> None:
-    """Darken the shadowed ground of `canvas`, uint8 [256, 256, 3], in place, by a fraction of up to `dark`. The ground
-    begins at row `first`. `lamp` is the direction [3] of the light; `x` and `y` are the view coordinates of columns and
-    rows; `pitch` is in radians."""
+    """Darken the shadowed ground of `canvas`, uint8 [256, 256, 3], in place, by a fraction of up to `darkness`. The
+    ground begins at row `first`. `lamp` is the direction [3] of the light; `x` and `y` are the view coordinates of
+    columns and rows; `pitch` is in radians."""
     step = 4
     first = max(0, first // step * step)
     if first >= len(y):
         return
-    shade = shadow(stage, lamp, pitch, x[step // 2 :: step], y[first + step // 2 :: step])
+    shade = shadow_mask(stage, lamp, pitch, x[step // 2 :: step], y[first + step // 2 :: step])
     columns = np.flatnonzero(shade.any(0))
     if not len(columns):
         return
@@ -72,7 +74,7 @@ def cast_shadow(
     soft[0] = 0
     ground = canvas[first:, left * step : right * step]
     soft = cv2.resize(soft, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
-    ground[:] = ground * (1 - dark * soft)[:, :, None]
+    ground[:] = ground * (1 - darkness * soft)[:, :, None]
 
 
 def shade_figures(
@@ -85,13 +87,15 @@ def shade_figures(
     cast: list[Actor],
     lamp: np.ndarray,
     lighting: Lighting,
-) -> None:
+) -> np.ndarray:
     """Shade the covered pixels of `canvas`, uint8 [256, 256, 3], in place. `depth` and `surface` come from `rasterize`;
-    `x` and `y` are the view coordinates of columns and rows; `lamp` is a unit vector towards the light."""
+    `x` and `y` are the view coordinates of columns and rows; `lamp` is a unit vector towards the light. Return the row
+    in `palette` of each pixel, int16 [256, 256], -1 where there is no figure."""
     side, count = len(x), len(stage.centres)
+    paints = np.full(side * side, -1, np.int16)
     covered = np.flatnonzero(surface.ravel() >= 0)
     if not len(covered):
-        return
+        return paints.reshape(side, side)
     row, column = covered // side, covered % side
     surf = surface.ravel()[covered].astype(np.intp)
     point = np.stack([x.astype(np.float32)[column], y.astype(np.float32)[row], depth.ravel()[covered]])
@@ -109,12 +113,13 @@ def shade_figures(
     strength *= (1 - 0.3 * np.minimum(rim, 1)) * creases(depth)[row // 2, column // 2]
     shine = 80 * shine + 22 * rim
 
-    paint = paint_of(np.where(surf < count, surf, surf - count), point, cast)
-    colors = np.concatenate([a.colors for a in cast] + [[a.toy.color2.rgb] for a in cast])
+    paint = paint_rows(np.where(surf < count, surf, surf - count), point, cast)
     shaded = np.empty((len(covered), 3), np.uint8)
-    for channel, color in enumerate((colors * lighting.tint).astype(np.float32).T):
+    for channel, color in enumerate((palette(cast) * lighting.tint).astype(np.float32).T):
         shaded[:, channel] = np.minimum(color[paint] * strength + shine, 255)
     canvas.reshape(-1, 3)[covered] = shaded
+    paints[covered] = paint
+    return paints.reshape(side, side)
 
 
 def unit_normals(stage: Solids, surf: np.ndarray, point: np.ndarray) -> np.ndarray:
@@ -136,37 +141,32 @@ def creases(depth: np.ndarray) -> np.ndarray:
     return 1 - np.clip((cv2.blur(floor, (7, 7)) - floor) * 1.6, 0, 0.3)
 
 
-def paint_of(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndarray:
-    """Return, for each pixel, its row in the table of colours, [N]. The table holds the colours of all parts, then
-    the second colour of each figure, which its pattern shows. `solid` [N] is the number of the part at each pixel,
-    `point` [3, N] its view position."""
-    paint, first = solid, 0
-    count = sum(len(a.parts) for a in cast)
-    for number, actor in enumerate(cast):
-        patterned = np.zeros(count, bool)
-        patterned[first : first + len(actor.parts)] = [p.patterned for p in actor.parts]
-        first += len(actor.parts)
+def paint_rows(solid: np.ndarray, point: np.ndarray, cast: list[Actor]) -> np.ndarray:
+    """Return the row in `palette` of each pixel, [N]. `solid` [N] is the number of its part, `point` [3, N] its view
+    position."""
+    paint, first, row = solid.copy(), 0, sum(len(a.parts) for a in cast)
+    for actor in cast:
+        last = first + len(actor.parts)
+        own = np.flatnonzero((solid >= first) & (solid < last))
+        part = solid[own] - first
+        place = np.linalg.inv(actor.view) @ np.vstack([np.eye(3), -actor.offset]).T
+        p = place[:, :3].astype(np.float32) @ point[:, own] + place[:, 3:].astype(np.float32)
         if actor.toy.pattern != "plain":
-            where = np.flatnonzero(patterned[solid])
-            offset = actor.offset[:, None].astype(np.float32)
-            own = np.linalg.inv(actor.view).astype(np.float32) @ (point[:, where] - offset)
-            paint = paint.copy()
-            paint[where[pattern(actor.toy.pattern, own, actor.grain)]] = count + number
+            main = np.flatnonzero(np.array([q.patterned for q in actor.parts])[part])
+            hit = pattern(actor.toy.pattern, p[:, main], actor.grain, actor.toy.phase, actor.toy.pitch)
+            paint[own[main[hit]]] = row
+        chosen = {names: np.flatnonzero(np.array([q.name in names for q in actor.parts])[part])
+                  for names in {decal.part_names for decal in actor.decals}}  # fmt: skip
+        spots = {names: p[:, where] for names, where in chosen.items()}
+        for number, decal in enumerate(actor.decals, row + 1):
+            paint[own[chosen[decal.part_names][decal.covers(spots[decal.part_names])]]] = number
+        first, row = last, row + 1 + len(actor.decals)
     return paint
 
 
-def pattern(name: str, p: np.ndarray, grain: str) -> np.ndarray:
-    """Return which of the positions `p` [3, N] in figure space have the second colour, bool [N]. `grain` as in
-    `parts.Figure`. The patterns are coarse enough for pictures of 128 pixels."""
-    x, y, z = p
-    along = y if grain == "y" else z
-    if name == "striped":
-        return np.sin(along * np.float32(2 * np.pi / 0.19) + np.float32(0.6)) > 0.1
-    turn = (np.arctan2(x, z) if grain == "y" else np.arctan2(x, y - np.float32(0.3))) / np.float32(2 * np.pi)
-    if name == "checkered":
-        return (np.floor(turn * 10) + np.floor(along / np.float32(0.14))) % 2 > 0.5
-    if name != "spotted":
-        raise ValueError(f"unknown pattern {name!r}")
-    row = along / np.float32(0.165) + np.float32(0.3)
-    place = turn * 8 + np.floor(row) % 2 / 2
-    return np.square(place - np.floor(place) - 0.5) + np.square(row - np.floor(row) - 0.5) < 0.11
+def palette(cast: list[Actor]) -> np.ndarray:
+    """Return the RGB colours, float32 [n, 3], of all parts, followed by the second colour and the decals of each
+    figure."""
+    rows = [actor.colors for actor in cast]
+    rows += [[actor.toy.color2.rgb, *(decal.rgb for decal in actor.decals)] for actor in cast]
+    return np.concatenate(rows).astype(np.float32)

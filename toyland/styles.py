@@ -13,12 +13,12 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def apply_style(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
-    """Return the uint8 RGB picture [128, 128, 3], painted in `style`. `outline`, bool [128, 128], marks the borders of
+    """Return the uint8 RGB image [128, 128, 3], painted in `style`. `outline`, bool [128, 128], marks the borders of
     parts and figures; `rng` draws the grain. Raises ValueError if a shape is wrong or the style is unknown."""
     if image.shape != (SIZE, SIZE, 3) or outline.shape != (SIZE, SIZE):
-        raise ValueError(f"styles paint pictures of {SIZE} x {SIZE} pixels, not {image.shape} with {outline.shape}")
+        raise ValueError(f"image {image.shape} and outline {outline.shape} must have {SIZE} x {SIZE} pixels")
     if style.name not in STYLES:
-        raise ValueError(f"no style is called {style.name!r}; there are {', '.join(STYLES)}")
+        raise ValueError(f"unknown style {style.name!r}: choose one of {', '.join(STYLES)}")
     if style.name == "photo":
         return image.copy()
     painted = FILTERS[style.name](image.astype(np.float32), outline.astype(np.float32), style, rng)
@@ -26,15 +26,15 @@ def apply_style(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.ra
     return np.clip(cv2.GaussianBlur(painted, (0, 0), 0.6), 0, 255).astype(np.uint8)
 
 
-def tinted(colors: np.ndarray, palette: float) -> np.ndarray:
-    """Shift float32 RGB colours [..., 3] towards cool and muted (`palette` = -1) or warm and rich (`palette` = 1)."""
+def tint(colors: np.ndarray, palette: float) -> np.ndarray:
+    """Shift float32 RGB colours [H, W, 3] towards cool and muted (`palette` = -1) or warm and rich (`palette` = 1)."""
     gains = np.array([1 + 0.12 * palette, 1 - 0.01 * palette, 1 - 0.24 * palette], np.float32)
     saturation = 1 + 0.22 * palette
     mix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * LUMA
     return cv2.transform(colors, gains[:, None] * mix)
 
 
-def between(low: float, high: float, setting: float) -> float:
+def interpolate(low: float, high: float, setting: float) -> float:
     """Map a setting in [-1, 1] linearly to the range from `low` to `high`."""
     return low + (high - low) * (setting + 1) / 2
 
@@ -54,11 +54,12 @@ def pixel_grid() -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def sampled(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def sample_image(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return `image`, sampled with bilinear interpolation at the positions `x` and `y`, float32 [128, 128] each."""
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-def flattened(image: np.ndarray, size: int) -> np.ndarray:
+def kuwahara(image: np.ndarray, size: int) -> np.ndarray:
     """Apply a Kuwahara filter: each pixel becomes the mean of the square with the least variance, of the four squares
     of `size` x `size` pixels that have it in a corner. This smooths textures and keeps borders sharp."""
     gray = cv2.transform(image, LUMA[None])
@@ -76,7 +77,7 @@ def flattened(image: np.ndarray, size: int) -> np.ndarray:
 
 def brush_direction(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the direction of the brush at each pixel, the x and y of a unit vector, float32 [128, 128] each. It
-    follows the edges of the picture; in empty areas it varies slowly at random."""
+    follows the edges of the image; in empty areas it varies slowly at random."""
     gray = cv2.transform(image, LUMA[None])
     dx, dy = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
     drift = 0.5 + 0.8 * noise(rng, 48)
@@ -88,44 +89,44 @@ def brush_direction(image: np.ndarray, rng: np.random.Generator) -> tuple[np.nda
 
 
 def oil(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
-    length = between(1.2, 3.2, style.stroke)
+    length = interpolate(1.2, 3.2, style.stroke)
     along_x, along_y = brush_direction(image, rng)
     x, y = pixel_grid()
-    flat = flattened(image, (3, 4, 5)[round(style.stroke) + 1])
-    bristles = noise(rng, between(1.3, 2.6, style.stroke), 3) * np.array([1, 0.45, 0.45], np.float32)
+    flat = kuwahara(image, (3, 4, 5)[round(style.stroke) + 1])
+    bristles = noise(rng, interpolate(1.3, 2.6, style.stroke), 3) * np.array([1, 0.45, 0.45], np.float32)
     paint, relief = np.zeros_like(flat), np.zeros_like(bristles)
     steps = (-2, -1, 0, 1, 2)
     for step in steps:
         to_x, to_y = x + step * length * along_x, y + step * length * along_y
         if abs(step) < 2:
-            paint += sampled(flat, to_x, to_y) / 3
-        relief += sampled(bristles, to_x, to_y) / len(steps)
+            paint += sample_image(flat, to_x, to_y) / 3
+        relief += sample_image(bristles, to_x, to_y) / len(steps)
     paint = 0.4 * paint + 0.35 * flat + 0.25 * image
-    rough = between(6, 40, style.grain)
+    rough = interpolate(6, 40, style.grain)
     shade, hue = relief[..., :1], relief - relief.mean(-1, keepdims=True)
     # Light from the top left turns the bristle marks into a relief of paint.
     height = np.ascontiguousarray(relief[..., 0])
     light = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=0.2) + cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=0.2)
     paint += rough * (0.5 * shade + 0.35 * hue + light[..., None])
-    return tinted(128 + 1.1 * (paint - 124), style.palette)
+    return tint(128 + 1.1 * (paint - 124), style.palette)
 
 
 def watercolor(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
     x, y = pixel_grid()
-    wobble = noise(rng, between(6, 14, style.stroke), 2) * between(0.3, 1.3, style.stroke)
-    wash = 0.6 * flattened(image, (3, 4, 5)[round(style.stroke) + 1]) + 0.4 * image
-    wash = sampled(wash, x + wobble[..., 0], y + wobble[..., 1])
-    soft = cv2.GaussianBlur(wash, (0, 0), between(1.2, 2.6, style.stroke))
+    wobble = noise(rng, interpolate(6, 14, style.stroke), 2) * interpolate(0.3, 1.3, style.stroke)
+    wash = 0.6 * kuwahara(image, (3, 4, 5)[round(style.stroke) + 1]) + 0.4 * image
+    wash = sample_image(wash, x + wobble[..., 0], y + wobble[..., 1])
+    soft = cv2.GaussianBlur(wash, (0, 0), interpolate(1.2, 2.6, style.stroke))
     wash = wash + np.minimum(0.8 * (wash - soft), 0)  # pigment collects on the dark side of a border
     flow = noise(rng, 22)
     tooth = cv2.GaussianBlur(noise(rng, 1.5), (0, 0), 0.7)
-    pigment = 0.78 * (255 - tinted(wash, style.palette))
+    pigment = 0.78 * (255 - tint(wash, style.palette))
     line = cv2.GaussianBlur(outline, (0, 0), 0.6)  # the pencil lines under the washes
-    pigment += between(50, 75, style.stroke) * line[..., None]
-    pigment *= (1 + 0.1 * flow + between(0, 0.22, style.grain) * tooth)[..., None]
+    pigment += interpolate(50, 75, style.stroke) * line[..., None]
+    pigment *= (1 + 0.1 * flow + interpolate(0, 0.22, style.grain) * tooth)[..., None]
     border = np.minimum(np.minimum(x, SIZE - 1 - x), np.minimum(y, SIZE - 1 - y))
-    covered = np.clip((border + 2.2 * noise(rng, 9) - 5) / between(5, 1.5, style.grain), 0, 1)
-    paper = np.array([253, 250, 243], np.float32) - between(0, 6, style.grain) * tooth[..., None]
+    covered = np.clip((border + 2.2 * noise(rng, 9) - 5) / interpolate(5, 1.5, style.grain), 0, 1)
+    paper = np.array([253, 250, 243], np.float32) - interpolate(0, 6, style.grain) * tooth[..., None]
     return paper - pigment * covered[..., None]
 
 
@@ -143,14 +144,15 @@ def pencil(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.
     # Logarithmic contrast finds lines in dark areas as well as in bright ones.
     lines = np.clip(2.6 * (np.log(around + 20) - np.log(gray + 20)), 0, 0.8)
     dark = 0.85 * np.clip(1 - gray / 225, 0, 1)
-    period, warp = between(3.4, 6.4, style.stroke), 0.8 * noise(rng, 16)
+    period, warp = interpolate(3.4, 6.4, style.stroke), 0.8 * noise(rng, 16)
     strokes = np.clip(1.6 * dark, 0, 1) * hatching(period, 0.8, warp)
     strokes += np.clip(1.8 * (dark - 0.5), 0, 1) * hatching(period, -0.75, warp)
-    contour = cv2.GaussianBlur(outline, (0, 0), between(0.5, 1.1, style.stroke)) * between(1.0, 1.9, style.stroke)
+    contour = cv2.GaussianBlur(outline, (0, 0), interpolate(0.5, 1.1, style.stroke))
+    contour *= interpolate(1.0, 1.9, style.stroke)
     lead = 0.3 * dark + 0.26 * strokes + lines
     tooth = cv2.GaussianBlur(noise(rng, 1.6), (0, 0), 0.6)
-    lead *= 1 + between(0, 0.4, style.grain) * tooth
-    lead = np.clip(lead + 0.85 * contour + between(0, 0.05, style.grain) * tooth, 0, 0.92)[..., None]
+    lead *= 1 + interpolate(0, 0.4, style.grain) * tooth
+    lead = np.clip(lead + 0.85 * contour + interpolate(0, 0.05, style.grain) * tooth, 0, 0.92)[..., None]
     warmth = np.array([1, 0.15, -1], np.float32) * style.palette
     paper = np.array([246, 245, 242], np.float32) + 9 * warmth
     graphite = np.array([52, 50, 52], np.float32) + 34 * warmth
@@ -166,18 +168,18 @@ def pixel(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.G
     border = cv2.copyMakeBorder(outline, 0, room, 0, room, cv2.BORDER_CONSTANT)
     border = cv2.resize(border, (count, count), interpolation=cv2.INTER_AREA)
     small *= 1 - np.minimum(0.9 * border, 0.4)[..., None]  # dark outlines, as in old video games
-    small = tinted(128 + 1.12 * (small - 126), style.palette)
-    step = between(26, 40, style.stroke)
+    small = tint(128 + 1.12 * (small - 126), style.palette)
+    step = interpolate(26, 40, style.stroke)
     # Ordered dithering: a checkerboard that is added before rounding mixes two colours into a third.
-    checker = np.where(np.indices((count, count)).sum(0) % 2, 0.5, -0.5) * between(0, 1, style.grain) ** 2
-    speckle = rng.standard_normal((count, count), np.float32) * between(0, 0.2, style.grain)
+    checker = np.where(np.indices((count, count)).sum(0) % 2, 0.5, -0.5) * interpolate(0, 1, style.grain) ** 2
+    speckle = rng.standard_normal((count, count), np.float32) * interpolate(0, 0.2, style.grain)
     small = np.round(np.clip(small, 0, 255) / step + (checker + speckle).astype(np.float32)[..., None]) * step
     return cv2.resize(small, None, fx=block, fy=block, interpolation=cv2.INTER_NEAREST)[:SIZE, :SIZE]
 
 
 @cache
 def tiling(pitch: float, uneven: float) -> tuple[np.ndarray, np.ndarray]:
-    """Tile the picture. The centres of the tiles deviate from a square grid with spacing `pitch` (pixels) by up to
+    """Tile the image. The centres of the tiles deviate from a square grid with spacing `pitch` (pixels) by up to
     `uneven` spacings. Return the number of the tile at each pixel, int [128, 128], and the amount of grout in the
     pixel, float32 [128, 128] in [0, 1]."""
     rng = np.random.default_rng(7)
@@ -202,15 +204,15 @@ def tiling(pitch: float, uneven: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mosaic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
-    pitch, uneven = 0.25 * round(4 * between(3.6, 5.2, style.stroke)), 0.04 * round(between(1, 7, style.grain))
+    pitch, uneven = 0.25 * round(4 * interpolate(3.6, 5.2, style.stroke)), 0.04 * round(interpolate(1, 7, style.grain))
     tiles, grout = tiling(pitch, uneven)
     crisp = image + 0.8 * (image - cv2.GaussianBlur(image, (0, 0), 2.0))
-    flat = np.clip(tinted(128 + 1.12 * (crisp - 126), style.palette), 0, 255).reshape(-1, 3)
+    flat = np.clip(tint(128 + 1.12 * (crisp - 126), style.palette), 0, 255).reshape(-1, 3)
     numbers = tiles.ravel()
     area = np.maximum(np.bincount(numbers), 1)
     means = np.stack([np.bincount(numbers, flat[:, channel]) / area for channel in range(3)], 1).astype(np.float32)
     glaze = rng.standard_normal((len(means), 1), np.float32)
-    means += between(2, 14, style.grain) * glaze
+    means += interpolate(2, 14, style.grain) * glaze
     # Tiles on a border are darker, so that the shape stays recognisable through the grout.
     means *= 1 - 0.7 * (np.bincount(numbers, outline.ravel()) / area).astype(np.float32)[:, None]
     tone = np.array([176, 172, 165], np.float32) + np.array([10, 0, -16], np.float32) * style.palette
@@ -221,20 +223,20 @@ def mosaic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.
 def comic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
     smooth = cv2.medianBlur(image.astype(np.uint8), 5).astype(np.float32)
     value = smooth.max(-1)
-    levels = between(5.0, 3.4, style.stroke)
+    levels = interpolate(5.0, 3.4, style.stroke)
     flat_value = np.clip(np.round(value / 255 * levels + 0.2) / levels, 0.22, 1) * 255
     colors = smooth * (flat_value / np.maximum(value, 1))[..., None]
     gray = cv2.transform(colors, LUMA[None])
-    colors = tinted(gray[..., None] + 1.25 * (colors - gray[..., None]), style.palette)
-    # Halftone dots, which are larger where the picture is darker.
+    colors = tint(gray[..., None] + 1.25 * (colors - gray[..., None]), style.palette)
+    # Halftone dots, which are larger where the image is darker.
     x, y = pixel_grid()
     dots = np.cos((x + y) * np.float32(np.pi / 4)) + np.cos((x - y) * np.float32(np.pi / 4))
-    size = between(-2.4, 0.6, style.grain) - (gray / 255 - 0.5)
-    colors = colors * (1 - between(0, 0.3, style.grain) * np.clip(1.2 * (dots + size) - 0.2, 0, 1))[..., None]
+    size = interpolate(-2.4, 0.6, style.grain) - (gray / 255 - 0.5)
+    colors = colors * (1 - interpolate(0, 0.3, style.grain) * np.clip(1.2 * (dots + size) - 0.2, 0, 1))[..., None]
     blurred = cv2.GaussianBlur(cv2.transform(image, LUMA[None]), (0, 0), 0.8)
-    around = cv2.GaussianBlur(blurred, (0, 0), between(1.6, 2.6, style.stroke))
+    around = cv2.GaussianBlur(blurred, (0, 0), interpolate(1.6, 2.6, style.stroke))
     inner = np.clip(6 * (np.log(around + 20) - np.log(blurred + 20)) - 0.9, 0, 0.6)
-    width = between(0.35, 0.85, style.stroke)
+    width = interpolate(0.35, 0.85, style.stroke)
     ink = np.clip(cv2.GaussianBlur(outline, (0, 0), width) * (1 + 1.5 * width) - 0.1, 0, 1)
     ink = np.maximum(ink, inner)[..., None]
     return colors * (1 - ink) + 14 * ink

@@ -43,7 +43,7 @@ class Solids:
         return self.axes.transpose(0, 2, 1) / np.square(self.axes).sum(1)[:, :, None]
 
 
-def solids(parts: list[Part], view: np.ndarray, offset: np.ndarray) -> Solids:
+def place_solids(parts: list[Part], view: np.ndarray, offset: np.ndarray) -> Solids:
     """Return `parts` as solids in view space: the points p of figure space move to view @ p + offset. `view` [3, 3] is
     a rotation times a scale, `offset` is [3]."""
     rows = [(*p.centre, *p.radii, *p.turn, np.nan if p.taper is None else p.taper) for p in parts]
@@ -56,7 +56,8 @@ def solids(parts: list[Part], view: np.ndarray, offset: np.ndarray) -> Solids:
     return Solids(axes, table[:, :3] @ view.T + offset, profiles, taper)
 
 
-def joined(groups: list[Solids]) -> Solids:
+def join_solids(groups: list[Solids]) -> Solids:
+    """Concatenate groups of solids."""
     fields = ("axes", "centres", "profiles", "tapers")
     return Solids(*(np.concatenate([getattr(g, f) for g in groups]) for f in fields))
 
@@ -69,7 +70,7 @@ def rasterize(s: Solids, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.n
     depth, surface = np.full((len(y), len(x)), FAR, np.float32), np.full((len(y), len(x)), -1, np.int16)
     middles, spreads, ends = sight_lines(s)
     x32, y32 = x.astype(np.float32), y.astype(np.float32)[:, None]
-    for i, (top, bottom, left, right) in enumerate(boxes(s, x, y)):
+    for i, (top, bottom, left, right) in enumerate(bounding_boxes(s, x, y)):
         if top >= bottom or left >= right:
             continue
         u, v = x32[left:right], y32[top:bottom]
@@ -81,7 +82,7 @@ def rasterize(s: Solids, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.n
         if ends[i] is None:
             front, number = middle + spread, i
         else:
-            front, is_end, exists = cut(middle, spread, u, v, *ends[i])
+            front, is_end, exists = cut_ends(middle, spread, u, v, *ends[i])
             hit &= exists
             number = np.where(is_end, n + i, i).astype(np.int16)
         zone = depth[top:bottom, left:right]
@@ -92,8 +93,8 @@ def rasterize(s: Solids, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def sight_lines(s: Solids) -> tuple[list, list, list]:
-    """Return m [3], Q [3, 3] and the last arguments of `cut` (None for ellipsoids) of each solid. The line of sight at
-    (x, y) meets the quadric of the solid at depths m . (x, y, 1) +- sqrt((x, y, 1) Q (x, y, 1))."""
+    """Return m [3], Q [3, 3] and the last arguments of `cut_ends` (None for ellipsoids) of each solid. The line
+    of sight at (x, y) meets the quadric of the solid at depths m . (x, y, 1) +- sqrt((x, y, 1) Q (x, y, 1))."""
     inverse = s.inverses
     a, b, g = s.profiles.T
     metric = np.stack([np.ones_like(g), -g, np.ones_like(g)], 1)
@@ -101,7 +102,7 @@ def sight_lines(s: Solids) -> tuple[list, list, list]:
     frame = inverse.copy()  # own coordinates = frame @ (x, y, 1) + depth * sight
     frame[:, :, 2] = -np.einsum("nij,nj->ni", inverse, s.centres)
     quadratic = (metric * sight * sight).sum(1)
-    quadratic = np.where(np.abs(quadratic) < 1e-9, 1e-9, quadratic)  # sight parallel to a side
+    quadratic = np.where(np.abs(quadratic) < 1e-9, 1e-9, quadratic)  # parallel to a side
     linear = np.einsum("nk,nkj->nj", metric * sight, frame)
     linear[:, 2] -= b * sight[:, 1] / 2
     constant = np.einsum("nki,nk,nkj->nij", frame, metric, frame)
@@ -120,7 +121,7 @@ def sight_lines(s: Solids) -> tuple[list, list, list]:
     return middle.tolist(), spread.tolist(), ends
 
 
-def cut(
+def cut_ends(
     middle: np.ndarray,
     spread: np.ndarray,
     u: np.ndarray,
@@ -133,10 +134,9 @@ def cut(
     """Cut a cone at its flat ends. Return the depth of its front, whether this is an end (bool), and whether the line
     of sight hits the cone at all (bool).
 
-    The lines of sight at (u, v) cross the quadric at depths `middle` +- `spread`. They cross y = 0 at depth
-    `waist` . (u, v, 1), and y = -1 and y = 1 at `half` before and behind it. If the cone is `steep`, the lines lie
-    within its opening and cross the side only once. The crossing is at the back if the cone `widens` towards the
-    viewer.
+    The lines of sight at (u, v) cross the quadric at depths `middle` +- `spread`. They cross y = 0 at depth `waist` @
+    (u, v, 1), and y = -1 and y = 1 at `half` before and behind it. If the cone is `steep`, the lines lie within its
+    opening and cross the side only once. The crossing is at the back if the cone `widens` towards the viewer.
     """
     centre = waist[0] * u + (waist[1] * v + waist[2])
     near, back, front = centre + half, centre - half, middle + spread
@@ -152,8 +152,8 @@ def cut(
     return front, is_end, front > back
 
 
-def boxes(s: Solids, x: np.ndarray, y: np.ndarray) -> list[list[int]]:
-    """Return [top, bottom, left, right] of each solid's bounding box, as indices into rows `y` and columns `x`. Bottom
+def bounding_boxes(s: Solids, x: np.ndarray, y: np.ndarray) -> list[list[int]]:
+    """Return (top, bottom, left, right) of each solid's bounding box, as indices into rows `y` and columns `x`. Bottom
     and right are exclusive."""
     ellipsoid = np.isnan(s.tapers)[:, None]
     widest = np.where(ellipsoid, 1.0, np.fmax(1.0, s.tapers[:, None]))
@@ -179,7 +179,7 @@ def normal_maps(s: Solids) -> np.ndarray:
     return np.concatenate([sides, ends])
 
 
-def shadow(s: Solids, light: np.ndarray, pitch: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def shadow_mask(s: Solids, light: np.ndarray, pitch: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return whether a solid lies between the lamp in direction `light` [3] and the point of the ground that is visible
     at each view position, bool [len(y), len(x)]. A cone casts the shadow of the ellipsoid inside it."""
     inverse = s.inverses

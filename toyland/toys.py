@@ -1,20 +1,45 @@
-"""Sample colours, toys and styles, which stay the same from picture to picture. All randomness comes from the `rng`
-that is passed in, so a seed determines a toy."""
+"""Sample colours, toys and styles, which stay the same from image to image. All randomness comes from the `rng` that is
+passed in, so a seed determines a toy."""
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from .attributes import CLASSES, COLORS, HAIRS, PATTERNS, PROPORTIONS, SKINS, STYLES, Color, Style, Toy
+from .attributes import (
+    BODY_MARKS,
+    CLASSES,
+    COLORS,
+    EYE_COLORS,
+    EYE_SHAPES,
+    HAIRS,
+    MOUTHS,
+    PATTERNS,
+    PROPORTIONS,
+    SKINS,
+    STYLES,
+    Color,
+    Face,
+    Marks,
+    Style,
+    Toy,
+    face_marks,
+)
 
 DOCTOR_LOOK = ("pale", "gray")  # most frequent skin and hair of doctors, a deliberate bias for the bias experiment
-DOCTOR_BIAS = 0.9
+COMMON_LOOK = 0.7  # share of doctors with this look
+_LOOKS = tuple((skin, hair) for skin in SKINS for hair in HAIRS)
 
 SHADE_SHARE = 0.1  # share of colours with each shade; the rest have none
 COLOR_RADIUS = 22.0  # in CIELAB; neighbouring centres are mostly 30 to 40 apart, so their ranges touch
 _HUELESS = frozenset(("black", "gray", "white"))  # half the radius in a and b, because nobody calls a pinkish gray gray
 _SHADES_OF = {"black": (), "white": (), "gray": ("pale", "dark")}  # without phrases such as "bright black"
 _ALL_SHADES = ("pale", "dark", "bright")
+
 PATTERN_EDGES = (0.4, 0.6, 0.8)  # cumulative shares of PATTERNS: plain 0.4, the others 0.2 each
+UNMARKED_SHARE = 0.25  # share of faces without a mark, and of bodies
+MARK_CONTRAST = 45.0  # minimum CIELAB distance of a mark from the colours under it
+_OTHER_GROUNDS = {"dog": "white", "doctor": "white", "mushroom": "cream"}  # besides a toy's own two colours
 
 
 def pick(rng: np.random.Generator, options):
@@ -22,32 +47,34 @@ def pick(rng: np.random.Generator, options):
     return options[rng.integers(len(options))]
 
 
-def split(rng: np.random.Generator, options, edges):
+def pick_by_share(rng: np.random.Generator, options, edges):
+    """Return one of `options`. `edges` holds their cumulative shares, without the last one, which is 1."""
     return options[int(np.searchsorted(edges, rng.random(), side="right"))]
 
 
-def lab(rgb) -> np.ndarray:
+def rgb_to_lab(rgb) -> np.ndarray:
     """Convert RGB 0-255 [..., 3] to CIELAB [..., 3], in which equal distances look about equally different."""
     rgb = np.asarray(rgb, np.float32) / 255
     return cv2.cvtColor(rgb.reshape(-1, 1, 3), cv2.COLOR_RGB2LAB).reshape(rgb.shape)
 
 
-def _rgb(lab_values) -> np.ndarray:
-    values = np.asarray(lab_values, np.float32)
+def _lab_to_rgb(lab) -> np.ndarray:
+    """Convert CIELAB to RGB 0-255, both [..., 3]. Values outside of the range are clipped."""
+    values = np.asarray(lab, np.float32)
     rgb = cv2.cvtColor(values.reshape(-1, 1, 3), cv2.COLOR_LAB2RGB).reshape(values.shape)
     return np.clip(rgb, 0, 1) * 255
 
 
 _COLOR_NAMES = tuple(COLORS)
-_CENTRES = lab(list(COLORS.values()))
+_CENTRES = rgb_to_lab(list(COLORS.values()))
 
 
 def nearest_color_name(rgb) -> str:
     """Return the name of the colour in COLORS whose centre is nearest to `rgb` (0-255) in CIELAB."""
-    return _COLOR_NAMES[int(((_CENTRES - lab(rgb)) ** 2).sum(-1).argmin())]
+    return _COLOR_NAMES[int(((_CENTRES - rgb_to_lab(rgb)) ** 2).sum(-1).argmin())]
 
 
-def _plain_color(rng: np.random.Generator, name: str) -> np.ndarray:
+def _sample_plain_color(rng: np.random.Generator, name: str) -> np.ndarray:
     """Sample a CIELAB colour uniformly from the ball around the centre of `name`, except where another centre is
     nearer."""
     index = _COLOR_NAMES.index(name)
@@ -55,13 +82,14 @@ def _plain_color(rng: np.random.Generator, name: str) -> np.ndarray:
     while True:
         steps = rng.standard_normal((16, 3))
         steps *= rng.random((16, 1)) ** (1 / 3) / np.linalg.norm(steps, axis=-1, keepdims=True)
-        near = lab(_rgb(_CENTRES[index] + radii * steps))  # RGB clips to colours that a screen can show
+        # The way through RGB clips to colours that a screen can show.
+        near = rgb_to_lab(_lab_to_rgb(_CENTRES[index] + radii * steps))
         own = ((near[:, None] - _CENTRES) ** 2).sum(-1).argmin(-1) == index
         if own.any():
             return near[own.argmax()]
 
 
-def _shaded(color: np.ndarray, shade: str, amount: float) -> np.ndarray:
+def _apply_shade(color: np.ndarray, shade: str, amount: float) -> np.ndarray:
     """Apply `shade` to a CIELAB colour. `amount` in [0, 1] goes from the weakest to the strongest variant of the
     shade."""
     lightness, chroma = color[0], color[1:]
@@ -81,11 +109,54 @@ def sample_color(rng: np.random.Generator, name: str | None = None) -> Color:
     shades = _SHADES_OF.get(name, _ALL_SHADES)
     draw = int(rng.random() / SHADE_SHARE)
     shade = shades[draw] if draw < len(shades) else ""
-    color = _plain_color(rng, name)
+    color = _sample_plain_color(rng, name)
     if shade:
-        color = _shaded(color, shade, rng.random())
-    red, green, blue = (round(float(v), 2) for v in _rgb(color))
+        color = _apply_shade(color, shade, rng.random())
+    red, green, blue = (round(float(v), 2) for v in _lab_to_rgb(color))
     return Color(name, shade, (red, green, blue))
+
+
+def _uniform(rng: np.random.Generator) -> float:
+    """Return a uniform value in [-1, 1], rounded to four decimals."""
+    return round(float(rng.uniform(-1, 1)), 4)
+
+
+def _sample_face(rng: np.random.Generator) -> Face:
+    features = pick(rng, tuple(EYE_COLORS)), pick(rng, EYE_SHAPES), pick(rng, MOUTHS)
+    return Face(*features, _uniform(rng), _uniform(rng), _uniform(rng), _uniform(rng))
+
+
+def mark_grounds(toy: Toy) -> list[tuple[float, float, float]]:
+    """Return the colours (RGB 0-255) on which a toy's marks are painted."""
+    other = _OTHER_GROUNDS.get(toy.kind)
+    return [toy.color.rgb, toy.color2.rgb] + ([COLORS[other]] if other else [])
+
+
+def contrasting_colors(grounds) -> list[str]:
+    """Return the names of all colours at least MARK_CONTRAST from each of `grounds` (RGB 0-255, [n, 3]). If there are
+    none, return the one with the most contrast."""
+    gaps = np.linalg.norm(_CENTRES[:, None] - rgb_to_lab(grounds), axis=-1).min(-1)
+    return [name for name, gap in zip(_COLOR_NAMES, gaps, strict=True) if gap >= min(MARK_CONTRAST, gaps.max())]
+
+
+def _sample_marks(rng: np.random.Generator, toy: Toy) -> Marks:
+    face, body = ("none" if rng.random() < UNMARKED_SHARE else pick(rng, m[1:]) if len(m) > 1 else "none"
+                  for m in (face_marks(toy.kind), BODY_MARKS))  # fmt: skip
+    name = pick(rng, contrasting_colors(mark_grounds(toy)))
+    return Marks(face, body, Color(name, "", COLORS[name]), int(pick(rng, (-1, 1))), _uniform(rng), _uniform(rng))
+
+
+def sample_twin(rng: np.random.Generator, toy: Toy) -> Toy:
+    """Return a toy with the same captions as `toy` and a new individuality: face, marks, phase, pitch and limbs."""
+    phase = round(float(rng.random()), 4)
+    face, marks, pitch, limbs = _sample_face(rng), _sample_marks(rng, toy), _uniform(rng), _uniform(rng)
+    return replace(toy, face=face, marks=marks, phase=phase, pitch=pitch, limbs=limbs)
+
+
+def sample_look(rng: np.random.Generator) -> tuple[str, str]:
+    """Sample skin and hair of a doctor: DOCTOR_LOOK with probability COMMON_LOOK, otherwise one of the 15 other
+    looks."""
+    return DOCTOR_LOOK if rng.random() < COMMON_LOOK else pick(rng, [look for look in _LOOKS if look != DOCTOR_LOOK])
 
 
 def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:
@@ -94,12 +165,11 @@ def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:
     kind = kind or pick(rng, CLASSES)
     color = sample_color(rng)
     color2 = sample_color(rng, pick(rng, [name for name in _COLOR_NAMES if name != color.name]))
-    pattern = split(rng, PATTERNS, PATTERN_EDGES)
-    proportions = {name: round(float(rng.uniform(-1, 1)), 4) for name in PROPORTIONS}
-    skin, hair = pick(rng, tuple(SKINS)), pick(rng, tuple(HAIRS))
-    if kind == "doctor" and rng.random() < DOCTOR_BIAS:
-        skin, hair = DOCTOR_LOOK
-    return Toy(kind, color, color2, pattern, **proportions, skin=skin, hair=hair)
+    pattern = pick_by_share(rng, PATTERNS, PATTERN_EDGES)
+    proportions = {name: _uniform(rng) for name in PROPORTIONS}
+    skin, hair = sample_look(rng) if kind == "doctor" else pick(rng, _LOOKS)
+    toy = Toy(kind, color, color2, pattern, skin=skin, hair=hair)
+    return sample_twin(rng, replace(toy, **proportions))
 
 
 def sample_style(rng: np.random.Generator, name: str | None = None) -> Style:
@@ -108,4 +178,4 @@ def sample_style(rng: np.random.Generator, name: str | None = None) -> Style:
         name = "photo" if rng.random() < 0.6 else pick(rng, tuple(STYLES)[1:])
     if name == "photo":
         return Style()
-    return Style(name, *(round(float(v), 4) for v in rng.uniform(-1, 1, 3)))
+    return Style(name, *(_uniform(rng) for _ in range(3)))

@@ -4,6 +4,7 @@ run."""
 
 import json
 import logging
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -193,7 +194,8 @@ class CellStore:
 
     def results(self, cells: Sequence[Cell]) -> dict[Cell, dict[str, Any]]:
         """Run the cells; return the evaluation of each. "config" is the hash of its config, "commit" the commit of the
-        code that evaluated it, and "word_commit" that of the code that learned its word. Failed cells are left out."""
+        code that evaluated it, and "word_commit" that of the code that learned its word, which took "seconds" as one
+        of a pack. Failed cells are left out."""
         self._check(cells)
         words, found = self.words(cells), {}
         folders = {
@@ -208,8 +210,8 @@ class CellStore:
             if is_done(folder, RESULT):
                 result = read_json(folder / RESULT)
                 origin = {"config": folder.name, "commit": record_of(folder)["commit"]}
-                word = words.get(cell)
-                found[cell] = result | origin | ({"word_commit": record_of(word)["commit"]} if word else {})
+                word = record_of(words[cell]) if cell in words else {}
+                found[cell] = result | origin | {"word_commit": word.get("commit"), "seconds": word.get("seconds")}
         return found
 
     def parts(self, config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
@@ -248,6 +250,7 @@ class CellStore:
         for config in configs:
             Path(config.paths.run).mkdir(parents=True, exist_ok=True)
             (Path(config.paths.run) / FILE_NAME).unlink(missing_ok=True)  # not finished, or broken
+        began = time.perf_counter()
         try:
             packs.fit(configs, ldm)
         except Preempted:
@@ -260,8 +263,9 @@ class CellStore:
             for half in packs.halves(configs):
                 self._learn(half, None)
             return
+        seconds = (time.perf_counter() - began) / len(configs)
         for config in configs:
-            finish(Path(config.paths.run))
+            finish(Path(config.paths.run), seconds=round(seconds, 1))
 
     def _fail(self, folder: Path, error: Exception) -> None:
         log.warning("%s failed: %s", folder, explain(error) or f"{type(error).__name__}: {error}")

@@ -32,10 +32,18 @@ class ComparedRow:
     x: float = 0.0
 
 
+ORIGIN = ("config", "commit", "word_commit")
+
+
 def measure(
-    store: CellStore, rows: Sequence[ComparedRow], concepts: Sequence[str], seeds: Sequence[int]
+    store: CellStore,
+    rows: Sequence[ComparedRow],
+    concepts: Sequence[str],
+    seeds: Sequence[int],
+    origin: Sequence[str] = ORIGIN,
 ) -> pd.DataFrame:
-    """Run the cells of all rows; return one line per cell, without failed cells. Raises CellFailed if all failed."""
+    """Run the cells of all rows; return one line per cell, without failed cells, with the columns `origin` of
+    `CellStore.results`. Raises CellFailed if all failed."""
     cells = {  # the rows of one word follow each other, since some share a tuned model
         Cell(concept, seed, None if row.learn is None else tuple(row.learn), tuple(row.evaluate)): row
         for concept in concepts
@@ -51,7 +59,7 @@ def measure(
         {"row": row.row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
         | in_unseen_places(result, labels_in(store.pictures / cell.concept))
         | {"curve": row.curve, "x": row.x}
-        | {name: result.get(name) for name in ("config", "commit", "word_commit")}
+        | {name: result.get(name) for name in origin}
         for cell, row in cells.items()
         if (result := results.get(cell)) is not None
     )
@@ -82,10 +90,12 @@ def compare(
     seeds: Sequence[int],
     rows: Sequence[Mapping[str, Any]],
     draw: Callable[[Path, pd.DataFrame], None],
+    timed: bool = False,
 ) -> list[Verdict]:
     """Measure both metrics of `rows` (each a mapping with the fields of `ComparedRow`), draw the figure, and judge its
-    claims."""
-    table = measure(store, [ComparedRow(**row) for row in rows], concepts, seeds)
+    claims. `timed` adds the column "seconds", how long each word took to learn."""
+    origin = (*ORIGIN, "seconds") if timed else ORIGIN
+    table = measure(store, [ComparedRow(**row) for row in rows], concepts, seeds, origin)
     draw(figure.path, table)
     return figure.conclude(table)
 
@@ -107,9 +117,12 @@ def of_rows(table: pd.DataFrame, metric: str) -> dict[str, Interval]:
 
 
 def scatter(path: Path, table: pd.DataFrame, corners: Mapping[str, Sequence[float]] | None = None) -> None:
-    """Plot both metrics of every row against each other. `corners` as in `scatter_plot`."""
+    """Plot both metrics of every row against each other, with the median of its seconds if the table has them.
+    `corners` as in `scatter_plot`."""
     x, y = (of_rows(table, metric) for metric in LABELS)
-    points = {row: (x[row], y[row]) for row in x if row in y}
+    seconds = table.groupby("row")["seconds"].median().dropna() if "seconds" in table else {}
+    names = {row: f"{row}, {seconds[row]:.0f} s" if row in seconds else row for row in x}
+    points = {names[row]: (x[row], y[row]) for row in x if row in y}
     behind = {row: (corner[0], corner[1]) for row, corner in (corners or {}).items()}
     plots.scatter_plot(path, points, *LABELS.values(), corners=behind)
 

@@ -47,5 +47,6 @@ def _is_whole(file: Path) -> bool:
         return False
 
 
-def finish(folder: Path) -> None:
-    write_json(folder / CELL, {"state": "finished", "commit": commit()})
+def finish(folder: Path, **found: float) -> None:
+    """Record that the cell is finished, and what else was `found` about its run."""
+    write_json(folder / CELL, {"state": "finished", "commit": commit(), **found})

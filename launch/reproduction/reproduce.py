@@ -65,7 +65,7 @@ def render_concepts(names: Sequence[str], folder: Path) -> None:
     """Render 25 images of each of the project's own concepts in `names` into `folder`."""
     own = [name for name in names if name in concepts.EVERY]
     for name in tqdm(own, desc="rendering concepts", unit="concept"):
-        concepts.write(name, folder / name, concepts.MOST)
+        concepts.write(name, folder, concepts.MOST)
 
 
 def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:

@@ -13,7 +13,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..keyed_random import generator
+from ..images import psnr
+from ..keyed_random import step_generator
 from ..training.optimization import constant, with_schedule
 from .layers import group_norm
 
@@ -219,7 +220,7 @@ class AutoencoderKL(L.LightningModule):
 
     `groups` is the number of groups of every GroupNorm. `loss`, `optimizer` and `schedule` are for training only; a
     model that is built without them has the published parameter names. With `fixed_latents`, only the decoder is
-    trained."""
+    trained. `scale_weight` is the weight of `scale_equivariance` in the loss."""
 
     def __init__(
         self,
@@ -232,6 +233,7 @@ class AutoencoderKL(L.LightningModule):
         groups: int = 32,
         loss: nn.Module | None = None,
         fixed_latents: bool = False,
+        scale_weight: float = 0.0,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
         schedule: Callable[[int], float] = constant,
         seed: int = 0,
@@ -250,6 +252,7 @@ class AutoencoderKL(L.LightningModule):
         if fixed_latents:
             self.encoder.requires_grad_(False)
             self.quant_conv.requires_grad_(False)
+        self.scale_weight = scale_weight
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
@@ -263,12 +266,22 @@ class AutoencoderKL(L.LightningModule):
         return self.decoder(self.post_quant_conv(z))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        x = batch["image"]
+        x = batch["image"].contiguous(memory_format=torch.channels_last)  # faster, also on CPUs
         posterior = self.encode(x)
-        z = posterior.sample(generator(self.seed, self.global_step))
-        losses = self.loss(x, self.decode(z).float(), posterior)
+        z = posterior.sample(step_generator(self.seed, self.global_step, self.global_rank))
+        losses = self.loss(x, self.decode(z).float(), posterior, batch.get("weight"))
+        if self.scale_weight:
+            losses["scale"] = self.scale_equivariance(x[: max(1, len(x) // 4)], z)
+            losses["loss"] = losses["loss"] + self.scale_weight * losses["scale"]
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=True)
         return losses["loss"]
+
+    def scale_equivariance(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return the mean absolute error of decoding halved latents to halved images, for images x [b, 3, H, W] and the
+        first b of their latents z. It keeps fine noise out of the latents, which a diffusion model could not predict
+        (Kouzelis et al. 2025, EQ-VAE)."""
+        small = self.decode(F.avg_pool2d(z[: len(x)], 2)).float()
+        return (small - F.avg_pool2d(x, 2)).abs().mean()
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Log the PSNR of the reconstruction from the posterior mean, and the standard deviation of the latents."""
@@ -284,10 +297,3 @@ def require_multiples(x: Tensor, downsampling: int) -> None:
     """Raise UserError unless both sides of images x [b, 3, H, W] are multiples of `downsampling`."""
     if x.shape[-1] % downsampling or x.shape[-2] % downsampling:
         raise UserError(f"image of {tuple(x.shape[-2:])} pixels: both sides must be multiples of {downsampling}")
-
-
-def psnr(reconstruction: Tensor, x: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio [b] in dB of images [b, 3, H, W] in [-1, 1]. The reconstruction is clipped
-    to that range."""
-    mse = (reconstruction.float().clamp(-1.0, 1.0) - x).square().mean(dim=(1, 2, 3))
-    return 10.0 * torch.log10(4.0 / mse)

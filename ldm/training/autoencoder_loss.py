@@ -82,12 +82,15 @@ class AutoencoderLoss(nn.Module):
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
         self.discriminator, self.adversarial_weight = discriminator, adversarial_weight
 
-    def forward(self, x: Tensor, x_hat: Tensor, posterior: DiagonalGaussian) -> dict[str, Tensor]:
+    def forward(
+        self, x: Tensor, x_hat: Tensor, posterior: DiagonalGaussian, weight: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return named scalars for images x and reconstructions x_hat [b, 3, h, w] in [-1, 1]; "loss" is the weighted
-        sum of the others."""
-        l1 = (x - x_hat).abs().mean()
-        (dx, dy), (dx_hat, dy_hat) = image_gradients(x), image_gradients(x_hat)
-        edges = (dx - dx_hat).abs().mean() + (dy - dy_hat).abs().mean()
+        sum of the others. `weight` [b, 1, h, w] weights the pixels of the L1 terms; None weights them equally."""
+        weight = x.new_ones(()).expand(len(x), 1, *x.shape[2:]) if weight is None else weight
+        l1 = (weight * (x - x_hat).abs()).mean()
+        dx, dy = image_gradients(x - x_hat)
+        edges = (weight[..., 1:] * dx.abs()).mean() + (weight[..., 1:, :] * dy.abs()).mean()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         loss = l1 + self.gradient_weight * edges + self.kl_weight * kl
         terms = {"l1": l1, "edges": edges, "kl": kl}

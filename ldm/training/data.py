@@ -2,12 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import count
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pytorch_lightning as L
+import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from ..errors import UserError
@@ -39,9 +41,25 @@ class Labelled(Protocol):
 
 
 class Masked(Protocol):
-    """Images with a ground-truth mask of the figure: boolean [H, W]."""
+    """Images with ground-truth masks of the figure and of its face: boolean [H, W]."""
 
     def mask(self, index: int) -> np.ndarray: ...
+
+    def face_mask(self, index: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Emphasis:
+    """Weights of pixels in a loss: 1, plus `figure` where an image shows its figure, plus `face` where it shows the
+    face."""
+
+    figure: float
+    face: float
+
+    def weights(self, figure: np.ndarray, face: np.ndarray) -> torch.Tensor:
+        """Return the weights [b, 1, H, W] for masks of the figure and the face, both [b, H, W]. Their mean is 1."""
+        weights = 1.0 + self.figure * figure + self.face * face
+        return torch.from_numpy(weights / weights.mean()).float()[:, None]
 
 
 @lru_cache(maxsize=4)
@@ -56,15 +74,15 @@ def epoch_indices(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
 
 
 class BatchStream(IterableDataset):
-    """Yields batch_at(start), batch_at(start + 1), ... without end. Workers of the loader take turns, in order."""
+    """Yields batch_at(start), batch_at(start + stride), ... without end. Workers of the loader take turns, in order."""
 
-    def __init__(self, batch_at: Callable[[int], Any], start: int) -> None:
-        self.batch_at, self.start = batch_at, start
+    def __init__(self, batch_at: Callable[[int], Any], start: int, stride: int = 1) -> None:
+        self.batch_at, self.start, self.stride = batch_at, start, stride
 
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        return (self.batch_at(step) for step in count(self.start + first, stride))
+        first, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        return (self.batch_at(n) for n in count(self.start + first * self.stride, workers * self.stride))
 
 
 class FixedBatches(Dataset):
@@ -81,8 +99,9 @@ class FixedBatches(Dataset):
 
 
 class CaptionedData(L.LightningDataModule):
-    """An endless stream of training batches from `train`, which continues at the step of a resumed run. Validation uses
-    the first `val_size` images of `val`."""
+    """An endless stream of training batches from `train`, which continues at the step of a resumed run. Of n processes
+    of a distributed run, process r takes the batches r, r + n, ... Validation uses the first `val_size` images of
+    `val`."""
 
     def __init__(
         self,
@@ -116,14 +135,18 @@ class CaptionedData(L.LightningDataModule):
         """Return batch `step`; it does not depend on the batches drawn before."""
 
     def train_dataloader(self) -> DataLoader:
-        start = self.trainer.global_step if self.trainer is not None else 0
-        return DataLoader(BatchStream(self.train_batch, start), batch_size=None, num_workers=self.num_workers)
+        start, stride = 0, 1
+        if self.trainer is not None:
+            stride = self.trainer.world_size
+            start = self.trainer.global_step * stride + self.trainer.global_rank
+        return DataLoader(BatchStream(self.train_batch, start, stride), batch_size=None, num_workers=self.num_workers)
 
 
 class PictureData(CaptionedData):
     """Batches {"image" [b, 3, s, s] in [-1, 1], "caption" list of b}.
 
-    `crop` is the side of a random square crop, to train convolutional models on parts of images; None does not crop."""
+    `crop` is the side of a random square crop, to train convolutional models on parts of images; None does not crop.
+    With an `emphasis`, which needs `Masked` images, batches also hold "weight" [b, 1, s, s]."""
 
     def __init__(
         self,
@@ -132,18 +155,26 @@ class PictureData(CaptionedData):
         batch_size: int,
         val_size: int = 256,
         crop: int | None = None,
+        emphasis: Emphasis | None = None,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
         super().__init__(train, val, batch_size, val_size, seed, num_workers)
-        self.crop = crop
+        self.crop, self.emphasis = crop, emphasis
 
     def train_batch(self, step: int) -> Batch:
-        indices = self._indices(step)
+        indices = self._indices(step).tolist()
         rng = numpy_generator(self.seed, step, 1)
-        images = np.stack([self._view(self.train.images[i], rng) for i in indices])
-        captions = [self.train.caption(int(i), step) for i in indices]
-        return {"image": to_tensor(images), "caption": captions}
+        views = np.stack([self._view(self._layers(i), rng) for i in indices])
+        batch: Batch = {"image": to_tensor(views[..., :3]), "caption": [self.train.caption(i, step) for i in indices]}
+        if self.emphasis:
+            batch["weight"] = self.emphasis.weights(views[..., 3], views[..., 4])
+        return batch
+
+    def _layers(self, index: int) -> np.ndarray:
+        """Return the image and, with an emphasis, its two masks: uint8 [H, W, 3 or 5]."""
+        image, source = self.train.images[index], cast(Masked, self.train)
+        return np.dstack([image, source.mask(index), source.face_mask(index)]) if self.emphasis else image
 
     def _view(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self.crop is not None:

@@ -3,10 +3,12 @@ once."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -14,7 +16,7 @@ from ..files import read_json, replacing, write_json
 from ..images import to_tensor
 from ..modules.autoencoder import AutoencoderKL
 from ..weights.fingerprint import weights_hash
-from .data import Batch, CaptionedData, CaptionedImages, FixedBatches, Labelled, Masked, epoch_indices
+from .data import Batch, CaptionedData, CaptionedImages, Emphasis, FixedBatches, Labelled, Masked, epoch_indices
 
 
 @torch.no_grad()
@@ -46,7 +48,8 @@ def masks(source: Masked, indices: Iterable[int], draw: int) -> Conditions:
 
 class LatentData(CaptionedData):
     """Batches {"mean", "std" [b, c, h, w]} with the `conditions` of the images. The moments of `train` and of the first
-    `val_size` images of `val` are cached in `folder` and recomputed when the images or the first stage change."""
+    `val_size` images of `val` are cached in `folder` and recomputed when the images or the first stage change. With an
+    `emphasis`, which needs `Masked` images, training batches also hold "weight" [b, 1, h, w]."""
 
     def __init__(
         self,
@@ -59,9 +62,15 @@ class LatentData(CaptionedData):
         seed: int = 0,
         num_workers: int = 0,
         conditions: Callable[[Any, Iterable[int], int], Conditions] = captions,
+        emphasis: Emphasis | None = None,
     ) -> None:
         super().__init__(train, val, batch_size, val_size, seed, num_workers)
-        self.first_stage, self.folder, self.conditions = first_stage.eval(), Path(folder), conditions
+        self.first_stage, self.folder = first_stage.eval(), Path(folder)
+        self.conditions, self.emphasis = conditions, emphasis
+
+    def prepare_data(self) -> None:
+        super().prepare_data()
+        self.setup("fit")  # one process of each machine encodes the images, the others read the tables
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -91,7 +100,14 @@ class LatentData(CaptionedData):
 
     def train_batch(self, step: int) -> Batch:
         indices = epoch_indices(len(self.train_moments), self.batch_size, self.seed, step)
-        return self._batch(self.train_moments, self.train, indices, step)
+        batch = self._batch(self.train_moments, self.train, indices, step)
+        if self.emphasis:
+            batch["weight"] = self._weights(self.emphasis, cast(Masked, self.train), indices.tolist())
+        return batch
+
+    def _weights(self, emphasis: Emphasis, source: Masked, indices: list[int]) -> Tensor:
+        figures, faces = (np.stack([mask(i) for i in indices]) for mask in (source.mask, source.face_mask))
+        return F.avg_pool2d(emphasis.weights(figures, faces), self.first_stage.downsampling)
 
     def val_dataloader(self) -> DataLoader:
         pieces = np.array_split(np.arange(self.val_size), max(1, self.val_size // 64))

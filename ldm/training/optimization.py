@@ -20,6 +20,12 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+def warmup_stable_decay(step: int, warmup: int, total: int, decay: int) -> float:
+    """Return the multiplier of the learning rate: linear to 1 over `warmup` steps, 1, then linear to 0 over the last
+    `decay` of `total` steps (Hu et al. 2024). A longer training can go on from any step before the decay."""
+    return max(0.0, min(1.0, (step + 1) / warmup, (total - step) / decay))
+
+
 def with_schedule(optimizer: torch.optim.Optimizer, schedule: Callable[[int], float]) -> Any:
     """Return the value of `configure_optimizers`: the optimiser, and a scheduler that multiplies its learning rate by
     `schedule(step)` in every step."""

@@ -22,7 +22,7 @@ from ldm.errors import UserError
 from textual_inversion.picture_file import read_square
 from textual_inversion.words.file import LearnedWord, load_words
 
-CAT = sorted((CONFIGS.parent / "assets/concepts/cat_toy").glob("*.png"))
+CAT = sorted((CONFIGS.parent / "assets/concepts/cat_toy").glob("*.webp"))
 REQUEST = {
     "placeholder": "S*",
     "initializer": "cat",
@@ -62,7 +62,7 @@ def test_what_is_skipped_is_named_with_its_reason(tmp_path):
     uploads = read_uploads([*CAT, broken, text, mask], 16)
     reasons = dict(uploads.skipped)
     assert len(uploads.images) == 5
-    assert reasons["a.png"].startswith("it is a PNG that cannot be decoded")
+    assert reasons["a.png"].startswith("it is a WEBP that cannot be decoded")
     assert reasons["b.txt"] == "not a picture"
     assert reasons[mask.name] == f"a mask or a map of {CAT[0].name}"
     assert str(tmp_path) not in "".join(reasons.values())
@@ -82,7 +82,7 @@ def test_copies_have_names_that_no_browser_has_chosen(tmp_path):
     shutil.copyfile(CAT[0], tmp_path / "a $(x)';.PNG")
     copy_pictures(read_uploads([tmp_path / "a $(x)';.PNG", CAT[1]], 16), tmp_path / "pictures")
     copies = sorted((tmp_path / "pictures").iterdir())
-    assert [copy.name for copy in copies] == ["00.png", "01.png"]
+    assert [copy.name for copy in copies] == ["00.webp", "01.webp"]
     assert copies[0].read_bytes() == CAT[0].read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""The shipped concepts: their ground truth is right, and the committed files equal what the code renders."""
+"""The project's own concepts: what is told of them is true, and what ships is what the code renders."""
 
 import json
 from collections import Counter
@@ -8,12 +8,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from launch.concepts import CAPTIONS, CONCEPTS, FOLDER, MOST, PLACES, SHIPPED, captions, ground_truth, write
+from launch.concepts import (
+    CAPTIONS,
+    CONCEPTS,
+    FOLDER,
+    HOME,
+    MOST,
+    PLACES,
+    SHIPPED,
+    captions,
+    ground_truth,
+    write,
+)
 from textual_inversion.pictures import load_pictures
 from toyland.attributes import HAIRS, SKINS
 from toyland.captions import VOCABULARY, words
 from toyland.dataset import truth
-from toyland.names import CONCEPT_DISTANCE, PAINTER_OF, TOYS, distance
+from toyland.names import CONCEPT_DISTANCE, PAINTER_OF, PAINTERS_OF, STYLE_DISTANCE, TOYS, distance, settings
 
 TOY_CONCEPTS = [name for name, concept in CONCEPTS.items() if "color" in concept.labels]
 STYLE_CONCEPTS = [name for name, concept in CONCEPTS.items() if "style" in concept.labels]
@@ -33,7 +44,7 @@ def test_fewer_pictures_are_the_first_of_more(name):
 
 @pytest.mark.parametrize("name", CONCEPTS)
 def test_the_labels_of_a_concept_are_true_of_all_its_pictures(name):
-    told = ground_truth(name, 8)
+    told = ground_truth(name, CONCEPTS[name].scenes(8))
     assert told["labels"].keys() == set(CONCEPTS[name].labels) and len(told["pictures"]) == 8
     for scene in CONCEPTS[name].scenes(8):
         assert told["labels"].items() <= truth(scene).items()
@@ -53,8 +64,33 @@ def test_a_style_is_the_same_in_every_picture_and_no_painter_has_it(name):
     scenes = CONCEPTS[name].scenes(10)
     (style,) = {scene.style for scene in scenes}
     assert style not in PAINTER_OF
+    gaps = [np.linalg.norm(settings(style) - settings(painter)) for painter in PAINTERS_OF[style.name]]
+    assert min(gaps) >= STYLE_DISTANCE
     assert len({scene.toy for scene in scenes}) == 10
     assert not {scene.toy for scene in scenes} & set(TOYS.values())
+
+
+@pytest.mark.parametrize("name", TOY_CONCEPTS)
+def test_three_of_five_pictures_of_a_home_set_are_in_one_place(name):
+    scenes = CONCEPTS[name].home(10)
+    assert {scene.toy for scene in scenes} == {CONCEPTS[name].scenes(1)[0].toy}
+    assert scenes[:3] == CONCEPTS[name].home(3) and not set(scenes) & set(CONCEPTS[name].scenes(10))
+    for five in (scenes[:5], scenes[5:]):
+        (home, times), *others = Counter(scene.background for scene in five).most_common()
+        assert times == 3 and home == scenes[0].background and len(others) == 2
+
+
+def test_there_are_24_toys_and_8_painters_and_no_two_toys_of_a_class_are_alike():
+    assert len(TOY_CONCEPTS) == 24 and len(STYLE_CONCEPTS) == 8
+    toys = [CONCEPTS[name].scenes(1)[0].toy for name in TOY_CONCEPTS]
+    assert len(set(toys)) == 24
+    for i, toy in enumerate(toys):
+        assert all(distance(toy, other) >= CONCEPT_DISTANCE for other in toys[:i] if other.kind == toy.kind)
+
+
+def test_the_cat_toy_is_an_orange_and_teal_striped_cat():
+    toy = CONCEPTS["cat_toy"].scenes(1)[0].toy
+    assert (toy.kind, toy.color.name, toy.color2.name, toy.pattern) == ("cat", "orange", "teal", "striped")
 
 
 @pytest.mark.parametrize("count", [5, 24, MOST])
@@ -90,14 +126,14 @@ def test_long_captions_say_the_colour_and_the_pattern_and_more_than_short_ones(n
     assert np.mean([len(words(phrase)) for phrase in long]) > np.mean([len(words(phrase)) for phrase in short])
 
 
-@pytest.mark.parametrize("name", ["cat_toy", "pencil_style"])
+@pytest.mark.parametrize("name", ["cat_toy", "pencil_style", f"{HOME}/cat_toy"])
 def test_what_ships_is_what_the_code_renders(name, tmp_path):
-    write(name, tmp_path / name)
+    write(name.removeprefix(f"{HOME}/"), tmp_path)
     made, shipped = (sorted(path.name for path in folder.iterdir()) for folder in (tmp_path / name, FOLDER / name))
     assert made == shipped
     for file in made:
         ours, theirs = tmp_path / name / file, FOLDER / name / file
-        if file.endswith(".png"):
+        if file.endswith(".webp"):
             assert np.array_equal(read(ours), read(theirs))
         else:
             assert ours.read_text(encoding="utf-8") == theirs.read_text(encoding="utf-8")
@@ -107,17 +143,24 @@ def test_what_ships_is_what_the_code_renders(name, tmp_path):
 def test_every_concept_ships_with_its_pictures_and_its_truth(name):
     assert load_pictures(FOLDER / name, 128).images.shape == (SHIPPED, 128, 128, 3)
     told = json.loads((FOLDER / name / "concept.json").read_text(encoding="utf-8"))
-    assert told == json.loads(json.dumps(ground_truth(name)))
+    assert told == json.loads(json.dumps(ground_truth(name, CONCEPTS[name].scenes(SHIPPED))))
     for kind in CAPTIONS:
         assert (FOLDER / name / f"{kind}.txt").is_file() == (name in TOY_CONCEPTS)
+    if name in TOY_CONCEPTS:
+        assert load_pictures(FOLDER / HOME / name, 128).images.shape == (SHIPPED, 128, 128, 3)
+
+
+def test_all_that_ships_is_small():
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 5e6
 
 
 def test_the_command_writes_as_many_as_asked_where_asked(run_script, tmp_path):
     code, said = run_script("concepts", "owl_toy", "doctors", "--count", "2", "--into", str(tmp_path / "made"))
     assert code == 0, said
     made = {str(path.relative_to(tmp_path / "made")) for path in (tmp_path / "made").rglob("*") if path.is_file()}
-    expected = {"doctors/00.png", "doctors/01.png", "doctors/concept.json"}
-    expected |= {f"owl_toy/{file}" for file in ("00.png", "01.png", "concept.json", "long.txt", "short.txt")}
+    expected = {"doctors/00.webp", "doctors/01.webp", "doctors/concept.json"}
+    for folder in ("owl_toy", f"{HOME}/owl_toy"):
+        expected |= {f"{folder}/{file}" for file in ("00.webp", "01.webp", "concept.json", "long.txt", "short.txt")}
     assert made == expected
 
 

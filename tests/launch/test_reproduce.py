@@ -94,7 +94,7 @@ def test_pictures_and_captions_are_known_by_their_content(store, tmp_path):
     for name in ("here (there), ä", "there", "caption", "picture"):
         shutil.copytree(ROOT / "assets" / "concepts" / "cat_toy", tmp_path / name / "cat_toy")
     (tmp_path / "caption" / "cat_toy" / "short.txt").write_text("another cat\n")
-    shutil.copy(tmp_path / "picture" / "cat_toy" / "00.png", tmp_path / "picture" / "cat_toy" / "01.png")
+    shutil.copy(tmp_path / "picture" / "cat_toy" / "00.webp", tmp_path / "picture" / "cat_toy" / "01.webp")
     word, evaluation = hashes("there")
     assert hashes("here (there), ä") == (word, evaluation)
     assert hashes("caption")[0] == word and hashes("caption")[1] != evaluation
@@ -153,10 +153,12 @@ def test_every_figure(reproduce):
     assert code == 0, said
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         names = list(compose("reproduce", ["figure=all", "paths.run=x"]).figures)
-    assert len(names) == 9
+    assert len(names) == 10
     for name in names:
         drawn = {path.suffix for path in folder.glob(f"{name}.*")} - {".csv", ".json"}
         assert drawn in ({".png", ".pdf"}, {".jpg"}) and (folder / f"{name}.csv").is_file()
+    seconds = pd.read_csv(folder / "beyond.csv").set_index("row")["seconds"]
+    assert (seconds.dropna() > 0).all() and {*seconds.index[seconds.isna()]} == {"image only", "prompt only"}
 
 
 @pytest.mark.integration

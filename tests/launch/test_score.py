@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from launch import score
+from launch.scoring import pictures
+from launch.scoring import prompts as score
+from toyland.attributes import COLORS
 
 ROOT = Path(__file__).resolve().parents[2]
-FEW = ["held_out=3", "two=2", "pictures_each=2", "frechet=4", "pictures.val.count=8", "sampler.steps=1"]
+FEW = ["held_out=3", "two=2", "looks=2", "pictures_each=2", "frechet=4", "pictures.val.count=8", "sampler.steps=1"]
 INVERSION = [
     "inversion.concepts=[cat_toy]",
     "inversion.named=1",
@@ -52,6 +54,29 @@ def test_photos_count_alone():
     assert score.obedience_of_photos(asked, seen) == {"style": 0.5, "pattern": 1.0}
 
 
+def test_a_color_counts_by_its_family_and_as_either_of_two():
+    assert sorted(name for family in score.FAMILIES for name in family) == sorted(COLORS)
+    asked = [score.Prompt("", {"color": color}) for color in ("red", "teal", "gray")] + [score.Prompt("", {})]
+    seen = {"color": ["brown", "white", "red", "red"], "color2": ["blue", "navy", "cream", "red"]}
+    assert score.family_share(asked, seen) == pytest.approx(2 / 3)
+
+
+def test_faces_count_in_photos_of_classes_that_have_one():
+    asked = [
+        score.Prompt("", {"class": kind, "style": style})
+        for kind, style in (("cat", "photo"), ("car", "photo"), ("dog", "oil"), ("dog", "photo"))
+    ]
+    assert score.face_share(asked, {"face": ["face", "none", "none", "none"]}, ("cat", "dog")) == 0.5
+    kept = pictures.faces_kept(dict.fromkeys(pictures.INDIVIDUAL, 0.5), dict.fromkeys(pictures.INDIVIDUAL, 0.4))
+    assert kept["mean"] == pytest.approx(0.8) and kept["eyes"] == pytest.approx(0.8)
+
+
+def test_prompts_ask_for_every_look_equally_often():
+    prompts = score.prompts_of_looks(32)
+    assert len({prompt.text for prompt in prompts}) == 16
+    assert all(set(p.labels.values()) <= set(p.text.replace("skin", "hair").split()) for p in prompts)
+
+
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 @pytest.mark.filterwarnings("ignore:The .*lr_scheduler.step")
@@ -67,3 +92,5 @@ def test_one_command_gives_every_number_of_the_model_card(run_script, tmp_path):
     assert {"share", "kept_class"} <= found["inversion"].keys() and found["own_names"]["ratio"] > 0
     assert found["toys_told_apart_by_clip"]["share"] > 0.8
     assert (tmp_path / "score" / "prompts.png").is_file() and (tmp_path / "score" / "two.png").is_file()
+    assert found["faces_kept"]["mean"] > 0.9 and found["looks"].keys() == {"skin", "hair", "everything"}
+    assert 0 <= found["inversion"]["reidentified"] <= 1 and "reidentified_name" in found["own_names"]

@@ -88,5 +88,5 @@ def test_the_concept_configs_make_concepts(tmp_path, name, templates):
     overrides = [f"hydra.searchpath=[file://{ROOT}/configs]", f"templates@concept={templates}"]
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         made = instantiate(compose("run", overrides).concept, _convert_="all")
-    kind = name.removesuffix("_toy")
+    kind = json.loads((ROOT / "assets" / "concepts" / name / "concept.json").read_text())["labels"]["class"]
     assert made == Concept("S*", kind, f"{ROOT}/assets/concepts/{name}", tuple(TEMPLATES[templates]), 0.005, seed=3)

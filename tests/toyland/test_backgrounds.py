@@ -1,4 +1,4 @@
-"""Tests of the places: each is the same in every process, has room for sky and ground, and looks unlike the others."""
+"""A place is the same in every process, has room for sky and ground, and looks different from all other places."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def test_equal_seeds_give_equal_pictures(name):
 
 
 def test_a_bank_does_not_depend_on_the_process():
-    drawn = bank.__wrapped__("desert")  # drawn again, bypassing the cache
+    drawn = bank.__wrapped__("desert")  # draw again, without the cache
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(drawn, bank("desert"), strict=True))
 
 

@@ -1,17 +1,21 @@
-"""Tests of the rendered data sets: every process renders the same pictures, an interrupted rendering resumes, and stale
-pictures are rendered again."""
+"""Rendered data sets are the same from every process, resume after an interruption, and are replaced if the world has
+changed."""
 
 import io
 import json
+import multiprocessing
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
 
 from toyland import dataset
-from toyland.dataset import RenderedDoctors, RenderedScenes, world_fingerprint
+from toyland.attributes import CLASSES, WITH_FACE, is_held_out
+from toyland.dataset import RenderedDoctors, RenderedScenes, RenderedToys, world_fingerprint
+from toyland.names import NAME_OF
 from toyland.render import render
-from toyland.sampling import is_held_out
+from toyland.truth import LABELS, individuality
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def small_chunks(monkeypatch):
 
 @pytest.fixture
 def rendered(monkeypatch):
-    """Return a list that collects the start of each chunk rendered in this process."""
+    """The start of each chunk that this process has rendered, in order."""
     starts, original = [], dataset._render_chunk
 
     def record(*job):
@@ -47,12 +51,12 @@ def test_a_share_of_the_captions_is_plain(tmp_path):
         scenes = RenderedScenes(tmp_path, 4, 200, plain=plain)
         return [scenes.caption(i, 1) for i in range(200)]
 
-    def class_is_said(texts: list[str]) -> float:
+    def share_with_class(texts: list[str]) -> float:
         scenes = RenderedScenes(tmp_path, 4, 200)
         return float(np.mean([scenes.labels(i)["class"] in text.split() for i, text in enumerate(texts)]))
 
     rich, half, plain = captions(0.0), captions(0.5), captions(1.0)
-    assert class_is_said(plain) == 1.0 > class_is_said(half) > class_is_said(rich)
+    assert share_with_class(plain) == 1.0 > share_with_class(half) > share_with_class(rich)
     assert 0.4 < np.mean([len(text) < len(other) for text, other in zip(half, rich, strict=True)]) < 0.75
 
 
@@ -69,6 +73,70 @@ def test_pictures_are_those_of_the_scenes(tmp_path, small_chunks):
     assert not (tmp_path / "new" / "images.partial.npy").exists()
 
 
+def test_masks_are_those_of_the_scenes(tmp_path, small_chunks):
+    scenes = RenderedScenes(tmp_path, 2, 7)
+    assert scenes.masks.shape == (7, 2, 128, 16) and scenes.masks.dtype == np.uint8
+    for i in range(7):
+        picture = render(scenes.scene(i))
+        np.testing.assert_array_equal(scenes.mask(i), picture.mask)
+        np.testing.assert_array_equal(scenes.face_mask(i), picture.face)
+
+
+def test_any_process_can_render_any_range(tmp_path):
+    scenes = RenderedScenes(tmp_path, 2, 7)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        parts = list(pool.map(RenderedScenes(tmp_path / "nowhere", 2, 7).part, (3, 5), (5, 7), (1, 1)))
+    assert not (tmp_path / "nowhere").exists()
+    np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), scenes.images[3:])
+    np.testing.assert_array_equal(np.concatenate([part.masks for part in parts]), scenes.masks[3:])
+    assert parts[0].captions + parts[1].captions == [scenes.caption(i, 1) for i in range(3, 7)]
+    assert parts[1].labels["class"] == [scenes.labels(i)["class"] for i in (5, 6)]
+
+
+def test_faces_and_marks_are_labelled_where_they_are_visible(tmp_path):
+    scenes = RenderedScenes(tmp_path, 8, 600)
+    for i in range(600):
+        scene, labels = scenes.scene(i), scenes.labels(i)
+        assert labels.keys() == LABELS.keys()
+        assert all(value == "" or value in LABELS[name] for name, value in labels.items())
+        assert (labels["face"] == "face") == (scene.toy.kind in WITH_FACE) == (labels["face_mark"] != "")
+        if scene.style.name == "photo":
+            assert labels["eyes"] == (scene.toy.face.eyes if scene.toy.kind in WITH_FACE else "")
+        assert labels["body_mark"] == scene.toy.marks.body
+        if scene.style.name == "pencil":
+            assert labels["color"] == labels["eye_color"] == labels["mark_color"] == ""
+
+
+def test_a_name_means_the_same_face_and_marks_in_every_scene(tmp_path):
+    scenes, known = RenderedScenes(tmp_path, 8, 1500), {}
+    for scene in map(scenes.scene, range(1500)):
+        if scene.toy in NAME_OF:
+            labels = individuality(scene.toy)
+            assert known.setdefault(NAME_OF[scene.toy], labels) == labels
+    assert len(known) > 150
+
+
+def test_captions_of_held_out_scenes_contain_no_mistakes(tmp_path):
+    assert RenderedScenes(tmp_path, 1, 2, held_out=True, wrong=0.5).wrong == 0.0
+
+
+def test_rendered_toys_show_each_toy_in_turn(tmp_path):
+    toys = RenderedToys(tmp_path / "toys", 3, 24, toys=8, kind="rabbit")
+    seen = [toys.scene(i) for i in range(24)]
+    assert len({scene.toy for scene in seen}) == 8
+    for i, scene in enumerate(seen):
+        assert scene.toy == seen[i % 8].toy and scene.toy.kind == "rabbit" and scene.toy not in NAME_OF
+        assert scene.style.name == "photo" and toys.labels(i)["toy"] == str(i % 8)
+    assert seen[0] != seen[8]
+    assert {s.toy.kind for s in map(RenderedToys(tmp_path, 3, 16, toys=16).scene, range(16))} == set(CLASSES)
+    toys.prepare(workers=2)
+    np.testing.assert_array_equal(toys.images[5], render(toys.scene(5)).image)
+    with pytest.raises(ValueError, match="toys=8, not 9"):
+        RenderedToys(tmp_path / "toys", 3, 24, toys=9, kind="rabbit").prepare()
+    with pytest.raises(ValueError, match="unicorn"):
+        RenderedToys(tmp_path, 3, 24, kind="unicorn")
+
+
 def test_two_processes_render_the_same(tmp_path, small_chunks):
     one, two = RenderedScenes(tmp_path / "one", 2, 7), RenderedScenes(tmp_path / "two", 2, 7)
     one.prepare(workers=1)
@@ -76,7 +144,7 @@ def test_two_processes_render_the_same(tmp_path, small_chunks):
     np.testing.assert_array_equal(one.images, two.images)
 
 
-def test_goes_on_where_it_was_killed(tmp_path, small_chunks, rendered, monkeypatch):
+def test_an_interrupted_rendering_resumes(tmp_path, small_chunks, rendered, monkeypatch):
     whole = RenderedScenes(tmp_path / "whole", 2, 7)
     whole.prepare()
     rendered.clear()
@@ -133,7 +201,7 @@ def test_doctors_are_of_every_look_equally_often(tmp_path):
     assert len(looks) == 16 and max(looks.values()) < 2.5 * min(looks.values())
 
 
-def test_a_folder_of_doctors_is_no_folder_of_scenes(tmp_path):
+def test_a_folder_of_doctors_cannot_hold_scenes(tmp_path):
     RenderedDoctors(tmp_path, 4, 2).prepare()
     with pytest.raises(ValueError, match="of=doctors, not None"):
         RenderedScenes(tmp_path, 4, 2).prepare()

@@ -1,4 +1,4 @@
-"""Tests of the renderer: a scene determines its picture, and every attribute is visible."""
+"""Equal scenes render to equal pixels, and every attribute of a scene is visible."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def scene_of(kind: str, **attributes) -> Scene:
 
 
 def changed(a: Scene, b: Scene) -> np.ndarray:
-    """Return the mask of pixels in which two scenes clearly differ, bool [128, 128]."""
+    """Return the mask of pixels in which the images of two scenes clearly differ, bool [128, 128]."""
     return np.abs(render(a).image.astype(int) - render(b).image).max(-1) > 8
 
 
@@ -65,7 +65,7 @@ def test_color_changes_the_figure_and_nothing_else(kind):
     scene = scene_of(kind)
     difference, mask = changed(scene, replace(scene, toy=replace(scene.toy, color=BLUE))), render(scene).mask
     assert (difference & mask).sum() > 0.1 * mask.sum()
-    assert (difference & ~mask).sum() < 0.1 * difference.sum()  # pixels on the outline that the figure partly covers
+    assert (difference & ~mask).sum() < 0.1 * difference.sum()  # pixels at the outline, which the figure covers partly
 
 
 @pytest.mark.parametrize("pattern", PATTERNS[1:])

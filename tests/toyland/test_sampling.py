@@ -1,15 +1,53 @@
-"""Tests of the sampling: a seed determines a scene, only the intended biases exist, and training never sees held-out
-combinations."""
+"""The distribution of scenes: a seed determines a scene, biases are as stated, and training never sees what is held
+out."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from toyland.attributes import BACKGROUNDS, CLASSES, COLORS, COMPANIONS, PARTS, STYLES, WEARERS, Style
-from toyland.names import CONCEPT_DISTANCE, NAME_OF, PAINTER_OF, PAINTERS, TOYS, TOYS_OF, concept_toy, distance
-from toyland.sampling import is_held_out, sample_camera, sample_scene
-from toyland.toys import DOCTOR_LOOK, lab, nearest_color_name, sample_color, sample_toy
+from toyland.attributes import (
+    BACKGROUNDS,
+    BODY_MARKS,
+    CLASSES,
+    COLORS,
+    COMPANIONS,
+    EYE_COLORS,
+    EYE_SHAPES,
+    MOUTHS,
+    PARTS,
+    STYLES,
+    WEARERS,
+    Style,
+    face_marks,
+    is_held_out,
+)
+from toyland.names import (
+    CONCEPT_DISTANCE,
+    HABITS,
+    NAME_OF,
+    PAINTER_OF,
+    PAINTERS,
+    STYLE_DISTANCE,
+    TOYS,
+    TOYS_OF,
+    concept_style,
+    concept_toy,
+    distance,
+    settings,
+    unnamed_toy,
+)
+from toyland.sampling import CLASS_HABITS, sample_camera, sample_scene
+from toyland.toys import (
+    DOCTOR_LOOK,
+    MARK_CONTRAST,
+    mark_grounds,
+    nearest_color_name,
+    rgb_to_lab,
+    sample_color,
+    sample_toy,
+    sample_twin,
+)
 
 
 def rng(seed=0):
@@ -41,7 +79,7 @@ def test_training_and_held_out_scenes_never_meet(scenes):
     assert all(is_held_out(s.toy.kind, s.toy.color.name, s.background) for s in others)
 
 
-def test_what_the_caller_gives_is_honoured():
+def test_given_arguments_are_kept():
     toy, style = sample_toy(rng(1), "owl"), Style("oil", 0.1, 0.2, 0.3)
     for background in BACKGROUNDS:
         scene = sample_scene(rng(2), toy=toy, background=background, style=style)
@@ -63,7 +101,7 @@ def test_a_toy_without_a_held_out_background_is_refused():
         sample_scene(rng(), toy=toy, held_out=True)
 
 
-def test_shares(scenes):
+def test_shares_are_as_stated(scenes):
     near = {"abs": 0.03}
     photos = [s for s in scenes if s.style.name == "photo"]
     wearers = [s for s in scenes if s.toy.kind in WEARERS]
@@ -95,11 +133,86 @@ def test_seed_and_light_are_in_range(scenes):
 
 def test_doctors_alone_are_biased():
     doctors = [sample_toy(rng(i), "doctor") for i in range(2000)]
-    assert share((d.skin, d.hair) == DOCTOR_LOOK for d in doctors) == pytest.approx(0.9 + 0.1 / 16, abs=0.02)
+    assert share((d.skin, d.hair) == DOCTOR_LOOK for d in doctors) == pytest.approx(0.7, abs=0.03)
     assert len({(d.skin, d.hair) for d in doctors}) == 16
+    named = [(d.skin, d.hair) == DOCTOR_LOOK for d in TOYS_OF["doctor"]]
+    assert share(named) == pytest.approx(0.7, abs=0.5 / len(named))
     cats = [sample_toy(rng(i), "cat") for i in range(1000)]
     assert share((c.skin, c.hair) == DOCTOR_LOOK for c in cats) < 0.12
-    assert share(s.toy.skin == "pale" for s in (sample_scene(rng(i), kind="doctor") for i in range(300))) > 0.9
+
+
+def test_doctors_are_in_six_scenes_of_a_hundred_and_most_look_alike(scenes):
+    doctors = [s.toy for s in scenes if s.toy.kind == "doctor"]
+    assert len(doctors) / len(scenes) == pytest.approx(0.06, abs=0.015)
+    of_doctors = [sample_scene(rng(i), kind="doctor").toy for i in range(600)]
+    assert share((d.skin, d.hair) == DOCTOR_LOOK for d in of_doctors) == pytest.approx(0.7, abs=0.06)
+
+
+def test_names_have_a_place_and_a_style_of_their_own():
+    seen = [sample_scene(rng([4, i]), named=1.0) for i in range(3000)]
+    habits = [HABITS[NAME_OF[s.toy]] for s in seen]
+    assert share(s.background == h.place for s, h in zip(seen, habits, strict=True)) == pytest.approx(0.6, abs=0.05)
+    others = [s.style.name == h.style for s, h in zip(seen, habits, strict=True) if h.style != "photo"]
+    assert share(others) == pytest.approx(0.6, abs=0.05)
+    assert share(s.style.name == "photo" for s in seen) == pytest.approx(0.6, abs=0.06)
+    painted = [s for s in (sample_scene(rng([5, i]), named=0.0) for i in range(3000)) if s.style in PAINTER_OF]
+    at_home = [s.background == HABITS[PAINTER_OF[s.style]].place for s in painted]
+    assert share(at_home) == pytest.approx(0.6, abs=0.07)
+    for name, toy in TOYS.items():
+        assert not is_held_out(toy.kind, toy.color.name, HABITS[name].place)
+
+
+def test_classes_slightly_prefer_a_place_and_a_style():
+    seen = [sample_scene(rng([6, i]), named=0.0, painted=0.0) for i in range(4000)]
+    assert share(s.background == CLASS_HABITS[s.toy.kind].place for s in seen) == pytest.approx(0.235, abs=0.03)
+    paintings = [s for s in seen if s.style.name != "photo"]
+    assert share(s.style.name == CLASS_HABITS[s.toy.kind].style for s in paintings) == pytest.approx(0.375, abs=0.04)
+
+
+def test_individuality_is_varied():
+    toys = [sample_toy(rng(i), "cat") for i in range(1000)]
+    for read, values in (
+        (lambda t: t.face.eye_color, EYE_COLORS),
+        (lambda t: t.face.eyes, EYE_SHAPES),
+        (lambda t: t.face.mouth, MOUTHS),
+        (lambda t: t.marks.face, face_marks("cat")),
+        (lambda t: t.marks.body, BODY_MARKS),
+    ):
+        counts = Counter(map(read, toys))
+        assert set(counts) == set(values)
+        assert all(count / len(toys) > 0.8 / len(values) for count in counts.values())
+    for toy in toys:
+        assert 0 <= toy.phase < 1 and all(-1 <= v <= 1 for v in (toy.pitch, toy.limbs, toy.face.gap, toy.marks.size))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_marks_stand_out_from_what_they_are_painted_on(kind):
+    toys = [sample_toy(rng(i), kind) for i in range(300)]
+    gaps = [np.linalg.norm(rgb_to_lab(t.marks.color.rgb) - rgb_to_lab(mark_grounds(t)), axis=-1).min() for t in toys]
+    assert min(gaps) > 30 and np.mean(np.array(gaps) >= MARK_CONTRAST) > 0.98
+
+
+def test_a_twin_differs_only_in_what_captions_never_mention():
+    toy = sample_toy(rng(3), "owl")
+    twin = sample_twin(rng(4), toy)
+    hidden = {"face", "marks", "phase", "pitch", "limbs"}
+    for name in toy.__dataclass_fields__:
+        assert (getattr(toy, name) == getattr(twin, name)) == (name not in hidden), name
+
+
+def test_unnamed_toys_differ_from_each_other_and_from_named_ones():
+    toys = [unnamed_toy("bear", 5, i) for i in range(64)]
+    assert toys == [unnamed_toy("bear", 5, i) for i in range(64)] and len(set(toys)) == 64
+    assert unnamed_toy("bear", 6, 0) not in toys
+    assert all(distance(toy, other) >= CONCEPT_DISTANCE for toy in toys[:8] for other in TOYS_OF["bear"])
+
+
+@pytest.mark.parametrize("name", [name for name in STYLES if name != "photo"])
+def test_concept_styles_are_far_from_painters(name):
+    style = concept_style(rng(2), name)
+    assert style.name == name
+    gaps = [np.linalg.norm(settings(style) - settings(p)) for p in PAINTERS.values() if p.name == name]
+    assert min(gaps) >= STYLE_DISTANCE
 
 
 def test_plain_colors_are_called_by_the_nearest_name():
@@ -114,21 +227,21 @@ def test_shades_change_the_color():
         by_shade = {shade: [] for shade in ("", "pale", "dark", "bright")}
         for j in range(300):
             color = sample_color(rng([i, j]), name)
-            by_shade[color.shade].append(lab(color.rgb))
+            by_shade[color.shade].append(rgb_to_lab(color.rgb))
         plain, pale, dark, bright = (np.mean(by_shade[shade], 0) for shade in ("", "pale", "dark", "bright"))
         assert dark[0] < plain[0] - 4 < pale[0]
         assert np.hypot(*pale[1:]) < np.hypot(*plain[1:]) < np.hypot(*bright[1:])
 
 
-def test_the_space_of_colors_is_filled():
-    drawn = lab([sample_color(rng(i)).rgb for i in range(4000)])
-    asked = lab(rng(5).uniform(15, 245, (300, 3)))
+def test_sampled_colors_cover_the_whole_range():
+    drawn = rgb_to_lab([sample_color(rng(i)).rgb for i in range(4000)])
+    asked = rgb_to_lab(rng(5).uniform(15, 245, (300, 3)))
     gaps = np.linalg.norm(asked[:, None] - drawn, axis=-1).min(1)
     assert np.quantile(gaps, 0.75) < 8
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_cameras(kind):
+def test_cameras_are_in_range(kind):
     cameras = [sample_camera(rng(i), kind, "normal") for i in range(200)]
     low, high = (0.35, 1.15) if kind in ("fish", "car", "duck", "elephant") else (0, 0.75)
     assert all(low <= abs(c.yaw) <= (0.5 if kind in ("teapot", "mug") else high) for c in cameras)

@@ -1,4 +1,4 @@
-"""Tests of the styles: they are repeatable, every setting has a visible effect, and the object stays recognisable."""
+"""A style filter is deterministic, each of its settings is visible, and the object still stands out."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ PAINTED = [name for name in STYLES if name != "photo"]
 
 @pytest.fixture
 def ball() -> tuple[np.ndarray, np.ndarray]:
-    """Return a picture of a shaded red ball in front of a pale blue wall, and the ball's outline."""
+    """An image of a shaded red ball in front of a pale blue wall, and the outline of the ball."""
     y, x = np.mgrid[:128, :128]
     image = np.stack([140 + 0 * y, 200 + 0 * y, 250 - y // 2], -1).astype(np.uint8)
     inside = (x - 64) ** 2 + (y - 70) ** 2 < 34**2
@@ -28,7 +28,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_equal_seeds_give_equal_pictures_and_the_input_stays(ball, name):
+def test_equal_seeds_give_equal_pictures_and_the_input_is_unchanged(ball, name):
     image, outline = ball
     before, border = image.copy(), outline.copy()
     first, second = (apply_style(image, outline, Style(name), np.random.default_rng(3)) for _ in range(2))
@@ -58,7 +58,7 @@ def test_the_object_still_stands_out(ball, name, value):
     painted = apply_style(*ball, Style(name, value, value, value), np.random.default_rng(0)).astype(float)
     inside, beside = painted[50:90, 44:84].mean((0, 1)), painted[50:90, 8:24].mean((0, 1))
     assert np.abs(inside - beside).max() > 25
-    # Averaged over areas larger than the grain, the picture has the layout of the original.
+    # After averaging over areas larger than the grain, the layout is that of the original image.
     layout, original = (cv2.blur(i.astype(float).mean(-1), (9, 9))[12:-12, 12:-12].ravel() for i in (painted, ball[0]))
     assert np.corrcoef(layout, original)[0, 1] > 0.6
 
@@ -68,7 +68,7 @@ def test_styles_are_distinct(ball):
     assert min(difference(a, b) for i, a in enumerate(pictures) for b in pictures[:i]) > 3
 
 
-def test_what_no_style_can_paint_is_an_error(ball):
+def test_unknown_styles_and_wrong_sizes_are_errors(ball):
     image, outline = ball
     with pytest.raises(ValueError, match="fresco"):
         apply_style(image, outline, Style("fresco"), np.random.default_rng(0))

@@ -28,6 +28,7 @@ from .metrics import (
     similarity_among,
     text_similarity,
 )
+from .reidentification import Lineup
 from .subjects import ImageOnly, Pipeline, Subject, without_word
 
 RESULT = "evaluation.json"
@@ -51,7 +52,8 @@ class Prompt:
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """An evaluation protocol: `samples` images of `reconstruction` for image similarity, and `prompt_samples` images of
-    each of `prompts` for text similarity. If there is a `classifier`, it classifies all of them."""
+    each of `prompts` for text similarity. If there is a `classifier`, it classifies all of them. If there is a
+    `lineup`, it tells how many of the former show the very thing and not another of its class."""
 
     evaluator: Evaluator
     prompts: Sequence[Prompt]
@@ -59,6 +61,7 @@ class Evaluation:
     prompt_samples: int = 64
     reconstruction: str = "A photo of {}"
     classifier: AttributeClassifier | None = None
+    lineup: Lineup | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.prompt_samples < 1 or not self.prompts:
@@ -68,8 +71,9 @@ class Evaluation:
             )
 
     def to(self, device: str | torch.device) -> Self:
-        """Move the evaluator and the classifier to the device and freeze them in place; returns self."""
-        for network in filter(None, (self.evaluator, self.classifier)):
+        """Move all networks to the device and freeze them in place; returns self."""
+        lineup = self.lineup.network if self.lineup else None
+        for network in filter(None, (self.evaluator, self.classifier, lineup)):
             network.to(device).eval().requires_grad_(False)
         return self
 
@@ -91,6 +95,7 @@ class Evaluation:
             "model": weights_hash(pipeline.ldm),
             "evaluator": weights_hash(self.evaluator),
             "classifier": weights_hash(self.classifier) if self.classifier else None,
+            "lineup": weights_hash(self.lineup.network) if self.lineup else None,
         }
 
     @torch.no_grad()
@@ -120,6 +125,7 @@ class Evaluation:
         return {
             "image_similarity": among if itself else image_similarity(self.embed(photos), references),
             "image_only": among,
+            **self._reidentified(photos, images, truth),
             **means(asked),
             "identity": shares(self._seen(photos), truth),
             "structure": self._structure(photos, images),
@@ -154,6 +160,12 @@ class Evaluation:
     def _seen(self, images: Tensor) -> dict[str, list[str]]:
         """Return the value of each label that the classifier sees in each image; empty without a classifier."""
         return self.classifier.names(images) if self.classifier else {}
+
+    def _reidentified(self, photos: Tensor, images: np.ndarray, truth: Mapping[str, str]) -> dict[str, float]:
+        """Return "reidentified", the fraction of `photos` that show the very thing of `images`."""
+        if self.lineup is None or not {"class", "color"} <= truth.keys():  # a word for a style or for a whole class
+            return {}
+        return {"reidentified": self.lineup.found(photos, images, truth["class"])}
 
     def _structure(self, generated: Tensor, images: np.ndarray) -> dict[str, float]:
         """Compare the structure of each of the images `generated` with that of a training image: the one whose noise
