@@ -33,6 +33,7 @@ from toyland.captions import with_article
 
 from .. import packs
 from ..command import require_weights
+from ..concepts import HOME
 from ..evaluate import build, gather_inputs, keep, measure
 from ..failures import explain
 from ..mistakes import sentence
@@ -53,12 +54,14 @@ class CellFailed(Exception):
 @dataclass(frozen=True)
 class Cell:
     """A word to learn, and how to evaluate it. `learn` are overrides of train.py, or None to learn nothing; `evaluate`
-    are overrides of evaluate.py."""
+    are overrides of evaluate.py. With `home`, the word is learned from the home set of its toy. It is compared with the
+    varied set all the same."""
 
     concept: str
     seed: int
     learn: tuple[str, ...] | None = ()
     evaluate: tuple[str, ...] = ()
+    home: bool = False
 
 
 def quote(path: str | Path) -> str:
@@ -129,15 +132,16 @@ class CellStore:
 
     def compose_training(self, cell: Cell) -> DictConfig:
         """Return the config of the cell's training without a folder. The images need not exist."""
+        images = (self.pictures / HOME if cell.home else self.pictures) / cell.concept
         overrides = ["experiment=cat_toy", f"concept={cell.concept}", f"seed={cell.seed}"]
-        overrides += [f"concept.images={quote(self.pictures / cell.concept)}", f"concept.first={SHOWN}"]
+        overrides += [f"concept.images={quote(images)}", f"concept.first={SHOWN}"]
         overrides += [*self.learn, *(cell.learn or ()), *_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"]
         return _compose("train", overrides)
 
     def train_config(self, cell: Cell) -> DictConfig:
         """Return the resolved config of the cell's training, with the cell's own folder. The folder is named after a
         hash that includes the images, so they must exist."""
-        key = ("train", cell.concept, str(cell.seed), *(cell.learn or ()))
+        key = ("train", cell.concept, str(cell.seed), str(cell.home), *(cell.learn or ()))
         if key not in self._configs:
             config = self.compose_training(cell)
             config.paths.run = str(self.folder / "words" / train_hash(config))

@@ -23,11 +23,13 @@ LABELS = {"image_similarity": "image similarity (reconstruction)", "text_similar
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """One row of the figure: `learn` and `evaluate` as in `Cell`; `curve` and `x` are its position in a line plot."""
+    """One row of the figure: `learn`, `evaluate` and `home` as in `Cell`; `curve` and `x` are its position in a line
+    plot."""
 
     row: str
     learn: Sequence[str] | None = ()
     evaluate: Sequence[str] = ()
+    home: bool = False
     curve: str = ""
     x: float = 0.0
 
@@ -45,7 +47,7 @@ def measure(
     """Run the cells of all rows; return one line per cell, without failed cells, with the columns `origin` of
     `CellStore.results`. Raises CellFailed if all failed."""
     cells = {  # the rows of one word follow each other, since some share a tuned model
-        Cell(concept, seed, None if row.learn is None else tuple(row.learn), tuple(row.evaluate)): row
+        Cell(concept, seed, None if row.learn is None else tuple(row.learn), tuple(row.evaluate), row.home): row
         for concept in concepts
         for seed in seeds
         for row in rows

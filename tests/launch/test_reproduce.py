@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -70,6 +71,14 @@ def test_what_changes_a_word_makes_another_cell_and_what_is_only_shown_does_not(
     folders = {plain, *(store.train_config(one).paths.run for one in changed)}
     assert len(folders) == 1 + len(changed)
     assert store.train_config(cell(learn=("setup=one",))).paths.run == plain
+
+
+def test_a_word_of_a_home_set_is_learned_from_it_and_compared_with_the_varied_set(store):
+    at_home = replace(cell(), home=True)
+    config, other = store.train_config(at_home), store.train_config(cell())
+    assert Path(config.concept.images) == store.pictures / "home" / "cat_toy"
+    assert config.paths.run != other.paths.run
+    assert store.evaluation_config(at_home) == store.evaluation_config(cell())
 
 
 def test_an_evaluation_is_known_by_what_changes_its_numbers(store):
@@ -153,7 +162,7 @@ def test_every_figure(reproduce):
     assert code == 0, said
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         names = list(compose("reproduce", ["figure=all", "paths.run=x"]).figures)
-    assert len(names) == 10
+    assert len(names) == 11
     for name in names:
         drawn = {path.suffix for path in folder.glob(f"{name}.*")} - {".csv", ".json"}
         assert drawn in ({".png", ".pdf"}, {".jpg"}) and (folder / f"{name}.csv").is_file()
