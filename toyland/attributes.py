@@ -152,7 +152,10 @@ class Toy:
     where 0 is the usual shape of the class. `skin` and `hair` are visible on doctors only.
 
     Captions never mention the rest, the toy's individuality: `face`, `marks`, `phase` in [0, 1) and `pitch` in [-1, 1]
-    (fine to wide) of the pattern, and the thickness of the `limbs` in [-1, 1]."""
+    (fine to wide) of the pattern, and the thickness of the `limbs` in [-1, 1].
+
+    A `faceless` toy has neither eyes nor mouth nor marks on the face. Only a classifier sees such toys, to learn what a
+    missing face looks like."""
 
     kind: str
     color: Color
@@ -169,6 +172,7 @@ class Toy:
     phase: float = 0.0
     pitch: float = 0.0
     limbs: float = 0.0
+    faceless: bool = False
 
 
 @dataclass(frozen=True)

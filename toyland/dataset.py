@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from .attributes import CLASSES, Scene
 from .captions import NAME_SHARE, WRONG_SHARE, caption, plain_caption
-from .draws import draw_doctor, draw_scene, draw_unnamed_toy, render_range
+from .draws import draw_doctor, draw_face, draw_scene, draw_unnamed_toy, render_range
 from .errors import UserError
 from .truth import truth
 
@@ -256,6 +256,19 @@ class RenderedScenes:
                     yield futures[future]
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+class RenderedFaces(RenderedScenes):
+    """Scenes in which a quarter of the toys have no face. A classifier that is trained on them sees whether there is a
+    face; from other scenes it could only learn which classes have one."""
+
+    @property
+    def _draw(self) -> Callable[[int], Scene]:
+        return partial(draw_face, self.seed, self.held_out)
+
+    @property
+    def identity(self) -> dict:
+        return {"of": "faces", **super().identity}
 
 
 class RenderedDoctors(RenderedScenes):

@@ -12,10 +12,19 @@ from .names import unnamed_toy
 from .render import render
 from .sampling import sample_scene
 
+FACELESS = 0.25  # the share of faceless toys in `draw_face`
+
 
 def draw_scene(seed: int, held_out: bool, index: int) -> Scene:
     """Sample scene `index` of training, or of the held-out combinations."""
     return sample_scene(np.random.default_rng([seed, index]), held_out=held_out)
+
+
+def draw_face(seed: int, held_out: bool, index: int) -> Scene:
+    """Sample scene `index` of `draw_scene`. In a quarter of the scenes, the main toy is faceless."""
+    scene = draw_scene(seed, held_out, index)
+    faceless = bool(np.random.default_rng([seed, index, 1]).random() < FACELESS)
+    return replace(scene, toy=replace(scene.toy, faceless=faceless))
 
 
 def draw_doctor(seed: int, held_out: bool, index: int) -> Scene:

@@ -63,7 +63,8 @@ def figure(toy: Toy) -> Figure:
     shape = BUILDERS[toy.kind](*sizes)
     thick = size_factor(toy.limbs, 0.85, 1.18)
     parts = [_thicken(part, thick) if part.name in LIMBS else part for part in shape.parts]
-    return replace(shape, parts=(*parts, *(eye_parts(shape.face, toy.face) if shape.face else ())))
+    eyes = eye_parts(shape.face, toy.face) if shape.face and not toy.faceless else []
+    return replace(shape, parts=(*parts, *eyes))
 
 
 def _thicken(limb: Part, thick: float) -> Part:
@@ -74,7 +75,7 @@ def _thicken(limb: Part, thick: float) -> Part:
 def decals(toy: Toy, shape: Figure) -> list[Decal]:
     """Return the decals of a toy with figure `shape`, in painting order. They are painted over its pattern."""
     layers = body_decals(shape.body, toy.marks, shape.grain)
-    if shape.face is None:
+    if shape.face is None or toy.faceless:
         return layers
     colors = paints(toy)
     red, green, blue = colors[shape.face.lid]

@@ -77,14 +77,14 @@ def truth(scene: Scene) -> dict[str, str]:
 
 def individuality(toy: Toy) -> dict[str, str]:
     """Return the labels of the attributes that captions never mention."""
-    faced, marks = toy.kind in WITH_FACE, toy.marks
+    faced, marks = toy.kind in WITH_FACE and not toy.faceless, toy.marks
     # The hubs of a car and the top of a tree have the colour of the marks.
-    marked = not faced or marks.face != "none" or marks.body != "none"
+    marked = toy.kind not in WITH_FACE or (faced and marks.face != "none") or marks.body != "none"
     return {
         "face": "face" if faced else "none",
         "eye_color": toy.face.eye_color if faced else "",
         "eyes": toy.face.eyes if faced else "",
-        "mouth": toy.face.mouth if toy.kind in WITH_MOUTH else "",
+        "mouth": toy.face.mouth if faced and toy.kind in WITH_MOUTH else "",
         "face_mark": marks.face if faced else "",
         "body_mark": marks.body,
         "mark_color": marks.color.name if marked else "",

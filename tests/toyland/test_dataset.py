@@ -6,13 +6,14 @@ import json
 import multiprocessing
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from toyland import dataset
 from toyland.attributes import CLASSES, WITH_FACE, is_held_out
-from toyland.dataset import RenderedDoctors, RenderedScenes, RenderedToys, world_fingerprint
+from toyland.dataset import RenderedDoctors, RenderedFaces, RenderedScenes, RenderedToys, world_fingerprint
 from toyland.names import NAME_OF
 from toyland.render import render
 from toyland.truth import LABELS, individuality
@@ -199,6 +200,13 @@ def test_doctors_are_of_every_look_equally_often(tmp_path):
     assert {(label["class"], label["style"]) for label in labels} == {("doctor", "photo")}
     looks = Counter((label["skin"], label["hair"]) for label in labels)
     assert len(looks) == 16 and max(looks.values()) < 2.5 * min(looks.values())
+
+
+def test_a_quarter_of_the_toys_have_no_face_and_the_scenes_are_the_same_otherwise(tmp_path):
+    faces, scenes = RenderedFaces(tmp_path, 4, 800), RenderedScenes(tmp_path, 4, 800)
+    found = [(faces.scene(i).toy, scenes.scene(i).toy) for i in range(800)]
+    assert all(replace(toy, faceless=False) == other for toy, other in found)
+    assert 0.2 < np.mean([toy.faceless for toy, _ in found]) < 0.3
 
 
 def test_a_folder_of_doctors_cannot_hold_scenes(tmp_path):

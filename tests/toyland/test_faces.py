@@ -31,6 +31,7 @@ from toyland.render import FINE, actors, render, tilt_matrix
 from toyland.sampling import sample_camera, sample_scene
 from toyland.surfaces import join_solids, place_solids, rasterize
 from toyland.toys import sample_toy, sample_twin
+from toyland.truth import truth
 
 RED, YELLOW, LIME = (Color(name, "", COLORS[name]) for name in ("red", "yellow", "lime"))
 
@@ -63,6 +64,17 @@ def test_an_eye_is_at_least_four_pixels_wide_at_every_distance(kind):
         names, surface = surfaces(scene)
         widths = [(surface == names.index(eye_name(side))).any(0).sum() / 2 for side in (1, -1)]
         assert max(widths) >= 4, (i, widths)
+
+
+@pytest.mark.parametrize("kind", sorted(WITH_FACE))
+def test_a_faceless_toy_differs_in_the_face_only(kind):
+    scene = a_scene(kind, marks=Marks(face=face_marks(kind)[-1], color=LIME))
+    without = replace(scene, toy=replace(scene.toy, faceless=True))
+    face = render(scene).face
+    differs = changed(scene, without)
+    assert differs.sum() >= 40 and (differs & ~face).sum() < 0.15 * differs.sum()  # eyes cast shadows
+    labels = truth(without)
+    assert labels["face"] == "none" and {labels[name] for name in ("eye_color", "eyes", "mouth", "face_mark")} == {""}
 
 
 @pytest.mark.parametrize("kind", sorted(WITH_FACE))
