@@ -1,6 +1,6 @@
 """Render the concepts that ship with the project, with their ground truth: 24 unnamed toys, 8 styles of no painter, and
-doctors of every look. Each toy has two sets of images: a varied one, and one in home/, most of it in a single place, as
-people photograph what they own.
+doctors of varied looks. Each toy has two sets of images: a varied one, and one in home/, most of it in a single place,
+as people photograph what they own.
 
 python scripts/concepts.py                       # five images of each, into assets/concepts
 python scripts/concepts.py cat_toy --count 25 --into /tmp/concepts
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ldm.errors import UserError
 from ldm.files import write_whole
 from ldm.images import save_webp
 from toyland.attributes import HAIRS, SKINS, Scene, Style, Toy
@@ -27,13 +28,15 @@ from toyland.truth import truth
 from . import PROJECT
 
 FOLDER = PROJECT / "assets" / "concepts"
-SHIPPED, MOST = 5, 25
-OTHERS = 100_000  # seed of the first toy of a line-up, above those of all concepts
+SHIPPED, MOST = 5, 25  # images of a concept: those that are shipped, and those for figures over the number of images
+OTHERS = 100_000  # seed of the first toy of a line-up; no concept uses this and the following ones
 TRUTH, HOME = "concept.json", "home"
 # The places of the training images. Others, such as the moon and the beach, are left for prompts.
 PLACES = ("studio", "meadow", "table", "forest", "snow")
 AT_HOME = (True, True, False, True, False)  # which of five images of a home set are at home
-CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}  # file of captions: level of detail, most words
+# For each file of captions, the level of detail (`captions.DETAILS`) and the most words. Both tell more than the
+# captions of training do, to tell toys apart.
+CAPTIONS = {"short": ("long", 12), "long": ("full", 30)}
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,9 @@ def home_scenes(kind: str, seed: int, count: int) -> list[Scene]:
     return [_sample_alone(rng, toy, place) for place in places]
 
 
-def other_toys(kind: str, count: int = 63, photos: int = SHIPPED) -> np.ndarray:
+def other_toys(kind: str, count: int, photos: int) -> np.ndarray:
     """Render `photos` of each of `count` unnamed toys of class `kind` that are no concepts, for a line-up: uint8
-    [count, photos, 128, 128, 3]."""
+    [count, photos, 128, 128, 3]. All keep a distance from the toys that have names, but none from the concepts."""
     toys = (toy_scenes(kind, OTHERS + i, photos) for i in range(count))
     return np.array([[render(scene).image for scene in scenes] for scenes in toys])
 
@@ -162,9 +165,9 @@ PILOTS = {
 EVERY = CONCEPTS | PILOTS
 
 
-def captions(toy: Toy, kind: str) -> list[str]:
-    """Return up to five different descriptions of the toy, short or long as `kind` in CAPTIONS requires."""
-    detail, longest = CAPTIONS[kind]
+def captions(toy: Toy, length: str) -> list[str]:
+    """Return up to five different descriptions of the toy, of a `length` in CAPTIONS."""
+    detail, longest = CAPTIONS[length]
     rng, phrases = np.random.default_rng(0), list[str]()
     for _ in range(1000):
         phrase = describe(toy, rng, detail)
@@ -182,7 +185,15 @@ def ground_truth(name: str, scenes: Sequence[Scene]) -> dict:
 
 
 def save_pictures(scenes: Sequence[Scene], folder: Path) -> None:
-    """Render the scenes into `folder`/00.webp, 01.webp, ..."""
+    """Render the scenes into `folder`/00.webp, 01.webp, ... Raises UserError if the folder holds further images, which
+    would be learned from as well."""
+    names = [f"{index:02d}.webp" for index in range(len(scenes))]
+    further = sorted(file.name for file in folder.glob("[0-9][0-9].*") if file.name not in names)
+    if further:
+        raise UserError(
+            f"{folder} holds {further[0]}, which is not one of the {len(scenes)} images to be written: delete the "
+            "folder, or choose another one."
+        )
     for index, scene in enumerate(scenes):
         save_webp(folder / f"{index:02d}.webp", render(scene).image)
 
@@ -200,8 +211,8 @@ def write(name: str, into: Path, count: int = SHIPPED) -> None:
 def _write_set(name: str, folder: Path, scenes: Sequence[Scene]) -> None:
     save_pictures(scenes, folder)
     if "color" in EVERY[name].labels:
-        for kind in CAPTIONS:
-            lines = "\n".join(captions(scenes[0].toy, kind))
-            write_whole(folder / f"{kind}.txt", f"{lines}\n".encode())
+        for length in CAPTIONS:
+            lines = "\n".join(captions(scenes[0].toy, length))
+            write_whole(folder / f"{length}.txt", f"{lines}\n".encode())
     text = json.dumps(ground_truth(name, scenes))
     write_whole(folder / TRUTH, f"{text}\n".encode())

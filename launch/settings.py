@@ -35,7 +35,7 @@ CHECKS: dict[str, Check] = {
     **_all(
         "steps max_steps every_steps every batch_size samples_a_step num_vectors first count columns samples "
         "prompt_samples image_size val_size num_nodes patience pack candidates ddim_steps pictures_each frechet "
-        "validation_draws rounds sampling_steps between shown best port",
+        "validation_draws rounds sampling_steps between shown best port module.schedule.decay",
         partial(require_whole, least=1),
     ),
     **_all("guidance eta", require_number),

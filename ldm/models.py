@@ -41,6 +41,10 @@ toyland_first_stage = partial(
     AutoencoderKL, channels=32, channel_mult=(1, 2, 4), num_res_blocks=1, z_channels=4, embed_dim=4, groups=8
 )
 
+TOYLAND_SCALE_FACTOR = (
+    0.833  # 1 / standard deviation of its latents of the training images (training.latents.unit_scale)
+)
+
 
 def _published_unet(context_dim: int, sample_size: int) -> UNet:
     return UNet(
@@ -179,7 +183,7 @@ def toyland(
         text_encoder=BERTTextEncoder(
             vocabulary, vocab_size=510, width=256, depth=3, heads=4, dim_head=64, max_length=36
         ),
-        scale_factor=0.833,  # 1 / standard deviation of the training latents (ldm.training.latents.unit_scale)
+        scale_factor=TOYLAND_SCALE_FACTOR,
         name="toyland",
         **training,
     )

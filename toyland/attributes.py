@@ -5,7 +5,7 @@ import hashlib
 from dataclasses import dataclass
 
 CLASSES = "cat dog rabbit bear owl elephant duck fish robot snowman doctor car teapot mug mushroom tree".split()
-WEARERS = frozenset("cat dog rabbit bear owl elephant duck robot snowman doctor".split())  # classes that wear a hat
+WEARERS = frozenset("cat dog rabbit bear owl elephant duck robot snowman doctor".split())  # can wear a hat or a scarf
 COMPANIONS = ("mug", "mushroom", "duck", "teapot", "tree", "car")  # classes that can stand beside the main figure
 
 # The centre of each named colour range, RGB 0-255.

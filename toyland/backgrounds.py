@@ -16,7 +16,8 @@ BANK_SIZE = 40
 
 
 def backdrop(name: str, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Return a random uint8 RGB crop [256, 256, 3] of place `name`, and the row at which the ground begins."""
+    """Return a random uint8 RGB crop [256, 256, 3] of place `name`, and the row at which the ground begins.
+    Raises ValueError for an unknown place."""
     if name not in BACKGROUNDS:
         raise ValueError(f"unknown background {name!r}: choose one of {', '.join(BACKGROUNDS)}")
     pictures = bank(name)

@@ -9,9 +9,9 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -24,13 +24,15 @@ from .truth import truth
 
 SIZE = 128
 CHUNK = 250
-# Changes to these files cannot change pixels.
+# These files do not determine pixels. This one must only choose a function of `draws`: what a scene shows belongs
+# there.
 _NOT_PIXELS = frozenset(f"{name}.py" for name in "__init__ captions dataset errors mistakes truth wording".split())
 
 
 def world_fingerprint(folder: Path | None = None) -> str:
     """Return a hash of the code that determines pixels: the whole package (or `folder`) except `_NOT_PIXELS`. Comments,
-    docstrings and layout do not change it."""
+    docstrings, layout and the version of Python do not change it. The versions of numpy and OpenCV are not part of
+    it."""
     folder = folder or Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):
@@ -46,7 +48,17 @@ def _code(source: str) -> str:
         match node:
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() if ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
-    return ast.dump(tree)
+    return _dump(tree)
+
+
+def _dump(node: Any) -> str:
+    """Return a node of a syntax tree as text, without empty fields: later versions of Python have more of them."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_dump, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [f"{name}={_dump(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
+    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 def _render_chunk(files: tuple[str, str], draw: Callable[[int], Scene], start: int, stop: int) -> int:
@@ -68,23 +80,12 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     return array.shape == shape and array.dtype == np.uint8
 
 
-@dataclass(frozen=True)
-class Part:
-    """A range of n scenes: `images` and `masks` as in `draws.Rendered`, one caption each, and for each label its n
-    values."""
-
-    images: np.ndarray
-    masks: np.ndarray
-    captions: list[str]
-    labels: dict[str, list[str]]
-
-
 class RenderedScenes:
     """`count` scenes with images, masks and captions, stored in `folder`.
 
-    With `held_out`, all scenes are combinations that training never sees, and no caption contains a mistake. `plain` is
-    the share of captions from `captions.plain_caption`. In the other captions, `named` is the probability that a named
-    toy or painter is called by its name, and `wrong` the probability of a mistake.
+    With `held_out`, all scenes are combinations that are held out of training, and no caption contains a mistake.
+    `plain` is the share of captions from `captions.plain_caption`. In the other captions, `named` is the probability
+    that a named toy or painter is called by its name, see `captions.caption`. Raises UserError if `count` is below 1.
     """
 
     def __init__(
@@ -95,19 +96,18 @@ class RenderedScenes:
         held_out: bool = False,
         plain: float = 0.0,
         named: float = NAME_SHARE,
-        wrong: float = WRONG_SHARE,
     ) -> None:
         if count < 1:
             raise UserError(f"count must be at least 1, got {count}")
         self.folder = Path(folder)
         self.seed, self.count, self.held_out, self.plain, self.named = seed, count, held_out, plain, named
-        self.wrong = 0.0 if held_out else wrong
+        self.wrong = 0.0 if held_out else WRONG_SHARE
 
     def __len__(self) -> int:
         return self.count
 
     def scene(self, index: int) -> Scene:
-        """Return scene `index`, the ground truth of image `index`."""
+        """Return scene `index`, the ground truth of image `index`. Raises IndexError if there is none."""
         if not 0 <= index < self.count:
             raise IndexError(f"there is no scene {index}: choose 0 to {self.count - 1}")
         return self._draw(index)
@@ -131,14 +131,6 @@ class RenderedScenes:
     def face_mask(self, index: int) -> np.ndarray:
         """Return the mask of its face, bool [128, 128]. It is empty if the figure has no face."""
         return np.unpackbits(self.masks[index, 1], axis=-1).astype(bool)
-
-    def part(self, start: int, stop: int, draw: int = 0) -> Part:
-        """Render scenes `start` to `stop` - 1 in this process and return them with caption number `draw` of each. No
-        file is read or written, so several processes can do this at the same time."""
-        rendered, indices = render_range(self.scene, start, stop), range(start, stop)
-        known = [self.labels(i) for i in indices]
-        labels = {name: [one[name] for one in known] for name in known[0]}
-        return Part(rendered.images, rendered.masks, [self.caption(i, draw) for i in indices], labels)
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -214,10 +206,15 @@ class RenderedScenes:
     def prepare(self, workers: int = 1) -> None:
         """Render the missing chunks with `workers` processes. If it is killed, the next call resumes. Only one process
         may call this at a time. Raises UserError if the folder holds another data set, such as one of another seed,
-        count or `held_out`."""
+        count or `held_out`, or files of unknown origin."""
         self.folder.mkdir(parents=True, exist_ok=True)
         identity, starts = self.identity, range(0, self.count, CHUNK)
         done = self._chunks_done(identity)
+        if not done and not self._record.exists() and any(final.exists() for final in self._final):
+            raise UserError(
+                f"{self.folder} holds {self._final[0].name} but no {self._record.name}, so it may be the file of "
+                "something else: choose another folder, or delete it"
+            )
         if not done:
             self._record.unlink(missing_ok=True)
             for final, part, shape in zip(self._final, self._partial, self._shapes, strict=True):
@@ -272,7 +269,7 @@ class RenderedFaces(RenderedScenes):
 
 
 class RenderedDoctors(RenderedScenes):
-    """Photos of doctors with every combination of skin and hair equally often. The classifier of looks is trained on
+    """Photos of doctors with every combination of skin and hair equally probable. The classifier of looks is trained on
     them, so that it does not share the bias of other scenes."""
 
     @property
@@ -286,22 +283,22 @@ class RenderedDoctors(RenderedScenes):
 
 class RenderedToys(RenderedScenes):
     """Photos of `toys` different unnamed toys in random places, for training a model to tell toys apart. The toys
-    belong to class `kind`, or to all classes in turn if it is None. Image i shows toy i % `toys`, which is also its
-    label "toy"."""
+    belong to all classes in turn. Image i shows toy i % `toys`, which is also its label "toy". Raises UserError for
+    more toys than images, or for none."""
 
-    def __init__(self, folder: str | Path, seed: int, count: int, toys: int = 64, kind: str | None = None) -> None:
+    def __init__(self, folder: str | Path, seed: int, count: int, toys: int) -> None:
         super().__init__(folder, seed, count)
-        if kind is not None and kind not in CLASSES:
-            raise UserError(f"unknown class kind={kind!r}: choose one of {', '.join(CLASSES)}")
-        self.toys, self.kinds = toys, (kind,) if kind else tuple(CLASSES)
+        if not 1 <= toys <= count:
+            raise UserError(f"toys is {toys}: give a number between 1 and count, which is {count}")
+        self.toys = toys
 
     def labels(self, index: int) -> dict[str, str]:
         return super().labels(index) | {"toy": str(index % self.toys)}
 
     @property
     def _draw(self) -> Callable[[int], Scene]:
-        return partial(draw_unnamed_toy, self.seed, self.kinds, self.toys)
+        return partial(draw_unnamed_toy, self.seed, tuple(CLASSES), self.toys)
 
     @property
     def identity(self) -> dict:
-        return {"of": "toys", "toys": self.toys, "kinds": list(self.kinds), **super().identity}
+        return {"of": "toys", "toys": self.toys, "kinds": list(CLASSES), **super().identity}

@@ -1,4 +1,4 @@
-"""Numbered scenes. Scene `index` depends only on (seed, index), so any process can render any range of them."""
+"""Numbered scenes. A scene depends only on the arguments of its function, so any process can render any range."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -58,8 +58,9 @@ class Rendered:
 
 
 def render_range(draw: Callable[[int], Scene], start: int, stop: int) -> Rendered:
-    """Render the scenes `draw(start)` to `draw(stop - 1)`. The result is the same in every process."""
-    cv2.setNumThreads(1)  # several processes already use all cores
+    """Render the scenes `draw(start)` to `draw(stop - 1)`. The result is the same in every process. From then on,
+    OpenCV has one thread in this process: several processes already use all cores."""
+    cv2.setNumThreads(1)
     pictures = [render(draw(index)) for index in range(start, stop)]
     masks = np.packbits([(picture.mask, picture.face) for picture in pictures], axis=-1)
     return Rendered(np.stack([picture.image for picture in pictures]), masks)

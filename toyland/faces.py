@@ -90,7 +90,7 @@ def _mouth_decals(plan: FacePlan, face: Face, ground: RGB) -> list[Decal]:
 
 def mouth_layers(name: str, line: RGB) -> list[tuple[Shape, RGB]]:
     """Return (shape, colour) of each layer of mouth `name`, in painting order. `line` is the colour of its outline. The
-    unit of the shapes is half the width of the mouth."""
+    unit of the shapes is half the width of the mouth. Raises ValueError for an unknown mouth."""
     if name == "smile":
         return [(_smile, line)]
     if name == "teeth":

@@ -42,8 +42,8 @@ FIXED_PAINTS = {
     "mirror": (205, 212, 222),
     "glass": (150, 205, 235),
 }
-# Names of the parts whose thickness `Toy.limbs` sets.
-LIMBS = frozenset("leg arm paw foot haunch hand sleeve twig tail shoe".split())
+# Names of the parts whose thickness `Toy.limbs` sets; the feet of mugs and teapots are among them.
+LIMBS = frozenset("leg arm paw foot haunch hand sleeve tail shoe".split())
 
 
 def paints(toy: Toy) -> dict[str, RGB]:
@@ -90,7 +90,9 @@ def size_factor(proportion: float, smallest: float, largest: float) -> float:
 
 def clothes(clothing: Clothing, wearer: Figure) -> list[Part]:
     """Return the parts of a hat or a scarf that fits `wearer`. Their paints are "clothing" and "trim". Raises
-    ValueError if the figure has no place for it."""
+    ValueError if the figure has no place for it, or if it is neither."""
+    if clothing.item not in ("hat", "scarf"):
+        raise ValueError(f"unknown clothing {clothing.item!r}: choose hat or scarf")
     anchor = wearer.crown if clothing.item == "hat" else wearer.neck
     if anchor is None:
         raise ValueError(f"this figure cannot wear a {clothing.item}: choose one of {', '.join(sorted(WEARERS))}")

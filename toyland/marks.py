@@ -4,7 +4,9 @@ from .attributes import BODY_MARKS, Marks
 from .painting import Decal, Shape, bar, heart, star
 from .parts import BodyPlan
 
-_BELT, _SASH = 0.036, 0.034  # half their width, in units of figure space
+# Half the width of a belt, in units of figure space, and that of a sash before it is multiplied by 1.3: a sloping band
+# is thinner than it is high.
+_BELT, _SASH = 0.036, 0.034
 _UNLIMITED = 9.0
 
 

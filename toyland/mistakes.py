@@ -24,11 +24,12 @@ def make_mistake(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
         return replace(scene, background=place), BACKGROUNDS[place]
     if slip == "color":
         used = {color.name for color in scene_colors(scene)}
+        used |= {toy.skin, toy.hair} if toy.kind == "doctor" else set()  # a true "brown skin" is no mistake
         name = pick(rng, [name for name in COLORS if name not in used])
         return replace(scene, toy=replace(toy, color=Color(name, "", COLORS[name]))), name
     values = PATTERNS if slip == "pattern" else CLASSES
-    kinds = {toy.kind, toy.pattern, beside and beside.toy.kind}
-    wrong = pick(rng, [value for value in values if value not in kinds])
+    true_values = {toy.kind, toy.pattern, beside and beside.toy.kind}
+    wrong = pick(rng, [value for value in values if value not in true_values])
     return replace(scene, toy=replace(toy, **{"kind" if slip == "class" else slip: wrong})), wrong
 
 

@@ -56,7 +56,9 @@ def _one_hot(value: str, values: Iterable[str], weight: float) -> list[float]:
 
 
 def features(toy: Toy) -> np.ndarray:
-    """Return the toy as a vector in which all visible attributes of its class have about the same weight."""
+    """Return the toy as a vector of its colours, proportions, pattern, look, eye colour, shapes of eyes and mouth, and
+    kinds of marks, with about equal weights. The sizes and positions of features, the colour of marks, and the
+    pattern's pitch and phase are left out."""
     parts = [getattr(toy, name) / 2 if name in PARTS[toy.kind] else 0.0 for name in PROPORTIONS]
     pattern = _one_hot(toy.pattern, PATTERNS, 0.5)
     look = [value for attribute, values in ((toy.skin, SKINS), (toy.hair, HAIRS))
@@ -71,8 +73,9 @@ def features(toy: Toy) -> np.ndarray:
 
 
 def distance(toy: Toy, other: Toy) -> float:
-    """Return how different two toys of the same class look. Equal toys have distance 0. One difference alone gives:
-    black against white about 0.95, another pattern 0.71, another mark 0.57, the two extremes of a proportion 1."""
+    """Return how different two toys of the same class look. Toys that differ only in what `features` leaves out have
+    distance 0. One difference alone gives: black against white 0.77, another pattern 0.71, another mark 0.57, the two
+    extremes of a proportion 1."""
     return float(np.linalg.norm(features(toy) - features(other)))
 
 
@@ -171,7 +174,8 @@ def concept_toy(rng: np.random.Generator, kind: str) -> Toy:
 
 
 def concept_style(rng: np.random.Generator, name: str) -> Style:
-    """Sample settings of style `name` that are at least `STYLE_DISTANCE` from those of all its painters."""
+    """Sample settings of style `name`, which is not "photo", that are at least `STYLE_DISTANCE` from those of all its
+    painters."""
     while True:
         style = sample_style(rng, name)
         if min(np.linalg.norm(settings(style) - settings(other)) for other in PAINTERS_OF[name]) >= STYLE_DISTANCE:

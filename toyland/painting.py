@@ -81,14 +81,14 @@ def heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def pattern(name: str, p: np.ndarray, grain: str, phase: float = 0.0, pitch: float = 0.0) -> np.ndarray:
     """Return which of the positions `p` [3, N] in figure space have the second colour, bool [N]. `grain` as in
     `parts.Figure`. `phase` shifts pattern `name` by this fraction of a period; `pitch` in [-1, 1] makes it finer or
-    wider. The patterns are coarse enough for images of 128 pixels."""
+    wider. The patterns are coarse enough for images of 128 pixels. Raises ValueError for another `name`."""
     x, y, z = p
     scale = np.float32(1.22**pitch)
     along = (y if grain == "y" else z) / scale
     if name == "striped":
         return np.sin(along * np.float32(2 * np.pi / 0.19) + np.float32(2 * np.pi * phase + 0.6)) > 0.1
     turn = (np.arctan2(x, z) if grain == "y" else np.arctan2(x, y - np.float32(0.3))) / np.float32(2 * np.pi)
-    around = 8 if pitch > 0 else 10  # whole numbers, so that the pattern closes at the back
+    around = 8 if pitch > 0 else 10  # even numbers, so that spots and checks meet at the back
     if name == "checkered":
         return (np.floor(turn * around + np.float32(phase)) + np.floor(along / np.float32(0.14) + phase)) % 2 > 0.5
     if name != "spotted":

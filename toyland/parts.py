@@ -12,9 +12,10 @@ Vector = tuple[float, float, float]
 class Part:
     """An ellipsoid, or a cone with flat ends when `taper` is given.
 
-    `radii` are the half axes, before the rotation Rz @ Ry @ Rx by the Euler angles `turn` = (x, y, z) in radians. The
-    axis of a cone is y, and `taper` is its top radius divided by its bottom radius. `paint` names a colour of
-    `figures.paints`: "main" has the pattern, "plain" is the same colour without it. Outlines separate parts only if
+    `radii` are the half axes (of a cone: its bottom radius in x, half its length, its bottom radius in z), before the
+    rotation Rz @ Ry @ Rx by the Euler angles `turn` = (x, y, z) in radians. The axis of a cone is y, and `taper` is its
+    top radius divided by its bottom radius. `paint` names a colour of `figures.paints`: "main" has the pattern, "plain"
+    is the same colour without it. Outlines separate parts only if
     their `name` differs.
     """
 
@@ -73,8 +74,8 @@ class BodyPlan:
 
     Marks are painted on the parts in `part_names`. A star or heart has centre `centre` and radius `size`. It
     faces the z axis turned by `turn` radians; if `turn` is not 0, there are two mirrored ones. `waist` is the position
-    of a belt or sash on the grain axis. If the body is hidden, belt and sash are painted on the parts named in `legs`
-    instead, at height `waist`.
+    of a belt or sash on the grain axis. If `legs` is not empty, because the head hides the body, belt and sash are
+    painted on the parts named there, at height `waist`.
     """
 
     part_names: tuple[str, ...]
@@ -99,8 +100,8 @@ class Figure:
 
 
 def cone(name: str, base: Vector, tip: Vector, radius: float, taper: float, paint: str, depth: float = 1.0) -> Part:
-    """Return a cone from `base`, where its radius is `radius`, to `tip`. `depth` scales its radius along the third
-    axis."""
+    """Return a cone from `base`, where its radius is `radius`, to `tip`. `depth` scales its radius along its
+    own z axis."""
     dx, dy, dz = (t - b for b, t in zip(base, tip, strict=True))
     length = math.hypot(dx, dy, dz)
     x, y, z = ((b + t) / 2 for b, t in zip(base, tip, strict=True))

@@ -1,7 +1,7 @@
 """Sample scenes. All randomness comes from the `rng` that is passed in, so a seed determines a scene. As in real data,
 words imply context: most images of a name show its usual place and style (its habit), and each class prefers one place
 and one style slightly. A fixed tenth of all combinations of class, main colour and background is held out of
-training."""
+training, for the main figure: a companion may still show one."""
 
 from dataclasses import replace
 
@@ -10,6 +10,7 @@ import numpy as np
 from .attributes import (
     BACKGROUNDS,
     CLASSES,
+    COLORS,
     COMPANIONS,
     STYLES,
     VIEWS,
@@ -104,12 +105,23 @@ def _sample_place(rng: np.random.Generator, toy: Toy, style: Style) -> str:
     return pick(rng, tuple(BACKGROUNDS))
 
 
-def _sample_subject(rng, toy, kind, background, style, named, painted, held_out) -> tuple[Toy, str, Style]:
+def _sample_subject(
+    rng: np.random.Generator,
+    toy: Toy | None,
+    kind: str | None,
+    background: str | None,
+    style: Style | None,
+    named: float,
+    painted: float,
+    held_out: bool,
+) -> tuple[Toy, str, Style]:
     """Sample whatever is None until the combination is held out, or not, as `held_out` requires. If both toy and
     background are given, accept them as they are."""
     given = toy is not None and background is not None
     if toy is not None and not given and all(is_held_out(toy.kind, toy.color.name, b) != held_out for b in BACKGROUNDS):
         raise ValueError(f"a {toy.color.name} {toy.kind} has no background with held_out={held_out}: give another toy")
+    if toy is None and kind and background and all(is_held_out(kind, c, background) != held_out for c in COLORS):
+        raise ValueError(f"no colour of a {kind} has held_out={held_out} with background {background!r}: give another")
     while True:
         one, one_kind = toy, kind or pick(rng, CLASSES)
         if one is None:
@@ -145,12 +157,12 @@ def sample_scene(
     painted: float = 0.5,
     held_out: bool = False,
 ) -> Scene:
-    """Sample a scene. Arguments that are not None are kept. `named` is the share of toys that have a name, and
-    `painted` the share of paintings that are in the style of a painter.
+    """Sample a scene. Arguments that are not None are kept; with a `toy`, `kind` has no effect. `named` is the share of
+    toys that have a name, and `painted` the share of paintings that are in the style of a painter.
 
-    `held_out` chooses whether the combination of class, main colour and background is one that training never sees. It
-    has no effect if the caller gives both toy and background. Raises ValueError if there is no such background for the
-    given toy."""
+    `held_out` chooses whether the combination of the main figure's class, its main colour and the background is one
+    that is held out of training. It has no effect if the caller gives both toy and background. Raises ValueError if
+    there is no such background for the given toy, or no such colour for the given class and background."""
     if style is None and view not in (None, "normal"):
         style = Style()
     toy, background, style = _sample_subject(rng, toy, kind, background, style, named, painted, held_out)

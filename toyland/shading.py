@@ -71,7 +71,7 @@ def cast_shadow(
         return
     left, right = max(0, columns[0] - 3), columns[-1] + 4
     soft = cv2.GaussianBlur(shade[:, left:right].astype(np.float32), (0, 0), 1.0)
-    soft[0] = 0
+    soft[0] = 0  # the first block can begin above the horizon, which takes no shadow
     ground = canvas[first:, left * step : right * step]
     soft = cv2.resize(soft, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
     ground[:] = ground * (1 - darkness * soft)[:, :, None]

@@ -40,8 +40,8 @@ def interpolate(low: float, high: float, setting: float) -> float:
 
 
 def noise(rng: np.random.Generator, cell: float, channels: int = 1) -> np.ndarray:
-    """Return smooth noise of about unit variance, float32 [128, 128] or [128, 128, channels]. Its features are about
-    `cell` pixels wide."""
+    """Return smooth noise with a variance of 0.7 to 0.9, float32 [128, 128] or [128, 128, channels]. Its features are
+    about `cell` pixels wide."""
     side = int(SIZE / cell) + 2
     grid = rng.standard_normal((side, side, channels), np.float32)
     return cv2.resize(grid, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
@@ -204,6 +204,7 @@ def tiling(pitch: float, uneven: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mosaic(image: np.ndarray, outline: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
+    # Rounded, so that `tiling` is computed for a few dozen settings only.
     pitch, uneven = 0.25 * round(4 * interpolate(3.6, 5.2, style.stroke)), 0.04 * round(interpolate(1, 7, style.grain))
     tiles, grout = tiling(pitch, uneven)
     crisp = image + 0.8 * (image - cv2.GaussianBlur(image, (0, 0), 2.0))

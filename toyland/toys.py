@@ -8,7 +8,6 @@ import numpy as np
 
 from .attributes import (
     BODY_MARKS,
-    CLASSES,
     COLORS,
     EYE_COLORS,
     EYE_SHAPES,
@@ -17,7 +16,6 @@ from .attributes import (
     PATTERNS,
     PROPORTIONS,
     SKINS,
-    STYLES,
     Color,
     Face,
     Marks,
@@ -31,7 +29,7 @@ COMMON_LOOK = 0.7  # share of doctors with this look
 _LOOKS = tuple((skin, hair) for skin in SKINS for hair in HAIRS)
 
 SHADE_SHARE = 0.1  # share of colours with each shade; the rest have none
-COLOR_RADIUS = 22.0  # in CIELAB; neighbouring centres are mostly 30 to 40 apart, so their ranges touch
+COLOR_RADIUS = 22.0  # in CIELAB; the nearest other centre is 22 to 46 away, so most balls overlap
 _HUELESS = frozenset(("black", "gray", "white"))  # half the radius in a and b, because nobody calls a pinkish gray gray
 _SHADES_OF = {"black": (), "white": (), "gray": ("pale", "dark")}  # without phrases such as "bright black"
 _ALL_SHADES = ("pale", "dark", "bright")
@@ -127,7 +125,8 @@ def _sample_face(rng: np.random.Generator) -> Face:
 
 
 def mark_grounds(toy: Toy) -> list[tuple[float, float, float]]:
-    """Return the colours (RGB 0-255) on which a toy's marks are painted."""
+    """Return the colours (RGB 0-255) from which a toy's marks must differ. The white eye rings of owls, the white
+    muzzles of rabbits and the skin of doctors are not among them, so a pale mark can be faint there."""
     other = _OTHER_GROUNDS.get(toy.kind)
     return [toy.color.rgb, toy.color2.rgb] + ([COLORS[other]] if other else [])
 
@@ -147,7 +146,7 @@ def _sample_marks(rng: np.random.Generator, toy: Toy) -> Marks:
 
 
 def sample_twin(rng: np.random.Generator, toy: Toy) -> Toy:
-    """Return a toy with the same captions as `toy` and a new individuality: face, marks, phase, pitch and limbs."""
+    """Return a toy with the same description as `toy` and a new individuality: face, marks, phase, pitch and limbs."""
     phase = round(float(rng.random()), 4)
     face, marks, pitch, limbs = _sample_face(rng), _sample_marks(rng, toy), _uniform(rng), _uniform(rng)
     return replace(toy, face=face, marks=marks, phase=phase, pitch=pitch, limbs=limbs)
@@ -159,10 +158,8 @@ def sample_look(rng: np.random.Generator) -> tuple[str, str]:
     return DOCTOR_LOOK if rng.random() < COMMON_LOOK else pick(rng, [look for look in _LOOKS if look != DOCTOR_LOOK])
 
 
-def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:
-    """Sample a toy of class `kind` (any if None). The looks of doctors are biased, see `DOCTOR_LOOK`; nothing else
-    is."""
-    kind = kind or pick(rng, CLASSES)
+def sample_toy(rng: np.random.Generator, kind: str) -> Toy:
+    """Sample a toy of class `kind`. The looks of doctors are biased, see `DOCTOR_LOOK`; nothing else is."""
     color = sample_color(rng)
     color2 = sample_color(rng, pick(rng, [name for name in _COLOR_NAMES if name != color.name]))
     pattern = pick_by_share(rng, PATTERNS, PATTERN_EDGES)
@@ -172,10 +169,8 @@ def sample_toy(rng: np.random.Generator, kind: str | None = None) -> Toy:
     return sample_twin(rng, replace(toy, **proportions))
 
 
-def sample_style(rng: np.random.Generator, name: str | None = None) -> Style:
-    """Sample settings of style `name`. If it is None, three in five styles are photos. A photo has no settings."""
-    if name is None:
-        name = "photo" if rng.random() < 0.6 else pick(rng, tuple(STYLES)[1:])
+def sample_style(rng: np.random.Generator, name: str) -> Style:
+    """Sample settings of style `name`. A photo has none."""
     if name == "photo":
         return Style()
     return Style(name, *(_uniform(rng) for _ in range(3)))

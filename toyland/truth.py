@@ -21,7 +21,7 @@ from .attributes import (
     Toy,
 )
 
-# The values of each label. Other than in "companion" and "clothing", "" means that the attribute is not visible.
+# The values of each label. Except for "companion" and "clothing", "" means that the attribute is not visible.
 LABELS: dict[str, tuple[str, ...]] = {
     "class": tuple(CLASSES),
     "color": tuple(COLORS),

@@ -19,7 +19,7 @@ GRADES = {
     **dict.fromkeys("head eyes wings fins wheels handle lid cap crown".split(), _SIZES),
 }
 TREE_TRUNK = GRADES["stem"]  # instead of the words for an elephant's trunk
-PLURAL = frozenset("ears arms eyes wings fins wheels hair".split())  # used without an article
+WITHOUT_ARTICLE = frozenset("ears arms eyes wings fins wheels hair".split())
 
 PHOTO_PREFIXES = (
     *["a photo of"] * 8,
@@ -58,7 +58,7 @@ def join_phrases(items: list[str]) -> str:
 
 def grade(kind: str, proportion: str, value: float) -> str | None:
     """Return the word for `value` in [-1, 1] of a proportion of class `kind`, or synonyms such as "big/long". Return
-    None if the value is about usual, or if the proportion has no effect on the class."""
+    None if the value is close to 0, the usual one, or if the proportion has no effect on the class."""
     part = PARTS[kind].get(proportion)
     if part is None or abs(value) <= 0.25:
         return None

@@ -22,7 +22,7 @@ from ldm.errors import UserError
 from ldm.files import read_json, write_json
 from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
-from ldm.training.resumption import Preempted
+from ldm.training.resumption import STATE, Preempted
 from textual_inversion.evaluation.classifier import AttributeClassifier
 from textual_inversion.evaluation.evaluation import RESULT, Evaluation
 from textual_inversion.evaluation.metrics import image_similarity
@@ -198,8 +198,7 @@ class CellStore:
 
     def results(self, cells: Sequence[Cell]) -> dict[Cell, dict[str, Any]]:
         """Run the cells; return the evaluation of each. "config" is the hash of its config, "commit" the commit of the
-        code that evaluated it, and "word_commit" that of the code that learned its word, which took "seconds" as one
-        of a pack. Failed cells are left out."""
+        code that evaluated it, and "word_commit" that of the code that learned its word. Failed cells are left out."""
         self._check(cells)
         words, found = self.words(cells), {}
         folders = {
@@ -214,9 +213,17 @@ class CellStore:
             if is_done(folder, RESULT):
                 result = read_json(folder / RESULT)
                 origin = {"config": folder.name, "commit": record_of(folder)["commit"]}
-                word = record_of(words[cell]) if cell in words else {}
-                found[cell] = result | origin | {"word_commit": word.get("commit"), "seconds": word.get("seconds")}
+                learned_by = record_of(words[cell])["commit"] if cell in words else None
+                found[cell] = result | origin | {"word_commit": learned_by}
         return found
+
+    def seconds(self, cells: Sequence[Cell]) -> dict[Cell, float]:
+        """Learn the words of the cells again, each alone; return the seconds of each. Cells that learn nothing or have
+        failed are left out, and so are words whose learning was interrupted."""
+        alone = CellStore(self.folder / "alone", self.learn, self.evaluate, self.pictures, pack=1)
+        found = {cell: record_of(folder).get("seconds") for cell, folder in alone.words(cells).items()}
+        self.failed |= alone.failed
+        return {cell: seconds for cell, seconds in found.items() if seconds is not None}
 
     def parts(self, config: DictConfig) -> tuple[LatentDiffusion, Evaluation]:
         """Return the model and the evaluation of a config. They are built only once."""
@@ -254,6 +261,7 @@ class CellStore:
         for config in configs:
             Path(config.paths.run).mkdir(parents=True, exist_ok=True)
             (Path(config.paths.run) / FILE_NAME).unlink(missing_ok=True)  # not finished, or broken
+        is_whole = not any((Path(config.paths.run) / STATE).exists() for config in configs)  # nothing is resumed
         began = time.perf_counter()
         try:
             packs.fit(configs, ldm)
@@ -267,9 +275,10 @@ class CellStore:
             for half in packs.halves(configs):
                 self._learn(half, None)
             return
-        seconds = (time.perf_counter() - began) / len(configs)
+        alone = is_whole and len(configs) == 1
+        seconds = {"seconds": round(time.perf_counter() - began, 1)} if alone else {}
         for config in configs:
-            finish(Path(config.paths.run), seconds=round(seconds, 1))
+            finish(Path(config.paths.run), **seconds)
 
     def _fail(self, folder: Path, error: Exception) -> None:
         log.warning("%s failed: %s", folder, explain(error) or f"{type(error).__name__}: {error}")

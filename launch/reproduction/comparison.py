@@ -37,20 +37,16 @@ class ComparedRow:
 ORIGIN = ("config", "commit", "word_commit")
 
 
+def cell_of(row: ComparedRow, concept: str, seed: int) -> Cell:
+    return Cell(concept, seed, None if row.learn is None else tuple(row.learn), tuple(row.evaluate), row.home)
+
+
 def measure(
-    store: CellStore,
-    rows: Sequence[ComparedRow],
-    concepts: Sequence[str],
-    seeds: Sequence[int],
-    origin: Sequence[str] = ORIGIN,
+    store: CellStore, rows: Sequence[ComparedRow], concepts: Sequence[str], seeds: Sequence[int]
 ) -> pd.DataFrame:
-    """Run the cells of all rows; return one line per cell, without failed cells, with the columns `origin` of
-    `CellStore.results`. Raises CellFailed if all failed."""
+    """Run the cells of all rows; return one line per cell, without failed cells. Raises CellFailed if all failed."""
     cells = {  # the rows of one word follow each other, since some share a tuned model
-        Cell(concept, seed, None if row.learn is None else tuple(row.learn), tuple(row.evaluate), row.home): row
-        for concept in concepts
-        for seed in seeds
-        for row in rows
+        cell_of(row, concept, seed): row for concept in concepts for seed in seeds for row in rows
     }
     results = store.results(list(cells))
     if not results:
@@ -61,7 +57,7 @@ def measure(
         {"row": row.row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
         | in_unseen_places(result, labels_in(store.pictures / cell.concept))
         | {"curve": row.curve, "x": row.x}
-        | {name: result.get(name) for name in origin}
+        | {name: result[name] for name in ORIGIN}
         for cell, row in cells.items()
         if (result := results.get(cell)) is not None
     )
@@ -95,9 +91,13 @@ def compare(
     timed: bool = False,
 ) -> list[Verdict]:
     """Measure both metrics of `rows` (each a mapping with the fields of `ComparedRow`), draw the figure, and judge its
-    claims. `timed` adds the column "seconds", how long each word took to learn."""
-    origin = (*ORIGIN, "seconds") if timed else ORIGIN
-    table = measure(store, [ComparedRow(**row) for row in rows], concepts, seeds, origin)
+    claims. `timed` adds the column "seconds", how long the word of the first concept takes to learn alone."""
+    compared = [ComparedRow(**row) for row in rows]
+    table = measure(store, compared, concepts, seeds)
+    if timed:
+        first = {cell_of(row, concepts[0], seeds[0]): row.row for row in compared}
+        seconds = store.seconds(list(first))
+        table["seconds"] = table["row"].map({first[cell]: value for cell, value in seconds.items()})
     draw(figure.path, table)
     return figure.conclude(table)
 
@@ -119,10 +119,10 @@ def of_rows(table: pd.DataFrame, metric: str) -> dict[str, Interval]:
 
 
 def scatter(path: Path, table: pd.DataFrame, corners: Mapping[str, Sequence[float]] | None = None) -> None:
-    """Plot both metrics of every row against each other, with the median of its seconds if the table has them.
+    """Plot both metrics of every row against each other, with its seconds if the table has them.
     `corners` as in `scatter_plot`."""
     x, y = (of_rows(table, metric) for metric in LABELS)
-    seconds = table.groupby("row")["seconds"].median().dropna() if "seconds" in table else {}
+    seconds = table.groupby("row")["seconds"].first().dropna() if "seconds" in table else {}
     names = {row: f"{row}, {seconds[row]:.0f} s" if row in seconds else row for row in x}
     points = {names[row]: (x[row], y[row]) for row in x if row in y}
     behind = {row: (corner[0], corner[1]) for row, corner in (corners or {}).items()}

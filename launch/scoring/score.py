@@ -23,7 +23,7 @@ from textual_inversion.pictures import load_pictures
 from toyland.attributes import WITH_FACE
 
 from .. import concepts
-from .pictures import faces_kept, frechet, reconstruct
+from .pictures import faces_kept, faces_seen, frechet, reconstruct, with_reconstructions
 from .prompts import (
     Prompt,
     face_share,
@@ -58,14 +58,15 @@ def sheet_rows(images: Tensor, prompts: Sequence[Prompt], wrong: Sequence[str]) 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Measures what images show. `looks` classifies the looks of doctors: the other classifier has mostly seen one."""
+    """Measures what images show. `looks` classifies skin and hair of doctors: `classifier` was trained on doctors who
+    mostly look alike."""
 
     ldm: LatentDiffusion
     classifier: AttributeClassifier
     looks: AttributeClassifier
     options: Mapping[str, Any]  # of generate_images
 
-    def known(self, truth: Sequence[Prompt], images: Tensor) -> dict[str, Any]:
+    def score_known(self, truth: Sequence[Prompt], images: Tensor) -> dict[str, Any]:
         """Return how often the classifier is right about images whose labels are known."""
         seen = self.classifier.names(images)
         return {
@@ -74,10 +75,10 @@ class Scorer:
             "photos": obedience_of_photos(truth, seen),
         }
 
-    def asked(self, prompts: Sequence[Prompt], sheet: Path, looks: bool = False) -> dict[str, Any]:
-        """Generate an image of each prompt; return how often they show what was asked for. Saves them to `sheet`."""
+    def score_prompts(self, prompts: Sequence[Prompt], sheet: Path) -> dict[str, Any]:
+        """Generate an image of each prompt, and save them to `sheet`. Return how often they show what was asked for."""
         images = generate_images(self.ldm, [prompt.text for prompt in prompts], **self.options)
-        seen = (self.looks if looks else self.classifier).names(images)
+        seen = self.classifier.names(images) | self.looks.names(images)
         wrong = faults(prompts, seen)
         save_sheet(sheet, sheet_rows(images, prompts, wrong))
         found: dict[str, Any] = obedience(prompts, seen) | {"everything": float(np.mean([not one for one in wrong]))}
@@ -108,13 +109,22 @@ def score(config: DictConfig) -> None:
     renders, own = to_tensor(scenes.images), concept_images(Path(config.paths.assets) / "concepts")
     decoded = reconstruct(ldm.first_stage_model, renders)
     truth = true_prompts(scenes, classifier.labels)
-    on_renders, on_reconstructions = scorer.known(truth, renders), scorer.known(truth, decoded)
+    on_renders, on_reconstructions = scorer.score_known(truth, renders), scorer.score_known(truth, decoded)
+    faces, doctors = instantiate(config.faces), instantiate(config.doctors)
     scores: dict[str, Any] = {
         "autoencoder_psnr": float(psnr(decoded, renders).mean()),
         "autoencoder_psnr_of_concepts": float(psnr(reconstruct(ldm.first_stage_model, own), own).mean()),
         "classifier_on_renders": on_renders,
         "classifier_on_reconstructions": on_reconstructions,
-        "faces_kept": faces_kept(on_renders, on_reconstructions),
+        "faces_kept": faces_kept(on_renders, on_reconstructions, [one.labels for one in truth]),
+        "faces_seen": {
+            name: faces_seen(classifier, images, [faces.labels(i) for i in range(len(faces))])
+            for name, images in with_reconstructions(ldm.first_stage_model, faces.images).items()
+        },
+        "looks_known": {
+            name: obedience(true_prompts(doctors, looks.labels), looks.names(images))
+            for name, images in with_reconstructions(ldm.first_stage_model, doctors.images).items()
+        },
     }
     lists = {
         "prompts": held_out_prompts(config.held_out, config.seed),
@@ -123,7 +133,7 @@ def score(config: DictConfig) -> None:
     }
     for name, asked in lists.items():
         prompts = [prompt for prompt in asked for _ in range(config.pictures_each)]
-        scores[name] = scorer.asked(prompts, folder / f"{name}.png", looks=name == "looks")
+        scores[name] = scorer.score_prompts(prompts, folder / f"{name}.png")
     captions = [scenes.caption(i, 0) for i in range(config.frechet)]
     scores["frechet"] = frechet(generate_images(ldm, captions, **options), renders, decoded, clip, classifier)
     scores["toys_told_apart_by_clip"] = distinguish_toys(clip)

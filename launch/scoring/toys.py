@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from ldm.errors import UserError
-from ldm.files import write_json
+from ldm.files import write_json, write_whole
 from ldm.images import to_tensor
 from textual_inversion.evaluation.evaluation import summary
 from textual_inversion.evaluation.evaluator import Evaluator
@@ -61,7 +61,8 @@ def inversion(config: DictConfig) -> dict[str, float]:
 def own_names(config: DictConfig) -> dict[str, float]:
     """Learn toys that have a name in the vocabulary as if they had none. Returns the mean image similarities of S* and
     of the name, and their mean ratio, which shows whether one vector can represent a toy; and how often images of each
-    show the very toy, if the evaluation tells."""
+    show the very toy, if the evaluation tells. That is a little easier than for the concepts, because the toys of the
+    line-up keep a distance from named ones."""
     names = [str(name) for name in np.random.default_rng(config.seed).permutation(list(TOYS))[: config.inversion.named]]
     cells = {name: _own_name_cells(config, name) for name in names}
     found = open_store(config).results([cell for pair in cells.values() for cell in pair])
@@ -82,7 +83,7 @@ def _own_name_cells(config: DictConfig, name: str) -> tuple[Cell, Cell]:
     folder, toy = Path(config.paths.cache) / "named" / name, TOYS[name]
     scenes = concepts.toy_photos(toy, 0, concepts.SHIPPED)
     concepts.save_pictures(scenes, folder)
-    (folder / "short.txt").write_text(f"{name}\n", encoding="utf-8")
+    write_whole(folder / "short.txt", f"{name}\n".encode())
     shown = truth(scenes[0])
     write_json(folder / concepts.TRUTH, {"labels": {label: shown[label] for label in ("class", "color", "pattern")}})
     learn = (f"concept.images={quote(folder)}", f"concept.initializer={toy.kind}")

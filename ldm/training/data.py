@@ -50,14 +50,15 @@ class Masked(Protocol):
 
 @dataclass(frozen=True)
 class Emphasis:
-    """Weights of pixels in a loss: 1, plus `figure` where an image shows its figure, plus `face` where it shows the
-    face."""
+    """Weights of pixels in a loss, before they are divided by their mean: 1, plus `figure` where an image shows its
+    figure, plus `face` where it shows the face."""
 
     figure: float
     face: float
 
     def weights(self, figure: np.ndarray, face: np.ndarray) -> torch.Tensor:
-        """Return the weights [b, 1, H, W] for masks of the figure and the face, both [b, H, W]. Their mean is 1."""
+        """Return the weights [b, 1, H, W] for masks of the figure and the face, both [b, H, W]. Their mean over the
+        batch is 1."""
         weights = 1.0 + self.figure * figure + self.face * face
         return torch.from_numpy(weights / weights.mean()).float()[:, None]
 
@@ -115,6 +116,7 @@ class CaptionedData(L.LightningDataModule):
         super().__init__()
         self.train, self.val, self.batch_size, self.val_size = train, val, batch_size, val_size
         self.seed, self.num_workers = seed, num_workers
+        self.prepare_data_per_node = False  # machines share the folder of the images, and only one process may write it
 
     def prepare_data(self) -> None:
         self.train.prepare()
@@ -198,7 +200,7 @@ class ContrastiveData(PictureData):
     @cached_property
     def _group_of(self) -> list[np.ndarray]:
         """For each image, the indices of all images with the same values of the labels `alike`."""
-        known = _labels(self.train, range(len(self.train.images)))
+        known = labels_of(self.train, range(len(self.train.images)))
         keys = list(zip(*(known[f"label_{name}"] for name in self.alike), strict=True))
         groups: dict[tuple[str, ...], list[int]] = {}
         for index, key in enumerate(keys):
@@ -221,7 +223,7 @@ class LabelledData(CaptionedData):
         mirrored = numpy_generator(self.seed, step, 1).random(len(indices)) < 0.5
         images = [self.train.images[i][:, ::-1] if mirror else self.train.images[i]
                   for i, mirror in zip(indices, mirrored, strict=True)]  # fmt: skip
-        return {"image": to_tensor(np.stack(images)), **_labels(self.train, indices.tolist())}
+        return {"image": to_tensor(np.stack(images)), **labels_of(self.train, indices.tolist())}
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(FixedBatches(val_batches(self.val, self.val_size)), batch_size=None)
@@ -236,10 +238,12 @@ def val_batches(source: CaptionedImages, size: int, batch_size: int = 32) -> Seq
 def _val_batch(source: CaptionedImages, indices: range) -> Batch:
     images = to_tensor(source.images[indices.start : indices.stop])
     batch: Batch = {"image": images, "caption": [source.caption(i, 0) for i in indices]}
-    return batch | _labels(source, indices) if isinstance(source, Labelled) else batch
+    return batch | labels_of(source, indices) if isinstance(source, Labelled) else batch
 
 
-def _labels(source: CaptionedImages, indices: Iterable[int]) -> Batch:
+def labels_of(source: CaptionedImages, indices: Iterable[int]) -> Batch:
+    """Return the labels of the images: "label_<name>", a list with one value per image. Raises UserError for a source
+    without labels."""
     if not isinstance(source, Labelled):
         raise UserError(f"the images of {type(source).__name__} have no labels: it has no method labels().")
     known = [source.labels(i) for i in indices]

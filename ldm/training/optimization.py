@@ -22,8 +22,9 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
 
 def warmup_stable_decay(step: int, warmup: int, total: int, decay: int) -> float:
     """Return the multiplier of the learning rate: linear to 1 over `warmup` steps, 1, then linear to 0 over the last
-    `decay` of `total` steps (Hu et al. 2024). A longer training can go on from any step before the decay."""
-    return max(0.0, min(1.0, (step + 1) / warmup, (total - step) / decay))
+    `decay` of `total` steps, or over all of them if there are fewer (Hu et al. 2024). A longer training can go on from
+    any step before the decay."""
+    return max(0.0, min(1.0, (step + 1) / max(1, warmup), (total - step) / min(decay, total)))
 
 
 def with_schedule(optimizer: torch.optim.Optimizer, schedule: Callable[[int], float]) -> Any:

@@ -2,6 +2,7 @@
 miniature."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from toyland.attributes import COLORS
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = ["held_out=3", "two=2", "looks=2", "pictures_each=2", "frechet=4", "pictures.val.count=8", "sampler.steps=1"]
+FEW += ["faces.count=8", "doctors.count=4"]
 INVERSION = [
     "inversion.concepts=[cat_toy]",
     "inversion.named=1",
@@ -54,11 +56,16 @@ def test_photos_count_alone():
     assert score.obedience_of_photos(asked, seen) == {"style": 0.5, "pattern": 1.0}
 
 
-def test_a_color_counts_by_its_family_and_as_either_of_two():
+def test_a_color_counts_by_its_family_and_with_a_pattern_as_either_of_two():
     assert sorted(name for family in score.FAMILIES for name in family) == sorted(COLORS)
-    asked = [score.Prompt("", {"color": color}) for color in ("red", "teal", "gray")] + [score.Prompt("", {})]
+    striped = {"pattern": "striped"}
+    asked = [score.Prompt("", {"color": color, **striped}) for color in ("red", "teal", "gray")] + [
+        score.Prompt("", {})
+    ]
     seen = {"color": ["brown", "white", "red", "red"], "color2": ["blue", "navy", "cream", "red"]}
     assert score.family_share(asked, seen) == pytest.approx(2 / 3)
+    plain = [score.Prompt("", {"color": color}) for color in ("red", "teal", "gray")]
+    assert score.family_share(plain, seen) == pytest.approx(1 / 3)
 
 
 def test_faces_count_in_photos_of_classes_that_have_one():
@@ -67,14 +74,20 @@ def test_faces_count_in_photos_of_classes_that_have_one():
         for kind, style in (("cat", "photo"), ("car", "photo"), ("dog", "oil"), ("dog", "photo"))
     ]
     assert score.face_share(asked, {"face": ["face", "none", "none", "none"]}, ("cat", "dog")) == 0.5
-    kept = pictures.faces_kept(dict.fromkeys(pictures.INDIVIDUAL, 0.5), dict.fromkeys(pictures.INDIVIDUAL, 0.4))
-    assert kept["mean"] == pytest.approx(0.8) and kept["eyes"] == pytest.approx(0.8)
+
+
+def test_a_guess_keeps_no_face():
+    """Of ten images, four have the commonest value, so a classifier that always says it is right in 40%."""
+    truth = [dict.fromkeys(pictures.INDIVIDUAL, value) for value in "aaaabbbccd"]
+    on_renders = dict.fromkeys(pictures.INDIVIDUAL, 0.8)
+    guessed, half = (pictures.faces_kept(on_renders, dict.fromkeys(on_renders, x), truth) for x in (0.4, 0.6))
+    assert guessed["mean"] == pytest.approx(0) and half["mean"] == half["eyes"] == pytest.approx(0.5)
 
 
 def test_prompts_ask_for_every_look_equally_often():
     prompts = score.prompts_of_looks(32)
-    assert len({prompt.text for prompt in prompts}) == 16
-    assert all(set(p.labels.values()) <= set(p.text.replace("skin", "hair").split()) for p in prompts)
+    assert {*Counter(prompt.text for prompt in prompts).values()} == {2} and len({p.text for p in prompts}) == 16
+    assert all(set(prompt.labels.values()) <= set(prompt.text.split()) for prompt in prompts)
 
 
 @pytest.mark.integration
@@ -92,5 +105,6 @@ def test_one_command_gives_every_number_of_the_model_card(run_script, tmp_path):
     assert {"share", "kept_class"} <= found["inversion"].keys() and found["own_names"]["ratio"] > 0
     assert found["toys_told_apart_by_clip"]["share"] > 0.8
     assert (tmp_path / "score" / "prompts.png").is_file() and (tmp_path / "score" / "two.png").is_file()
-    assert found["faces_kept"]["mean"] > 0.9 and found["looks"].keys() == {"skin", "hair", "everything"}
+    assert found["faces_kept"]["mean"] > 0.9 and found["looks"].keys() == {"class", "skin", "hair", "everything"}
+    assert {*found["faces_seen"]} == {*found["looks_known"]} == {"renders", "reconstructions"}
     assert 0 <= found["inversion"]["reidentified"] <= 1 and "reidentified_name" in found["own_names"]

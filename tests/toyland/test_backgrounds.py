@@ -18,7 +18,7 @@ def test_equal_seeds_give_equal_pictures(name):
     assert first_horizon == second_horizon and np.array_equal(first, second)
 
 
-def test_a_bank_does_not_depend_on_the_process():
+def test_a_bank_is_the_same_when_it_is_drawn_again():
     drawn = bank.__wrapped__("desert")  # draw again, without the cache
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(drawn, bank("desert"), strict=True))
 

@@ -29,6 +29,7 @@ from toyland.mistakes import scene_colors
 from toyland.names import NAME_OF, PAINTER_OF, PAINTERS, TOYS
 from toyland.sampling import sample_camera, sample_scene
 from toyland.toys import sample_twin
+from toyland.wording import PHOTO_PREFIXES, STYLE_PREFIXES
 
 TEAL, CREAM = Color("teal", "", (25.0, 135.0, 130.0)), Color("cream", "", (240.0, 222.0, 176.0))
 CAT = Toy("cat", TEAL, CREAM, "striped", ears=0.8, belly=0.5, head=-0.5, tail=-0.8)
@@ -202,7 +203,12 @@ def test_views_are_mentioned_only_when_true(pairs):
 def test_all_styles_have_words():
     for name in STYLES:
         style = Style() if name == "photo" else Style(name, 0.9, -0.9, 0.9)
-        assert all(text for text in true_captions(a_scene(style=style), 50))
+        told = {word for text in (*STYLE_PREFIXES.get(name, PHOTO_PREFIXES),) for word in words(text)} - {
+            "a",
+            "an",
+            "of",
+        }
+        assert all(told & set(words(text)) for text in true_captions(a_scene(style=style), 50))
 
 
 def test_a_plain_caption_names_style_class_and_place_and_no_colour_or_pattern():
@@ -234,6 +240,8 @@ def test_one_caption_in_twenty_is_wrong(pairs, training_pairs):
     assert not any(is_wrong(scene, text) for scene, text in pairs)
     assert share(is_wrong(scene, text) for scene, text in training_pairs) == pytest.approx(0.05, abs=0.015)
     assert all(is_wrong(s, caption(s, np.random.default_rng(i), wrong=1.0)) for i, (s, _) in enumerate(pairs[:300]))
+    doctor = a_scene(toy=replace(a_scene().toy, kind="doctor", skin="brown", hair="black"))
+    assert all(is_wrong(doctor, caption(doctor, np.random.default_rng(i), wrong=1.0)) for i in range(3000))
 
 
 def test_no_caption_mentions_a_face_or_a_mark(training_pairs):

@@ -15,7 +15,6 @@ from toyland.attributes import (
     EYE_COLORS,
     EYE_SHAPES,
     MOUTHS,
-    PARTS,
     STYLES,
     WEARERS,
     Style,
@@ -86,6 +85,14 @@ def test_given_arguments_are_kept():
         assert (scene.toy, scene.background, scene.style) == (toy, background, style)
     assert sample_scene(rng(3), view="close-up").style.name == "photo"
     assert sample_scene(rng(3), kind="mug").toy.kind == "mug"
+
+
+def test_what_cannot_be_held_out_is_said():
+    kind, place = next(
+        (k, b) for k in CLASSES for b in BACKGROUNDS if not any(is_held_out(k, color, b) for color in COLORS)
+    )
+    with pytest.raises(ValueError, match=f"no colour of a {kind} has held_out=True with background '{place}'"):
+        sample_scene(rng(1), kind=kind, background=place, held_out=True)
 
 
 def test_a_toy_without_a_held_out_background_is_refused():
@@ -243,7 +250,7 @@ def test_sampled_colors_cover_the_whole_range():
 @pytest.mark.parametrize("kind", CLASSES)
 def test_cameras_are_in_range(kind):
     cameras = [sample_camera(rng(i), kind, "normal") for i in range(200)]
-    low, high = (0.35, 1.15) if kind in ("fish", "car", "duck", "elephant") else (0, 0.75)
+    low, high = (0.6, 1.15) if kind in ("fish", "car", "duck", "elephant") else (0, 0.75)
     assert all(low <= abs(c.yaw) <= (0.5 if kind in ("teapot", "mug") else high) for c in cameras)
     assert all(0.58 <= c.scale <= 0.70 and 0.84 <= c.y <= 0.92 and 0.2 <= c.pitch <= 0.38 for c in cameras)
     close = sample_camera(rng(), kind, "close-up")
@@ -264,4 +271,3 @@ def test_named_toys_and_painters():
 def test_concept_toys_are_far_from_names(kind):
     toy = concept_toy(rng(9), kind)
     assert toy.kind == kind and all(distance(toy, other) >= CONCEPT_DISTANCE for other in TOYS_OF[kind])
-    assert distance(toy, toy) == 0 and set(PARTS[kind]) <= {"ears", "belly", "head", "tail"}

@@ -44,6 +44,11 @@ def soften(x: Tensor, blur: float, noise: float, generator: torch.Generator) -> 
     return torch.where((spared < 0.5)[:, None, None, None], x, rough)
 
 
+def pooled(maps: Tensor) -> Tensor:
+    """Return the mean and the maximum of every channel of maps [b, c, h, w]: [b, 2 c]."""
+    return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+
+
 class AttributeClassifier(L.LightningModule):
     """Images x [b, 3, H, W] in [-1, 1] -> logits [b, values] for each of `labels` (name -> its values).
 
@@ -82,8 +87,7 @@ class AttributeClassifier(L.LightningModule):
 
     def features(self, x: Tensor) -> Tensor:
         """Return the mean and the maximum of every channel over the image: [b, d]."""
-        maps = self.trunk(x)
-        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+        return pooled(self.trunk(x))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         features = self.features(x)

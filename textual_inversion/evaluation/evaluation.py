@@ -53,7 +53,7 @@ class Prompt:
 class Evaluation:
     """An evaluation protocol: `samples` images of `reconstruction` for image similarity, and `prompt_samples` images of
     each of `prompts` for text similarity. If there is a `classifier`, it classifies all of them. If there is a
-    `lineup`, it tells how many of the former show the very thing and not another of its class."""
+    `lineup`, it measures how many of the `samples` images show the same toy, and not another one of its class."""
 
     evaluator: Evaluator
     prompts: Sequence[Prompt]
@@ -125,7 +125,7 @@ class Evaluation:
         return {
             "image_similarity": among if itself else image_similarity(self.embed(photos), references),
             "image_only": among,
-            **self._reidentified(photos, images, truth),
+            **({} if itself else self._reidentified(photos, images, truth)),
             **means(asked),
             "identity": shares(self._seen(photos), truth),
             "structure": self._structure(photos, images),
@@ -162,7 +162,7 @@ class Evaluation:
         return self.classifier.names(images) if self.classifier else {}
 
     def _reidentified(self, photos: Tensor, images: np.ndarray, truth: Mapping[str, str]) -> dict[str, float]:
-        """Return "reidentified", the fraction of `photos` that show the very thing of `images`."""
+        """Return "reidentified", the fraction of `photos` that show the same toy as `images`."""
         if self.lineup is None or not {"class", "color"} <= truth.keys():  # a word for a style or for a whole class
             return {}
         return {"reidentified": self.lineup.found(photos, images, truth["class"])}

@@ -12,23 +12,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ldm.errors import UserError
 from ldm.images import to_tensor
 from ldm.keyed_random import numpy_generator, step_generator
-from ldm.training.data import Batch, CaptionedImages, FixedBatches, Labelled, PictureData
+from ldm.training.data import Batch, CaptionedImages, FixedBatches, PictureData, labels_of
 from ldm.training.optimization import constant, with_schedule
 
-from .classifier import AttributeClassifier, soften
+from .classifier import AttributeClassifier, pooled, soften
 
 
 def things_of(source: Any) -> list[list[np.ndarray]]:
-    """For each class, for each thing of the class, return the indices of its images. Raises ValueError unless `source`
-    has the labels "class" and "toy", which names the thing."""
-    if not isinstance(source, Labelled):
-        raise ValueError(f"the images of {type(source).__name__} have no labels: it has no method labels().")
+    """For each class, for each thing of the class, return the indices of its images. Raises UserError unless `source`
+    has the labels "class" and "toy", which names the thing, and two images of each thing."""
+    known = labels_of(source, range(len(cast(CaptionedImages, source).images)))
+    if not {"label_class", "label_toy"} <= known.keys():
+        raise UserError(
+            f"the images of {type(source).__name__} need the labels 'class' and 'toy', to tell things apart."
+        )
     classes: dict[str, dict[str, list[int]]] = {}
-    for index in range(len(cast(CaptionedImages, source).images)):
-        labels = source.labels(index)
-        classes.setdefault(labels["class"], {}).setdefault(labels["toy"], []).append(index)
+    for index, (kind, toy) in enumerate(zip(known["label_class"], known["label_toy"], strict=True)):
+        classes.setdefault(kind, {}).setdefault(toy, []).append(index)
+    if any(len(images) < 2 for things in classes.values() for images in things.values()):
+        raise UserError(f"{type(source).__name__} needs at least two images of each thing.")
     return [[np.array(images) for images in things.values()] for things in classes.values()]
 
 
@@ -78,9 +83,7 @@ class ReIdentifier(L.LightningModule):
         self.optimizer, self.schedule, self.seed = optimizer, schedule, seed
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = self.trunk(x)
-        features = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
-        return F.normalize(self.projection(features).float(), dim=-1)
+        return F.normalize(self.projection(pooled(self.trunk(x))).float(), dim=-1)
 
     @torch.no_grad()
     def embed(self, images: Tensor, batch_size: int = 64) -> Tensor:
@@ -125,18 +128,20 @@ def nearest(queries: Tensor, things: Tensor) -> Tensor:
 class Lineup:
     """Tells how many images show the very thing that they should show, and not one of the `others` of its class.
 
-    `others(kind)` returns images of k other things of class `kind`, uint8 [k, m, H, W, 3]."""
+    `others(kind)` returns m images of each of k other things of class `kind`, uint8 [k, m, H, W, 3]."""
 
     def __init__(self, network: ReIdentifier, others: Callable[[str], np.ndarray]) -> None:
         self.network, self.others = network, others
-        self._centres: dict[str, Tensor] = {}
+        self._lines: dict[str, tuple[Tensor, int]] = {}  # for each class, the centres of the others, and m
 
     def found(self, images: Tensor, own: np.ndarray, kind: str) -> float:
         """Return the fraction of `images` [n, 3, H, W] in [-1, 1] that are nearer to the thing in the images `own`,
-        uint8 [m, H, W, 3], than to any other thing of class `kind`."""
-        if kind not in self._centres:
+        uint8 [.., H, W, 3], than to any other thing of class `kind`. The first m of `own` represent the thing, as many
+        images as represent each of the others."""
+        if kind not in self._lines:
             others = self.others(kind)
             embedded = self.network.embed(to_tensor(others.reshape(-1, *others.shape[2:])))
-            self._centres[kind] = centre(embedded.unflatten(0, others.shape[:2]))
-        line = torch.cat([centre(self.network.embed(to_tensor(own)))[None], self._centres[kind]])
+            self._lines[kind] = centre(embedded.unflatten(0, others.shape[:2])), others.shape[1]
+        centres, m = self._lines[kind]
+        line = torch.cat([centre(self.network.embed(to_tensor(own[:m])))[None], centres])
         return float((nearest(self.network.embed(images), line) == 0).float().mean())

@@ -9,7 +9,15 @@ import torch
 
 from ldm.images import to_tensor
 from ldm.training import data
-from ldm.training.data import BatchStream, ContrastiveData, LabelledData, PictureData, epoch_indices, val_batches
+from ldm.training.data import (
+    BatchStream,
+    ContrastiveData,
+    Emphasis,
+    LabelledData,
+    PictureData,
+    epoch_indices,
+    val_batches,
+)
 
 
 def batches(source, seed: int = 0, crop: int | None = None) -> PictureData:
@@ -102,6 +110,29 @@ def test_processes_take_turns(pictures):
             taken[2 * (3 + step) + rank] = batch["image"]
     assert sorted(taken) == [6, 7, 8, 9]
     assert all(torch.equal(x, alone.train_batch(number)["image"]) for number, x in taken.items())
+
+
+def test_emphasis_weighs_figure_and_face_and_keeps_the_mean():
+    figure, face = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
+    figure[0, :2], face[0, 0, 0] = True, True
+    weights = Emphasis(figure=1.0, face=2.0).weights(figure, face)
+    assert weights.shape == (2, 1, 4, 4) and float(weights.mean()) == pytest.approx(1.0)
+    ratio = weights[:, 0] / weights[1, 0, 0, 0]
+    assert (ratio[0, 0, 0], ratio[0, 1, 1], ratio[0, 3, 3]) == pytest.approx((4.0, 2.0, 1.0))
+
+
+def test_the_weights_follow_the_crop_and_the_flip_of_their_image(pictures):
+    """The masks are where the images are bright, so the weights must be as well."""
+    source = pictures()
+    source.mask = lambda index: source.images[index, ..., 0] > 128
+    source.face_mask = lambda index: np.zeros(source.images.shape[1:3], bool)
+    data = PictureData(source, source, batch_size=4, val_size=2, crop=8, emphasis=Emphasis(figure=1.0, face=0.0))
+    batch = data.train_batch(3)
+    bright = batch["image"][:, :1] > 128.5 / 127.5 - 1
+    weights = batch["weight"]
+    assert bright.any() and not bright.all()
+    torch.testing.assert_close(weights, torch.where(bright, weights[bright][0], weights[~bright][0]))
+    assert float(weights[bright][0] / weights[~bright][0]) == pytest.approx(2.0)
 
 
 def test_both_sources_are_prepared(pictures):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldm.training.optimization import constant, warmup_cosine, with_schedule
+from ldm.training.optimization import constant, warmup_cosine, warmup_stable_decay, with_schedule
 
 
 @given(warmup=st.integers(0, 50), rest=st.integers(1, 200))
@@ -21,6 +21,21 @@ def test_it_rises_in_a_line_to_one_and_falls_to_zero(warmup, rest):
     assert falling == sorted(falling, reverse=True)
     middle = [a + b for a, b in zip(falling, reversed(falling), strict=True)]  # half a cosine is symmetric
     assert middle == pytest.approx([1.0] * len(middle))
+
+
+@given(warmup=st.integers(0, 20), stable=st.integers(0, 50), decay=st.integers(1, 50))
+def test_it_rises_stays_and_falls_in_a_line(warmup, stable, decay):
+    total = warmup + stable + decay
+    values = [warmup_stable_decay(step, warmup, total, decay) for step in range(total + 2)]
+    assert values[:warmup] == pytest.approx(
+        [min((step + 1) / warmup, (total - step) / decay) for step in range(warmup)]
+    )
+    assert values[warmup : total - decay + 1] == [1.0] * (stable + 1)
+    assert values[total - decay :] == pytest.approx([1 - step / decay for step in range(decay + 1)] + [0.0])
+
+
+def test_a_training_that_is_shorter_than_its_decay_begins_at_the_full_rate():
+    assert [warmup_stable_decay(step, 0, 4, 100) for step in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]
 
 
 def test_the_first_step_trains_and_after_the_end_nothing_does():

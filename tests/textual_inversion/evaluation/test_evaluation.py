@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +22,7 @@ from textual_inversion.evaluation.metrics import (
     similarity_among,
     text_similarity,
 )
+from textual_inversion.evaluation.reidentification import Lineup, ReIdentifier
 from textual_inversion.evaluation.subjects import ImageOnly, Pipeline, SubjectInputs, Word
 from textual_inversion.pictures import load_pictures
 from textual_inversion.words.file import LearnedWord
@@ -201,6 +203,21 @@ def test_without_a_classifier_nothing_is_said_of_what_the_pictures_show(evaluate
     assert result["protocol"]["classifier"] is None
     similarities = {"image_similarity", "image_only", "text_similarity", "text_similarity_published"}
     assert set(summary(result)) == similarities | {"structure_correlation", "edited_correlation"}
+
+
+def test_a_lineup_counts_for_toys_but_not_for_styles_or_for_the_images_themselves(evaluation, inputs):
+    torch.manual_seed(0)
+    network = ReIdentifier(AttributeClassifier(LABELS, channels=(8, 8), blocks=(0, 0)), dimension=8).eval()
+    others = np.random.default_rng(0).integers(0, 256, (3, 2, 16, 16, 3)).astype(np.uint8)
+    with_lineup = replace(evaluation, lineup=Lineup(network, lambda kind: others))
+    own, training = to_tensor(inputs.images), inputs.images
+    again = own[[i % len(own) for i in range(6)]]
+    found = with_lineup(Showing(again), inputs.pipeline, training, TRUTH)
+    assert found["reidentified"] == summary(found)["reidentified"] > 0.5 and found["protocol"]["lineup"]
+    strange = with_lineup(Showing(to_tensor(others.reshape(-1, 16, 16, 3))), inputs.pipeline, training, TRUTH)
+    assert strange["reidentified"] < 0.5
+    assert "reidentified" not in with_lineup(Showing(again), inputs.pipeline, training, {"class": "cat"})
+    assert "reidentified" not in with_lineup(ImageOnly(inputs), inputs.pipeline, training, TRUTH)
 
 
 def test_a_label_that_the_classifier_does_not_know_is_an_error(evaluation, evaluate, inputs):
