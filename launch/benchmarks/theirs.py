@@ -20,7 +20,8 @@ from . import diffusers_example
 
 
 def parts(ldm: LatentDiffusion, picture_side: int) -> SimpleNamespace:
-    """Build the UNet, VAE, text encoder and scheduler of diffusers for a model with the BERT-style text encoder."""
+    """Build the UNet, VAE, text encoder and scheduler of diffusers for a model with the BERT-style text encoder. They
+    share its weights, so that the 1.4B model is in memory once."""
     first_stage = cast(KLFirstStage, ldm.first_stage_model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diffusers warns about its own code
@@ -29,14 +30,18 @@ def parts(ldm: LatentDiffusion, picture_side: int) -> SimpleNamespace:
         from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
         from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-        made: dict[str, Any] = {
-            "unet": UNet2DConditionModel.from_config(unet_config(ldm.unet)),
-            "vqvae": AutoencoderKL.from_config(autoencoder_config(first_stage, picture_side, float(ldm.scale_factor))),
-            "bert": LDMBertModel(LDMBertConfig(**_without_names(bert_config(cast(BERTTextEncoder, ldm.text_encoder))))),
+        vae_config = autoencoder_config(first_stage, picture_side, float(ldm.scale_factor))
+        text_config = _without_names(bert_config(cast(BERTTextEncoder, ldm.text_encoder)))
+        builders: dict[str, Callable[[], Any]] = {
+            "unet": lambda: UNet2DConditionModel.from_config(unet_config(ldm.unet)),
+            "vqvae": lambda: AutoencoderKL.from_config(vae_config),
+            "bert": lambda: LDMBertModel(LDMBertConfig(**text_config)),
         }
-    for name, weights in diffusers_parts(ldm.state_dict()).items():
-        made[name].load_state_dict(weights, strict=False)
-        made[name].to(ldm.device)
+        weights, made = diffusers_parts(ldm.state_dict()), dict[str, Any]()
+        for name, build in builders.items():  # one after the other: each is first built with weights of its own
+            made[name] = build()
+            made[name].load_state_dict(weights[name], strict=False, assign=True)
+            made[name].to(ldm.device)
     return SimpleNamespace(**made, scheduler=DDIMScheduler.from_config(scheduler_config(ldm)))
 
 
