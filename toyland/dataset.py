@@ -2,8 +2,6 @@
 memory-mapped files. An interrupted rendering resumes where it stopped; files of an earlier version of the world are
 rendered again."""
 
-import ast
-import hashlib
 import json
 import multiprocessing
 import os
@@ -11,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -20,45 +17,11 @@ from .attributes import CLASSES, Scene
 from .captions import NAME_SHARE, WRONG_SHARE, caption, plain_caption
 from .draws import draw_doctor, draw_face, draw_scene, draw_unnamed_toy, render_range
 from .errors import UserError
+from .fingerprint import world_fingerprint
 from .truth import truth
 
 SIZE = 128
 CHUNK = 250
-# These files do not determine pixels. This one must only choose a function of `draws`: what a scene shows belongs
-# there.
-_NOT_PIXELS = frozenset(f"{name}.py" for name in "__init__ captions dataset errors mistakes truth wording".split())
-
-
-def world_fingerprint(folder: Path | None = None) -> str:
-    """Return a hash of the code that determines pixels: the whole package (or `folder`) except `_NOT_PIXELS`. Comments,
-    docstrings, layout and the version of Python do not change it. The versions of numpy and OpenCV are not part of
-    it."""
-    folder = folder or Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        if path.name not in _NOT_PIXELS:
-            digest.update(path.name.encode() + _code(path.read_text(encoding="utf-8")).encode())
-    return digest.hexdigest()[:16]
-
-
-def _code(source: str) -> str:
-    """Return the syntax tree of `source` as text, without docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        match node:
-            case ast.Module() | ast.ClassDef() | ast.FunctionDef() if ast.get_docstring(node) is not None:
-                node.body = node.body[1:]
-    return _dump(tree)
-
-
-def _dump(node: Any) -> str:
-    """Return a node of a syntax tree as text, without empty fields: later versions of Python have more of them."""
-    if isinstance(node, list):
-        return f"[{', '.join(map(_dump, node))}]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = [f"{name}={_dump(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
-    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 def _render_chunk(files: tuple[str, str], draw: Callable[[int], Scene], start: int, stop: int) -> int:

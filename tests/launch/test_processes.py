@@ -137,7 +137,14 @@ def test_a_pretraining_of_two_processes_goes_on_bit_for_bit_and_with_no_other_nu
 
     def pretrain(run: str, *arguments: str) -> subprocess.CompletedProcess:
         few = ["pictures.train.count=8", "pictures.val.count=4", "data.val_size=2", "trainer.val_check_interval=2"]
-        call = [sys.executable, "scripts/train.py", "experiment=toyland_ldm", *few, "module.schedule.total=4", *arguments]
+        call = [
+            sys.executable,
+            "scripts/train.py",
+            "experiment=toyland_ldm",
+            *few,
+            "module.schedule.total=4",
+            *arguments,
+        ]
         call += [f"paths.cache={tmp_path}/cache", f"hydra.run.dir={tmp_path}/{run}", "callbacks.samples=null"]
         return subprocess.run(call, cwd=ROOT, capture_output=True, encoding="utf-8", env=ONE_THREAD, check=False)
 

@@ -12,8 +12,9 @@ import pytest
 from toyland import dataset
 from toyland.attributes import CLASSES, WITH_FACE, is_held_out
 from toyland.captions import caption
-from toyland.dataset import RenderedDoctors, RenderedFaces, RenderedScenes, RenderedToys, world_fingerprint
+from toyland.dataset import RenderedDoctors, RenderedFaces, RenderedScenes, RenderedToys
 from toyland.errors import UserError
+from toyland.fingerprint import world_fingerprint
 from toyland.names import NAME_OF
 from toyland.render import render
 from toyland.truth import LABELS, individuality
