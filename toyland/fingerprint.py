@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-# These files do not determine pixels. `dataset` must only choose a function of `draws`: what a scene shows belongs there.
+# They do not determine pixels. `dataset` must only choose a function of `draws`: what a scene shows belongs there.
 _NOT_PIXELS = frozenset(
     f"{name}.py" for name in "__init__ captions dataset errors fingerprint mistakes truth wording".split()
 )
