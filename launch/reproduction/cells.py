@@ -6,6 +6,7 @@ import json
 import logging
 import time
 import traceback
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,6 +63,12 @@ class Cell:
     learn: tuple[str, ...] | None = ()
     evaluate: tuple[str, ...] = ()
     home: bool = False
+
+
+def draw_of(concept: str, seed: int) -> int:
+    """Return the seed of a concept's draws: images, noise and timesteps. Concepts do not share them, since an effect of
+    the draws would otherwise be taken for one of the setups. Setups of a concept share them, and are paired."""
+    return zlib.crc32(f"{concept} {seed}".encode())
 
 
 def quote(path: str | Path) -> str:
@@ -134,6 +141,7 @@ class CellStore:
         """Return the config of the cell's training without a folder. The images need not exist."""
         images = (self.pictures / HOME if cell.home else self.pictures) / cell.concept
         overrides = ["experiment=cat_toy", f"concept={cell.concept}", f"seed={cell.seed}"]
+        overrides += [f"concept.seed={draw_of(cell.concept, cell.seed)}"]
         overrides += [f"concept.images={quote(images)}", f"concept.first={SHOWN}"]
         overrides += [*self.learn, *(cell.learn or ()), *_QUIET, "+trainer.enable_progress_bar=false", "paths.run=none"]
         return _compose("train", overrides)
@@ -149,9 +157,9 @@ class CellStore:
         return self._configs[key]
 
     def evaluation_config(self, cell: Cell) -> DictConfig:
-        """Return the config of the cell's evaluation. Its seed does not depend on the cell: words of all seeds are
-        evaluated with the same noise."""
+        """Return the config of the cell's evaluation. All words of a concept are evaluated with the same noise."""
         overrides = [f"images={quote(self.pictures / cell.concept)}", f"first={SHOWN}"]
+        overrides += [f"seed={draw_of(cell.concept, 0)}"]
         overrides += [*self.evaluate, *cell.evaluate, "paths.run=none"]
         key = ("evaluate", *overrides)
         if key not in self._configs:

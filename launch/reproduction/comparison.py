@@ -51,7 +51,7 @@ def measure(
     results = store.results(list(cells))
     if not results:
         raise CellFailed("all its cells failed; cell.json in their folders holds the errors.")
-    alike = {str(i): {"protocol": without_guidance(result)} for i, result in enumerate(results.values())}
+    alike = {str(i): {"protocol": shared_protocol(result)} for i, result in enumerate(results.values())}
     require_same_protocol(alike)
     return table_of(
         {"row": row.row, "concept": cell.concept, "seed": cell.seed, **summary(result)}
@@ -76,9 +76,10 @@ def in_unseen_places(result: Mapping[str, Any], labels: Mapping[str, str]) -> di
     return {"unseen_places_met": float(np.mean(found))} if found else {}
 
 
-def without_guidance(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the protocol without guidance, in which the rows of a figure may differ."""
-    return {name: value for name, value in result["protocol"].items() if name != "guidance"}
+def shared_protocol(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the protocol without guidance, in which the rows of a figure may differ, and without the seed, in which
+    its concepts do."""
+    return {name: value for name, value in result["protocol"].items() if name not in ("guidance", "seed")}
 
 
 def compare(

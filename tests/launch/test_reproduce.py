@@ -81,6 +81,14 @@ def test_a_word_of_a_home_set_is_learned_from_it_and_compared_with_the_varied_se
     assert store.evaluation_config(at_home) == store.evaluation_config(cell())
 
 
+def test_setups_of_a_concept_share_their_draws_and_concepts_do_not(store):
+    every = [cell(concept, seed) for concept in ("cat_toy", "owl_toy") for seed in (0, 1)]
+    assert len({store.train_config(one).concept.seed for one in every}) == 4
+    assert len({store.evaluation_config(one).seed for one in every}) == 2
+    two = [store.train_config(cell(learn=learn)).concept.seed for learn in ((), ("setup=two",))]
+    assert two[0] == two[1]
+
+
 def test_an_evaluation_is_known_by_what_changes_its_numbers(store):
     from launch.reproduction.hashes import evaluation_hash
 

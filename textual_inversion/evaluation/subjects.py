@@ -1,6 +1,7 @@
 """Subjects of an evaluation: a learned word, or a baseline that takes its place in a prompt (Gal et al. 2022, section
 5.1). Each class is built from the same `SubjectInputs`; a config names the class."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,8 @@ class Word:
 
 
 class Captions:
-    """Captions in place of S*: the lines of `file` in the concept's folder, in turn."""
+    """Captions in place of S*: the lines of `file` in the concept's folder, in turn. Each template begins with another
+    line, so that a few samples of each show all captions."""
 
     def __init__(self, inputs: SubjectInputs, file: str) -> None:
         self.pipeline, path = inputs.pipeline, inputs.folder / file
@@ -155,9 +157,11 @@ class Captions:
             raise UserError(f"{path} is empty: write phrases that replace S*, one per line.")
 
     def generate(self, templates: Sequence[str], samples: range) -> Tensor:
-        captions = [self.captions[i % len(self.captions)] for i in samples]
-        prompts = [fill(template, escape(caption)) for template in templates for caption in captions]
+        prompts = [fill(template, escape(self._caption(template, i))) for template in templates for i in samples]
         return self.pipeline.each(prompts, [*samples] * len(templates))
+
+    def _caption(self, template: str, sample: int) -> str:
+        return self.captions[(zlib.crc32(template.encode()) + sample) % len(self.captions)]
 
 
 class PromptOnly:

@@ -86,6 +86,11 @@ def test_captions_take_the_lines_of_the_file_in_turn(inputs):
     assert len(Captions(inputs, "said.txt").captions) == 3
 
 
+def test_a_sample_of_each_of_many_templates_shows_every_caption(inputs):
+    subject, templates = Captions(inputs, "said.txt"), [f"a photo of {{}} {place}" for place in "abcdefgh"]
+    assert {subject._caption(template, 0) for template in templates} == set(subject.captions)
+
+
 @pytest.mark.parametrize(("content", "what"), [(None, "there are no captions at"), (" \n\n", "is empty")])
 def test_captions_that_are_not_there_are_asked_for(inputs, content, what):
     if content is not None:
