@@ -140,6 +140,8 @@ def shaping_settings(config: DictConfig, module: Any) -> dict[str, Any]:
     }
     for name in {"module.batch_size", "data.batch_size"} & found.keys():
         found[name] *= process_count(config)
+    if "data.batch_size" in found:  # the processes of a pretraining draw batches and noise of their own
+        found["processes"] = process_count(config)
     for i, pictures in enumerate(getattr(module, "pictures", ())):
         found[f"module.concepts.{i}.images"] = _hash(pictures.images.tobytes())
         found.pop(f"module.concepts.{i}.first", None)

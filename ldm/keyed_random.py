@@ -1,6 +1,6 @@
-"""Random numbers as pure functions of a key such as (seed, step, index), so that resuming a run, packing several runs
-into one or splitting a batch over processes does not change them. Torch has no keyed generators; numpy's SeedSequence
-mixes the key."""
+"""Random numbers as pure functions of a key such as (seed, step, index), so that resuming a run or packing several runs
+into one does not change them, and neither does splitting the batch of an inversion over processes. Torch has no keyed
+generators; numpy's SeedSequence mixes the key."""
 
 import numpy as np
 import torch
@@ -11,6 +11,12 @@ def generator(*key: int) -> torch.Generator:
     all devices get the same numbers."""
     state = np.random.SeedSequence(_padded(key)).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
+
+
+def step_generator(seed: int, step: int, process: int = 0) -> torch.Generator:
+    """Return the generator of an optimiser step in a pretraining. Each process of a distributed run has a stream of its
+    own; process 0 has that of a run with a single process."""
+    return generator(seed, step, process) if process else generator(seed, step)
 
 
 def numpy_generator(*key: int) -> np.random.Generator:

@@ -217,7 +217,8 @@ class BERTTextEncoder(TokenEncoder):
                 "pos_emb": pos_emb,
                 "attn_layers": _Layers(width, depth, heads, dim_head),
                 "norm": nn.LayerNorm(width),
-                "to_logits": nn.Linear(width, vocab_size),  # in the checkpoint, but unused after pre-training
+                # In the checkpoint, but unused after pre-training. DDP refuses trainable weights that no loss reaches.
+                "to_logits": nn.Linear(width, vocab_size).requires_grad_(False),
             }
         )
         # Language models use 0.02. Such small embeddings are drowned out by the outputs of the layers, and the weak

@@ -56,15 +56,15 @@ def epoch_indices(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
 
 
 class BatchStream(IterableDataset):
-    """Yields batch_at(start), batch_at(start + 1), ... without end. Workers of the loader take turns, in order."""
+    """Yields batch_at(start), batch_at(start + stride), ... without end. Workers of the loader take turns, in order."""
 
-    def __init__(self, batch_at: Callable[[int], Any], start: int) -> None:
-        self.batch_at, self.start = batch_at, start
+    def __init__(self, batch_at: Callable[[int], Any], start: int, stride: int = 1) -> None:
+        self.batch_at, self.start, self.stride = batch_at, start, stride
 
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        return (self.batch_at(step) for step in count(self.start + first, stride))
+        first, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        return (self.batch_at(n) for n in count(self.start + first * self.stride, workers * self.stride))
 
 
 class FixedBatches(Dataset):
@@ -81,8 +81,9 @@ class FixedBatches(Dataset):
 
 
 class CaptionedData(L.LightningDataModule):
-    """An endless stream of training batches from `train`, which continues at the step of a resumed run. Validation uses
-    the first `val_size` images of `val`."""
+    """An endless stream of training batches from `train`, which continues at the step of a resumed run. Of n processes
+    of a distributed run, process r takes the batches r, r + n, ... Validation uses the first `val_size` images of
+    `val`."""
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class CaptionedData(L.LightningDataModule):
         super().__init__()
         self.train, self.val, self.batch_size, self.val_size = train, val, batch_size, val_size
         self.seed, self.num_workers = seed, num_workers
+        self.prepare_data_per_node = False  # machines share the folder of the images, and only one process may write it
 
     def prepare_data(self) -> None:
         self.train.prepare()
@@ -116,8 +118,11 @@ class CaptionedData(L.LightningDataModule):
         """Return batch `step`; it does not depend on the batches drawn before."""
 
     def train_dataloader(self) -> DataLoader:
-        start = self.trainer.global_step if self.trainer is not None else 0
-        return DataLoader(BatchStream(self.train_batch, start), batch_size=None, num_workers=self.num_workers)
+        start, stride = 0, 1
+        if self.trainer is not None:
+            stride = self.trainer.world_size
+            start = self.trainer.global_step * stride + self.trainer.global_rank
+        return DataLoader(BatchStream(self.train_batch, start, stride), batch_size=None, num_workers=self.num_workers)
 
 
 class PictureData(CaptionedData):

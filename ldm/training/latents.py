@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from ..errors import UserError
 from ..files import read_json, replacing, write_json
 from ..images import to_tensor
 from ..modules.autoencoder import AutoencoderKL
@@ -63,27 +64,58 @@ class LatentData(CaptionedData):
         super().__init__(train, val, batch_size, val_size, seed, num_workers)
         self.first_stage, self.folder, self.conditions = first_stage.eval(), Path(folder), conditions
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        self.train_moments = self._encoded("train", self.train, len(self.train.images))
-        self.val_moments = self._encoded("val", self.val, self.val_size)
+    def prepare_data(self) -> None:
+        super().prepare_data()
+        super().setup("fit")  # raises for too few images before any is encoded
+        for name, source, count in self._parts():
+            if self._encoded(name, source, count) is None:
+                self._encode(name, source, count)
 
-    def _encoded(self, name: str, source: CaptionedImages, count: int, batch_size: int = 10) -> np.ndarray:
-        """Return the moments of the first `count` images, float16 [count, 2, c, h, w], memory-mapped."""
-        identity = {"count": count, "first_stage": weights_hash(self.first_stage), "pictures": source.identity}
-        path, record = self.folder / f"{name}.npy", self.folder / f"{name}.json"
-        table = _table(path)
-        if read_json(record) != identity or table is None or len(table) != count:
-            shape = (count, *moments(self.first_stage, source.images[:1]).shape[1:])
-            with replacing(path) as partial:  # a process that reads the old table keeps its copy
-                new = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-                for i in tqdm(range(0, count, batch_size), desc=f"encoding {name} images", unit="batch"):
-                    new[i : i + batch_size] = moments(self.first_stage, source.images[i : min(i + batch_size, count)])
-                new.flush()
-                record.unlink(missing_ok=True)  # before the table changes, so that a record never describes another one
-            write_json(record, identity)
-            table = np.load(path, mmap_mode="r")
+    def setup(self, stage: str) -> None:
+        """Open the tables of moments. Raises UserError if there is none of these images: only the process that calls
+        `prepare_data` writes them."""
+        super().setup(stage)
+        self.train_moments, self.val_moments = (self._require(*part) for part in self._parts())
+
+    def _parts(self) -> list[tuple[str, CaptionedImages, int]]:
+        """Return the name, the source and the number of images of each table."""
+        return [("train", self.train, len(self.train.images)), ("val", self.val, self.val_size)]
+
+    def _require(self, name: str, source: CaptionedImages, count: int) -> np.ndarray:
+        table = self._encoded(name, source, count)
+        if table is None:
+            raise UserError(
+                f"{self.folder} has no latents of these {name} images, which the first process writes: it has failed, "
+                "or the folder is not shared by all machines."
+            )
         return table
+
+    def _identity(self, source: CaptionedImages, count: int) -> dict[str, Any]:
+        return {"count": count, "first_stage": weights_hash(self.first_stage), "pictures": source.identity}
+
+    def _files(self, name: str) -> tuple[Path, Path]:
+        """Return the file of a table, and that of its record."""
+        return self.folder / f"{name}.npy", self.folder / f"{name}.json"
+
+    def _encoded(self, name: str, source: CaptionedImages, count: int) -> np.ndarray | None:
+        """Return the moments of the first `count` images, float16 [count, 2, c, h, w], memory-mapped; None if there
+        are none."""
+        path, record = self._files(name)
+        table = _table(path)
+        same = read_json(record) == self._identity(source, count)
+        return table if same and table is not None and len(table) == count else None
+
+    def _encode(self, name: str, source: CaptionedImages, count: int, batch_size: int = 10) -> None:
+        """Write the table of moments of the first `count` images."""
+        path, record = self._files(name)
+        shape = (count, *moments(self.first_stage, source.images[:1]).shape[1:])
+        with replacing(path) as partial:  # a process that reads the old table keeps its copy
+            new = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+            for i in tqdm(range(0, count, batch_size), desc=f"encoding {name} images", unit="batch"):
+                new[i : i + batch_size] = moments(self.first_stage, source.images[i : min(i + batch_size, count)])
+            new.flush()
+            record.unlink(missing_ok=True)  # before the table changes, so that a record never describes another one
+        write_json(record, self._identity(source, count))
 
     def _batch(self, table: np.ndarray, source: CaptionedImages, indices: np.ndarray, draw: int) -> Batch:
         mean, std = torch.from_numpy(table[indices]).float().unbind(1)

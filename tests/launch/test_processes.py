@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 
+from ldm.weights.checkpoint import read_weights
 from tests.runs import vectors
 
 pytestmark = pytest.mark.integration
@@ -129,6 +130,32 @@ def test_told_to_stop_it_saves_its_state_and_goes_on_bit_for_bit(alone, together
     expected = together if processes == "two" else alone
     assert torch.equal(vectors(tmp_path), vectors(expected))
     assert (tmp_path / "metrics.csv").read_text() == (expected / "metrics.csv").read_text()
+
+
+def test_a_pretraining_of_two_processes_goes_on_bit_for_bit_and_with_no_other_number_of_them(tmp_path):
+    """The first process renders and encodes the images for both. Each draws batches and noise of its own."""
+
+    def pretrain(run: str, *arguments: str) -> subprocess.CompletedProcess:
+        few = ["pictures.train.count=8", "pictures.val.count=4", "data.val_size=2", "trainer.val_check_interval=2"]
+        call = [
+            sys.executable,
+            "scripts/train.py",
+            "experiment=toyland_ldm",
+            *few,
+            "module.schedule.total=4",
+            *arguments,
+        ]
+        call += [f"paths.cache={tmp_path}/cache", f"hydra.run.dir={tmp_path}/{run}", "callbacks.samples=null"]
+        return subprocess.run(call, cwd=ROOT, capture_output=True, encoding="utf-8", env=ONE_THREAD, check=False)
+
+    two = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "data.batch_size=2"]
+    for run, steps in (("whole", 4), ("halves", 2), ("halves", 4)):
+        done = pretrain(run, *two, f"trainer.max_steps={steps}")
+        assert done.returncode == 0, done.stdout + done.stderr
+    whole, halves = (read_weights(tmp_path / run / "weights") for run in ("whole", "halves"))
+    assert all(torch.equal(value, halves[name]) for name, value in whole.items())
+    refused = pretrain("halves", "data.batch_size=4", "trainer.max_steps=6")
+    assert refused.returncode == 1 and "processes was 2 and is 1" in refused.stdout + refused.stderr
 
 
 def test_a_second_process_in_the_same_folder_waits_for_the_first_to_end(alone, tmp_path):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldm.keyed_random import generator, numpy_generator
+from ldm.keyed_random import generator, numpy_generator, step_generator
 
 KEYS = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 
@@ -53,3 +53,9 @@ def test_draws_neither_use_nor_move_the_global_generators(draw):
 def test_a_negative_key_is_an_error(draw):
     with pytest.raises(ValueError):
         draw(-1, 0)
+
+
+def test_each_process_draws_its_own_numbers_in_each_step():
+    draws = {tuple(torch.rand(4, generator=step_generator(7, s, p)).tolist()) for s in range(4) for p in range(4)}
+    assert len(draws) == 16
+    assert torch.rand(4, generator=step_generator(7, 3)).tolist() == torch_draw(7, 3)

@@ -96,6 +96,7 @@ def test_all_but_the_first_stage_and_the_unused_logits_learn(tiny_ldm, logged):
     untouched = {name for name, p in tiny_ldm.named_parameters() if p.grad is None}
     expected = {name for name, _ in tiny_ldm.named_parameters() if name.startswith("first_stage_model.")}
     assert untouched == expected | {f"cond_stage_model.transformer.to_logits.{n}" for n in ("weight", "bias")}
+    assert untouched == {name for name, p in tiny_ldm.named_parameters() if not p.requires_grad}  # as DDP demands
     optimized = tiny_ldm.configure_optimizers()["optimizer"].param_groups[0]["params"]
     trainable = [p for p in tiny_ldm.parameters() if p.requires_grad]
     assert {id(p) for p in optimized} == {id(p) for p in trainable}

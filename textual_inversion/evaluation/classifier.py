@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ldm.keyed_random import generator
+from ldm.keyed_random import step_generator
 from ldm.training.autoencoder_loss import PerceptualDistance
 from ldm.training.optimization import constant, with_schedule
 
@@ -104,7 +104,7 @@ class AttributeClassifier(L.LightningModule):
         return torch.tensor([values.get(value, _IGNORED) for value in batch[f"label_{name}"]], device=self.device)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        rng = generator(self.seed, self.global_step)
+        rng = step_generator(self.seed, self.global_step, self.global_rank)
         with torch.autocast(self.device.type, enabled=False):  # one kernel per image is slow in half precision
             x = soften(batch["image"], self.blur, self.noise, rng)
         losses = []

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
 from ldm.errors import UserError
-from ldm.keyed_random import generator
+from ldm.keyed_random import step_generator
 from ldm.modules.text import WordPiece
 from ldm.training.optimization import constant, with_schedule
 
@@ -112,7 +112,7 @@ class SmallCLIP(Evaluator):
         self._answers: dict[str, Tensor] = {}
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        x, rng = batch["image"], generator(self.seed, self.global_step)
+        x, rng = batch["image"], step_generator(self.seed, self.global_step, self.global_rank)
         if self.zoom or self.shift:
             x = zoom_and_shift(x, self.zoom, self.shift, rng)
         images, texts = self.embed_images(x), self.embed_texts(batch["caption"])

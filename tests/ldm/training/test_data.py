@@ -9,7 +9,14 @@ import torch
 
 from ldm.images import to_tensor
 from ldm.training import data
-from ldm.training.data import BatchStream, ContrastiveData, LabelledData, PictureData, epoch_indices, val_batches
+from ldm.training.data import (
+    BatchStream,
+    ContrastiveData,
+    LabelledData,
+    PictureData,
+    epoch_indices,
+    val_batches,
+)
 
 
 def batches(source, seed: int = 0, crop: int | None = None) -> PictureData:
@@ -71,24 +78,37 @@ def test_crops_are_parts_of_the_picture_and_reach_its_borders(pictures):
     assert corners == set(itertools.product(range(3), range(3)))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_workers_together_give_the_same_batches_in_order(monkeypatch, workers):
+def test_workers_together_give_the_same_batches_in_order(monkeypatch, workers, stride):
     """A DataLoader takes one batch from each worker in turn."""
     streams = []
     for i in range(workers):
         monkeypatch.setattr(data, "get_worker_info", lambda i=i: SimpleNamespace(id=i, num_workers=workers))
-        streams.append(iter(BatchStream(lambda step: {"step": step}, start=7)))
+        streams.append(iter(BatchStream(lambda step: {"step": step}, 7, stride)))
     in_turn = (next(streams[k % workers])["step"] for k in itertools.count())
-    assert list(itertools.islice(in_turn, 10)) == list(range(7, 17))
+    assert list(itertools.islice(in_turn, 10)) == list(range(7, 7 + 10 * stride, stride))
 
 
 def test_the_loader_begins_at_the_trainer_s_step(pictures):
     fresh, resumed = batches(pictures()), batches(pictures())
-    resumed.trainer = SimpleNamespace(global_step=3)
+    resumed.trainer = SimpleNamespace(global_step=3, world_size=1, global_rank=0)
     expected = fresh.train_batch(3)["image"]
     assert torch.equal(next(iter(resumed.train_dataloader()))["image"], expected)
     third = next(itertools.islice(fresh.train_dataloader(), 3, None))
     assert torch.equal(third["image"], expected)
+
+
+def test_processes_take_turns(pictures):
+    """Two processes at step 3 together continue with batches 6, 7, 8 and 9 of one process."""
+    alone, taken = batches(pictures()), {}
+    for rank in range(2):
+        ours = batches(pictures())
+        ours.trainer = SimpleNamespace(global_step=3, world_size=2, global_rank=rank)
+        for step, batch in enumerate(itertools.islice(ours.train_dataloader(), 2)):
+            taken[2 * (3 + step) + rank] = batch["image"]
+    assert sorted(taken) == [6, 7, 8, 9]
+    assert all(torch.equal(x, alone.train_batch(number)["image"]) for number, x in taken.items())
 
 
 def test_both_sources_are_prepared(pictures):

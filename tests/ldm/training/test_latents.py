@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ldm.errors import UserError
 from ldm.images import to_tensor
 from ldm.training import latents
 from ldm.training.data import epoch_indices
@@ -54,6 +55,13 @@ def test_a_second_run_encodes_nothing(make, encoded):
     encoded.clear()
     assert (make().train_moments == first).all()
     assert encoded == []
+
+
+def test_only_the_process_that_prepares_encodes(tmp_path, build_autoencoder, pictures, encoded):
+    data = LatentData(pictures(count=6), pictures(count=4), build_autoencoder(0), tmp_path, 4, val_size=3)
+    with pytest.raises(UserError, match="has no latents of these train images, which the first process writes"):
+        data.setup("fit")
+    assert encoded == [] and not data.prepare_data_per_node
 
 
 @pytest.mark.parametrize("change", [{"init": 1}, {"world": 1}])
