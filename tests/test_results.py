@@ -13,6 +13,7 @@ from launch.reproduction.protocol import PROTOCOL, protocol_hash, require_same, 
 from launch.reproduction.report import judge, overview, read_claims
 from launch.reproduction.reproduce import open_store
 from ldm.errors import UserError
+from textual_inversion.evaluation.claims import NOT_FOUND, UNDECIDED
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "assets" / "results"
@@ -103,11 +104,15 @@ def test_the_documentation_counts_the_claims_that_are_reproduced():
     counted = re.findall(r"\(\.\./assets/results/(\w+)\.(?:png|jpg)\) \|.*\| (\d+) of (\d+) \|", page)
     assert sorted(name for name, *_ in counted) == FIGURES
     for name, reproduced, every in counted:
-        verdicts = [v["verdict"] for v in json.loads((RESULTS / f"{name}.claims.json").read_text(encoding="utf-8"))]
+        verdicts = [verdict.verdict for verdict in read_claims(RESULTS / f"{name}.claims.json")]
         assert (verdicts.count("reproduced"), len(verdicts)) == (int(reproduced), int(every)), name
         assert "opposite" not in verdicts
     lines = (RESULTS / "claims.md").read_text(encoding="utf-8").splitlines()
     after = [sum(line.endswith(end) for line in lines) for end in ("| **reproduced** | reproduced |", "| reproduced |")]
     said = re.search(r"Of the (\d+) that are reproduced, (\d+) still are after Holm's correction over all (\d+)", page)
     counts = [sum(int(one[k]) for one in counted) for k in (1, 2)]
+    others = re.search(r"(\d+) are \*not found\* .* and (\d+) undecided", page)
+    assert others and [int(n) for n in others.groups()] == [
+        sum(f"| **{v}** |" in line for line in lines) for v in (NOT_FOUND, UNDECIDED)
+    ]
     assert said and [int(n) for n in said.groups()] == [counts[0], after[0], counts[1]] and after[0] == after[1]

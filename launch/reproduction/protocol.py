@@ -2,6 +2,7 @@
 seeds, steps, rates, prompts and metrics, and the claims with their tests and margins. A folder of results holds its
 protocol, and no results of another one."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ldm.errors import UserError
 from ldm.files import read_json, write_json
+from textual_inversion.evaluation.claims import PAPER
 
 from .. import CONFIGS
 from .cells import Cell, CellStore
@@ -120,6 +122,7 @@ def require_same(folder: Path, earlier: Mapping[str, Any], record: Mapping[str, 
     )
 
 
-def family(record: Mapping[str, Any]) -> int:
-    """Return the number of claims in the protocol of a record, over all figures."""
-    return sum(len(figure["claims"]) for figure in record["protocol"]["figures"].values())
+def families(record: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of claims of each family in the protocol of a record, over all figures."""
+    claims = [claim for figure in record["protocol"]["figures"].values() for claim in figure["claims"]]
+    return dict(Counter(claim.get("family", PAPER) for claim in claims))

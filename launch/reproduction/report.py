@@ -1,6 +1,7 @@
 """The output of a figure: its files, its table as CSV, and a verdict on each claim."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,26 +11,39 @@ import numpy as np
 import pandas as pd
 
 from ldm.files import read_json, replacing, write_json, write_whole
-from textual_inversion.evaluation.claims import Finding, Interval, Verdict, corrected, decide
+from textual_inversion.evaluation.claims import PAPER, Finding, Interval, Verdict, corrected, decide
 
-from .protocol import PROTOCOL, family
+from .protocol import PROTOCOL, families
 
 log = logging.getLogger("reproduce")
 
 # "needed": with as many concepts, a difference of one margin is found in 80% of experiments.
-COLUMNS = ("figure", "what the paper finds", "measured here, 95%", "over", "spread", "needed", "p", "verdict", "Holm")
+COLUMNS = (
+    "figure",
+    "what the paper finds",
+    "family",
+    "measured here, 95%",
+    "over",
+    "spread",
+    "needed",
+    "p",
+    "verdict",
+    "Holm",
+)
 
 
 @dataclass(frozen=True)
 class Claim:
     """A claim of the paper: what `test` finds of the difference between two rows of a table, `metric` of row `of` minus
-    that of row `than`."""
+    that of row `than`. `family` names the claims that are corrected together: the paper's own claims, their
+    counterparts by another metric, or claims about another way of learning."""
 
     says: str
     metric: str
     of: str
     than: str
     test: Finding
+    family: str = PAPER
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ def _judge(claim: Claim, table: pd.DataFrame) -> Verdict:
     means = seeds.groupby("concept").mean()
     of, than = ({str(concept): value for concept, value in means[row].items()} for row in (claim.of, claim.than))
     statistic = f"{claim.metric} of {claim.of!r} minus that of {claim.than!r} ({claim.test})"
-    return decide(claim.says, statistic, of, than, claim.test)
+    return decide(claim.says, statistic, of, than, claim.test, claim.family)
 
 
 def _per_seed(table: pd.DataFrame, metric: str) -> pd.Series:
@@ -135,17 +149,19 @@ def _write_overview(folder: Path) -> None:
 
 def overview(found: Mapping[str, Sequence[Verdict]], record: Mapping[str, Any] | None) -> str:
     """Return a table of the verdicts of all figures, as Markdown. `record` is that of the protocol; without one, the
-    family of claims is that of these figures."""
+    families of claims are those of these figures."""
     every = [(figure, verdict) for figure, verdicts in found.items() for verdict in verdicts]
-    claims = family(record) if record else len(every)
-    lines = [f"Protocol `{record['hash']}`, {claims} claims.", ""] if record else []
+    sizes = families(record) if record else Counter(verdict.family for _, verdict in every)
+    counted = ", ".join(f"{size} {name}" for name, size in sizes.items())
+    lines = [f"Protocol `{record['hash']}`, {sum(sizes.values())} claims ({counted}).", ""] if record else []
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    kept = corrected([verdict for _, verdict in every], claims)
+    kept = corrected([verdict for _, verdict in every], sizes)
     for (figure, one), together in zip(every, kept, strict=True):
         spread, needed, p = ("-" if value is None else form.format(value) for value, form in (
             (one.spread, "{:.3f}"), (one.needed, "{}"), (one.p, "{:.2g}"),
         ))  # fmt: skip
         measured = f"{one.statistic}: {one.measured()}"
-        cells = [figure, one.claim, measured, str(one.units), spread, needed, p, f"**{one.verdict}**", together]
+        cells = [figure, one.claim, one.family, measured, str(one.units), spread, needed, p]
+        cells += [f"**{one.verdict}**", together]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ import pytest
 
 from launch.reproduction.comparison import in_unseen_places, of_rows
 from launch.reproduction.report import forget_claims, judge, overview, table_of, write_claims
-from textual_inversion.evaluation.claims import NOT_TESTED, Verdict, greater, interval
+from textual_inversion.evaluation.claims import NOT_TESTED, REPRODUCED, Interval, Verdict, greater, interval
 from toyland.attributes import BACKGROUNDS
 from toyland.sampling import is_held_out
 
@@ -87,13 +87,29 @@ def test_the_overview_says_what_stands_after_the_correction_over_all_claims_of_t
     record = {"hash": "0123456789abcdef", "protocol": {"figures": {"a": {"claims": [CLAIM] * 20}}}}
     alone, among = (overview({"a": [verdict]}, one).splitlines() for one in (None, record))
     assert alone[-1].endswith("| 3 | 0.010 | 3 | 0.0033 | **reproduced** | reproduced |")
-    assert among[-1].endswith("| **reproduced** | not reproduced |")
-    assert among[0] == "Protocol `0123456789abcdef`, 20 claims."
+    assert among[-1].endswith("| **reproduced** | undecided |")
+    assert among[0] == "Protocol `0123456789abcdef`, 20 claims (20 paper)."
+
+
+def test_the_overview_corrects_each_family_by_itself():
+    verdicts = [
+        Verdict("more", "gap", Interval(0.1, 0.01, 0.2), 9, REPRODUCED, spread=0.1, p=0.03, needed=5, family=family)
+        for family in ("paper", "demands")
+    ]
+    claims = [*[CLAIM] * 2, CLAIM | {"family": "demands"}]
+    record = {"hash": "0123456789abcdef", "protocol": {"figures": {"a": {"claims": claims}}}}
+    first, *_, paper, demands = overview({"a": verdicts}, record).splitlines()
+    assert first == "Protocol `0123456789abcdef`, 3 claims (2 paper, 1 demands)."
+    assert (
+        paper
+        == "| a | more | paper | gap: +0.100 [+0.010, +0.200] | 9 | 0.100 | 5 | 0.03 | **reproduced** | undecided |"
+    )
+    assert demands.endswith("| **reproduced** | reproduced |")
 
 
 def test_what_is_not_tested_has_no_numbers_in_the_overview():
     said = overview({"a": [Verdict("none", "nothing", None, 2, NOT_TESTED)]}, None)
-    assert said.splitlines()[-1] == "| a | none | nothing: - | 2 | - | - | - | **not tested** | not tested |"
+    assert said.splitlines()[-1] == "| a | none | paper | nothing: - | 2 | - | - | - | **not tested** | not tested |"
 
 
 def test_unseen_places_are_those_held_out_for_the_toys_class_and_colour():

@@ -11,7 +11,10 @@ from .power import FEWEST, concepts_needed
 
 LEVEL = 0.05  # of p values; 1 - LEVEL is the coverage of intervals
 
-REPRODUCED, NOT_REPRODUCED, OPPOSITE, NOT_TESTED = "reproduced", "not reproduced", "opposite", "not tested"
+REPRODUCED, OPPOSITE, NOT_FOUND = "reproduced", "opposite", "not found"
+UNDECIDED, NOT_TESTED = "undecided", "not tested"
+
+PAPER = "paper"  # the family of the paper's own claims
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,12 @@ def interval(values: Sequence[float]) -> Interval:
 @dataclass(frozen=True)
 class Finding:
     """What the paper finds of a mean difference: that it lies between `low` and `high`. `margin` is the
-    smallest difference that matters."""
+    smallest difference that matters. A mean below `missing` is too small to be the difference that the paper finds."""
 
     low: float
     high: float
     margin: float
+    missing: float = -np.inf
 
     def __str__(self) -> str:
         if self.high == np.inf:
@@ -50,16 +54,20 @@ class Finding:
         return f"below {self.high:g}" if self.low == -np.inf else f"within {self.high:g}"
 
     def verdict(self, found: Interval) -> str:
-        """Return whether the interval lies in the paper's range, outside of it, or on one of its ends."""
+        """Return REPRODUCED if the interval lies in the paper's range, OPPOSITE if it lies outside, and else NOT_FOUND
+        if it lies below `missing`, or UNDECIDED."""
         if self.low < found.low and found.high < self.high:
             return REPRODUCED
-        return OPPOSITE if found.high < self.low or found.low > self.high else NOT_REPRODUCED
+        if found.high < self.low or found.low > self.high:
+            return OPPOSITE
+        return NOT_FOUND if found.high < self.missing else UNDECIDED
 
     def p_value(self, values: Sequence[float]) -> float:
-        """Return the smallest level at which the interval of `values` would lie on neither end of the range: the
-        two-sided p value of Student's t, of a mean at the nearest end."""
+        """Return the smallest level at which `values` have their verdict, or if they are undecided, at which they would
+        lie inside or outside of the range: the two-sided p value of Student's t, of a mean at the nearest end."""
         each = np.asarray(values, dtype=float)
-        gap = min(abs(each.mean() - end) for end in (self.low, self.high) if np.isfinite(end))
+        ends = (self.missing,) if self.verdict(interval(values)) == NOT_FOUND else (self.low, self.high)
+        gap = min(abs(each.mean() - end) for end in ends if np.isfinite(end))
         error = each.std(ddof=1) / len(each) ** 0.5
         if error == 0.0:
             return float(gap == 0.0)
@@ -67,13 +75,14 @@ class Finding:
 
     def concepts_needed(self, spread: float) -> int:
         """Return the number of concepts with which a true mean one margin away from every end of the range is found
-        there, in 80% of experiments; `spread` is the standard deviation of the differences."""
+        there, in 80% of experiments. With as many, a difference that is not there is NOT_FOUND as often. `spread` is
+        the standard deviation of the differences."""
         return concepts_needed(self.margin, spread, sides=int(np.isfinite([self.low, self.high]).sum()))
 
 
 def greater(margin: float) -> Finding:
-    """Test that the differences are above 0. The margin matters for the number of concepts only."""
-    return Finding(0.0, np.inf, margin)
+    """Test that the differences are above 0. They are missing if they are below the margin."""
+    return Finding(0.0, np.inf, margin, missing=margin)
 
 
 def alike(margin: float) -> Finding:
@@ -90,8 +99,9 @@ def at_most(margin: float) -> Finding:
 class Verdict:
     """The verdict on a claim. `claim` is the claim in words, `statistic` describes the differences that `interval` is
     of, and `units` is the number of concepts or samples. `spread` is the standard deviation of the differences, `p`
-    their p value, and `needed` the number of units with which a difference of one margin would be found. The last four
-    and `interval` are None if there were too few units."""
+    their p value, and `needed` the number of units with which a difference of one margin would be found. `family` names
+    the claims that are corrected together. `interval`, `spread`, `p` and `needed` are None if there were too few
+    units."""
 
     claim: str
     statistic: str
@@ -101,6 +111,7 @@ class Verdict:
     spread: float | None = None
     p: float | None = None
     needed: int | None = None
+    family: str = PAPER
 
     def __str__(self) -> str:
         return f"{self.claim} | {self.statistic}: {self.measured()} | {self.verdict}"
@@ -111,16 +122,23 @@ class Verdict:
         return f"{i.mean:+.3f} [{i.low:+.3f}, {i.high:+.3f}]" if i else "-"
 
 
-def decide(claim: str, statistic: str, one: Mapping[str, float], other: Mapping[str, float], test: Finding) -> Verdict:
+def decide(
+    claim: str,
+    statistic: str,
+    one: Mapping[str, float],
+    other: Mapping[str, float],
+    test: Finding,
+    family: str = PAPER,
+) -> Verdict:
     """Return the verdict of `test` on the differences between `one` and `other` (concept -> value), over the concepts
     in both."""
     common = sorted(one.keys() & other.keys())
     if len(common) < FEWEST:
-        return Verdict(claim, statistic, None, len(common), NOT_TESTED)
+        return Verdict(claim, statistic, None, len(common), NOT_TESTED, family=family)
     values = [one[concept] - other[concept] for concept in common]
     found, spread = interval(values), float(np.std(values, ddof=1))
     verdict, p, needed = test.verdict(found), test.p_value(values), test.concepts_needed(spread)
-    return Verdict(claim, statistic, found, len(common), verdict, spread, p, needed)
+    return Verdict(claim, statistic, found, len(common), verdict, spread, p, needed, family)
 
 
 def holm(p_values: Sequence[float], family: int) -> list[float]:
@@ -136,7 +154,15 @@ def holm(p_values: Sequence[float], family: int) -> list[float]:
     return found.tolist()
 
 
-def corrected(verdicts: Sequence[Verdict], family: int) -> list[str]:
-    """Return each verdict as it stands after Holm's correction over the `family`."""
-    adjusted = iter(holm([verdict.p for verdict in verdicts if verdict.p is not None], family))
-    return [verdict.verdict if verdict.p is None or next(adjusted) < LEVEL else NOT_REPRODUCED for verdict in verdicts]
+def corrected(verdicts: Sequence[Verdict], families: Mapping[str, int]) -> list[str]:
+    """Return each verdict as it stands after Holm's correction over its family; `families` holds their numbers of
+    claims, name -> number."""
+    tested = [verdict for verdict in verdicts if verdict.p is not None]
+    adjusted = {
+        name: iter(holm([verdict.p for verdict in tested if verdict.p is not None and verdict.family == name], size))
+        for name, size in families.items()
+    }
+    return [
+        verdict.verdict if verdict.p is None or next(adjusted[verdict.family]) < LEVEL else UNDECIDED
+        for verdict in verdicts
+    ]

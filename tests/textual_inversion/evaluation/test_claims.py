@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from textual_inversion.evaluation.claims import (
-    NOT_REPRODUCED,
+    NOT_FOUND,
     NOT_TESTED,
     OPPOSITE,
+    PAPER,
     REPRODUCED,
+    UNDECIDED,
     Verdict,
     alike,
     at_most,
@@ -36,8 +38,10 @@ ZERO = numbers(0.0, 0.0, 0.0, 0.0, 0.0)
     [
         (numbers(0.1, 0.2, 0.15, 0.12, 0.18), REPRODUCED),
         (numbers(-0.1, -0.2, -0.15, -0.12, -0.18), OPPOSITE),
-        (numbers(0.3, -0.2, 0.1, -0.25, 0.05), NOT_REPRODUCED),
-        (ZERO, NOT_REPRODUCED),
+        (numbers(0.3, -0.2, 0.1, -0.25, 0.05), UNDECIDED),
+        (numbers(0.03, -0.02, 0.01, -0.025, 0.005), NOT_FOUND),
+        (numbers(0.03, 0.02, 0.03, 0.02, 0.03), REPRODUCED),  # although it is smaller than the margin
+        (ZERO, NOT_FOUND),
     ],
 )
 def test_more_is_reproduced_where_the_whole_interval_is_above_zero(more, verdict):
@@ -57,10 +61,10 @@ def test_differences_are_paired_so_a_spread_between_concepts_does_not_hide_them(
     ("one", "margin", "two_sided", "one_sided"),
     [
         (numbers(0.01, -0.01, 0.005, 0.0, -0.008), 0.05, REPRODUCED, REPRODUCED),
-        (numbers(0.01, -0.01, 0.005, 0.0, -0.008), 0.001, NOT_REPRODUCED, NOT_REPRODUCED),
+        (numbers(0.01, -0.01, 0.005, 0.0, -0.008), 0.001, UNDECIDED, UNDECIDED),
         (numbers(0.2, 0.22, 0.19, 0.21, 0.2), 0.05, OPPOSITE, OPPOSITE),
         (numbers(-0.2, -0.22, -0.19, -0.21, -0.2), 0.05, OPPOSITE, REPRODUCED),  # "at most" includes less
-        (numbers(0.02, 0.1, 0.04, 0.07, 0.01), 0.05, NOT_REPRODUCED, NOT_REPRODUCED),
+        (numbers(0.02, 0.1, 0.04, 0.07, 0.01), 0.05, UNDECIDED, UNDECIDED),
     ],
 )
 def test_alike_is_within_the_margin_on_both_sides_at_most_on_one(one, margin, two_sided, one_sided):
@@ -110,23 +114,29 @@ def test_a_verdict_reads_as_claim_statistic_interval_and_outcome():
 
 
 def test_p_values_by_hand():
-    values = [
-        1.0,
-        2.0,
-        3.0,
-    ]  # t = 2 * 3**0.5 with 2 degrees of freedom, whose distribution is (1 + t / (2 + t^2)^0.5) / 2
-    t = 2 * 3**0.5
-    assert MORE.p_value(values) == pytest.approx(1 - t / (2 + t * t) ** 0.5)
-    assert at_most(4.0).p_value(values) == MORE.p_value(values)  # 2 below the end, as it is 2 above 0
-    assert alike(4.0).p_value(values) == MORE.p_value(values)  # the nearer end counts
-    assert (MORE.p_value([0.5] * 3), MORE.p_value([0.0] * 3)) == (0.0, 1.0)
+    values = [1.0, 2.0, 3.0]
+    t = 2 * 3**0.5  # with 2 degrees of freedom, whose distribution is (1 + t / (2 + t^2)^0.5) / 2
+    p = pytest.approx(1 - t / (2 + t * t) ** 0.5)
+    assert greater(0.1).p_value(values) == p
+    assert at_most(4.0).p_value(values) == p  # 2 below the end, as it is 2 above 0
+    assert alike(4.0).p_value(values) == p  # the nearer end counts
+    assert MORE.p_value([0.5] * 3) == 0.0
+    assert at_most(0.5).p_value([0.5] * 3) == 1.0
+
+
+def test_the_p_value_of_a_missing_difference_is_that_of_the_margin():
+    values = [-1.0, 0.0, 1.0]
+    t = 5 * 3**0.5
+    assert greater(5.0).verdict(interval(values)) == NOT_FOUND
+    assert greater(5.0).p_value(values) == pytest.approx(1 - t / (2 + t * t) ** 0.5)
+    assert greater(0.5).verdict(interval(values)) == UNDECIDED and greater(0.5).p_value(values) == 1.0
 
 
 @pytest.mark.parametrize("test", [MORE, at_most(0.3), alike(0.4)])
 def test_a_verdict_is_decided_where_p_is_below_5_percent(test):
     rng = np.random.default_rng(0)
     draws = [rng.normal(rng.uniform(-1, 1), 0.4, size=6).tolist() for _ in range(500)]
-    decided = [test.verdict(interval(values)) != NOT_REPRODUCED for values in draws]
+    decided = [test.verdict(interval(values)) != UNDECIDED for values in draws]
     assert decided == [test.p_value(values) < 0.05 for values in draws] and 100 < sum(decided) < 450
 
 
@@ -151,8 +161,21 @@ def test_of_true_null_hypotheses_holm_rejects_one_in_5_percent_of_families():
 
 
 def test_a_correction_takes_verdicts_back_and_makes_none():
-    verdicts = [Verdict("", "", None, 8, said, p=p) for said, p in [(REPRODUCED, 0.001), (OPPOSITE, 0.04)]]
-    verdicts += [Verdict("", "", None, 2, NOT_TESTED), Verdict("", "", None, 8, NOT_REPRODUCED, p=0.3)]
-    assert corrected(verdicts, 4) == [REPRODUCED, NOT_REPRODUCED, NOT_TESTED, NOT_REPRODUCED]
-    assert corrected(verdicts[:2], 2) == [REPRODUCED, OPPOSITE]
-    assert corrected(verdicts, 60)[0] == NOT_REPRODUCED
+    verdicts = [Verdict("", "", None, 8, said, p=p) for said, p in [(REPRODUCED, 0.001), (NOT_FOUND, 0.04)]]
+    verdicts += [Verdict("", "", None, 2, NOT_TESTED), Verdict("", "", None, 8, UNDECIDED, p=0.3)]
+    assert corrected(verdicts, {PAPER: 4}) == [REPRODUCED, UNDECIDED, NOT_TESTED, UNDECIDED]
+    assert corrected(verdicts[:2], {PAPER: 2}) == [REPRODUCED, NOT_FOUND]
+    assert corrected(verdicts, {PAPER: 60})[0] == UNDECIDED
+
+
+def test_each_family_is_corrected_by_itself():
+    verdicts = [Verdict("", "", None, 8, OPPOSITE, p=0.03, family=name) for name in ("first", "second", "second")]
+    assert corrected(verdicts, {"second": 2, "first": 1}) == [OPPOSITE, UNDECIDED, UNDECIDED]
+
+
+def test_with_the_concepts_needed_a_difference_is_found_or_found_missing_in_80_percent():
+    test, rng = greater(0.5), np.random.default_rng(2)
+    for mean, verdict in ((0.5, REPRODUCED), (0.0, NOT_FOUND)):
+        draws = rng.normal(mean, 1.0, size=(1000, test.concepts_needed(1.0)))
+        found = np.mean([test.verdict(interval(values)) == verdict for values in draws.tolist()])
+        assert found == pytest.approx(0.8 if mean else 0.775, abs=0.04)  # 2.5% with a mean of 0 are REPRODUCED
