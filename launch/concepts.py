@@ -30,7 +30,7 @@ from . import PROJECT
 FOLDER = PROJECT / "assets" / "concepts"
 SHIPPED, MOST = 5, 25  # images of a concept: those that are shipped, and those for figures over the number of images
 OTHERS = 100_000  # seed of the first toy of a line-up; no concept uses this and the following ones
-TRUTH, HOME = "concept.json", "home"
+TRUTH, HOME, UNSEEN = "concept.json", "home", "unseen"
 # The places of the training images. Others, such as the moon and the beach, are left for prompts.
 PLACES = ("studio", "meadow", "table", "forest", "snow")
 AT_HOME = (True, True, False, True, False)  # which of five images of a home set are at home
@@ -155,12 +155,17 @@ CONCEPTS = {
     "ink_style": _style("comic", 7),
     "doctors": Concept(partial(doctor_scenes, 11), ("class",)),
 }
-# Toys for pilot runs. They are not shipped, and none is among the measured ones.
+# Concepts for pilot runs. They are not shipped, and none is among the measured ones.
 PILOTS = {
     "pilot_bear": _toy("bear", 200_004),
     "pilot_rabbit": _toy("rabbit", 200_001),
     "pilot_teapot": _toy("teapot", 200_003),
     "pilot_robot": _toy("robot", 200_007),
+    "pilot_mug": _toy("mug", 200_009),
+    "pilot_oil": _style("oil", 200_011),
+    "pilot_mosaic": _style("mosaic", 200_012),
+    "pilot_pixel": _style("pixel", 200_013),
+    "pilot_doctors": Concept(partial(doctor_scenes, 200_014), ("class",)),
 }
 EVERY = CONCEPTS | PILOTS
 
@@ -206,6 +211,11 @@ def write(name: str, into: Path, count: int = SHIPPED) -> None:
     _write_set(name, into / name, concept.scenes(count))
     if concept.home is not None:
         _write_set(name, into / HOME / name, concept.home(count))
+
+
+def write_unseen(name: str, into: Path) -> None:
+    """Write the next `MOST` images of the varied set of a toy into `into`/unseen/name. No word is learned from them."""
+    _write_set(name, into / UNSEEN / name, EVERY[name].scenes(2 * MOST)[MOST:])
 
 
 def _write_set(name: str, folder: Path, scenes: Sequence[Scene]) -> None:

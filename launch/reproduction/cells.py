@@ -34,7 +34,7 @@ from toyland.captions import with_article
 
 from .. import packs
 from ..command import require_weights
-from ..concepts import HOME
+from ..concepts import HOME, UNSEEN
 from ..evaluate import build, gather_inputs, keep, measure
 from ..failures import explain
 from ..mistakes import sentence
@@ -56,13 +56,14 @@ class CellFailed(Exception):
 class Cell:
     """A word to learn, and how to evaluate it. `learn` are overrides of train.py, or None to learn nothing; `evaluate`
     are overrides of evaluate.py. With `home`, the word is learned from the home set of its toy. It is compared with the
-    varied set all the same."""
+    varied set all the same, or with `unseen`, with images that no word is learned from."""
 
     concept: str
     seed: int
     learn: tuple[str, ...] | None = ()
     evaluate: tuple[str, ...] = ()
     home: bool = False
+    unseen: bool = False
 
 
 def draw_of(concept: str, seed: int) -> int:
@@ -120,9 +121,12 @@ class LearnedConcept:
         """The embeddings [m, d] of its training images."""
         return self.evaluation.embed(to_tensor(self.inputs.images))
 
-    def likeness(self, embeddings: Tensor) -> float:
-        """Return the image similarity of images with these embeddings [n, d] to the training images."""
-        return image_similarity(embeddings, self.references)
+    def likeness(self, images: Tensor) -> dict[str, float]:
+        """Return how like the training images `images` [n, 3, h, w] in [-1, 1] are: "image_similarity", and for a toy
+        "reidentified"."""
+        similarity = image_similarity(self.evaluation.embed(images), self.references)
+        found = self.evaluation.reidentified(images, self.inputs.images, self.labels)
+        return {"image_similarity": similarity, **found}
 
 
 class CellStore:
@@ -158,7 +162,8 @@ class CellStore:
 
     def evaluation_config(self, cell: Cell) -> DictConfig:
         """Return the config of the cell's evaluation. All words of a concept are evaluated with the same noise."""
-        overrides = [f"images={quote(self.pictures / cell.concept)}", f"first={SHOWN}"]
+        images = (self.pictures / UNSEEN if cell.unseen else self.pictures) / cell.concept
+        overrides = [f"images={quote(images)}", f"first={SHOWN}"]
         overrides += [f"seed={draw_of(cell.concept, 0)}"]
         overrides += [*self.evaluate, *cell.evaluate, "paths.run=none"]
         key = ("evaluate", *overrides)

@@ -23,13 +23,14 @@ LABELS = {"image_similarity": "image similarity (reconstruction)", "text_similar
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """One row of the figure: `learn`, `evaluate` and `home` as in `Cell`; `curve` and `x` are its position in a line
-    plot."""
+    """One row of the figure: `learn`, `evaluate`, `home` and `unseen` as in `Cell`; `curve` and `x` are its position in
+    a line plot."""
 
     row: str
     learn: Sequence[str] | None = ()
     evaluate: Sequence[str] = ()
     home: bool = False
+    unseen: bool = False
     curve: str = ""
     x: float = 0.0
 
@@ -38,7 +39,8 @@ ORIGIN = ("config", "commit", "word_commit")
 
 
 def cell_of(row: ComparedRow, concept: str, seed: int) -> Cell:
-    return Cell(concept, seed, None if row.learn is None else tuple(row.learn), tuple(row.evaluate), row.home)
+    learn = None if row.learn is None else tuple(row.learn)
+    return Cell(concept, seed, learn, tuple(row.evaluate), row.home, row.unseen)
 
 
 def measure(

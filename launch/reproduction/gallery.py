@@ -1,6 +1,7 @@
 """Figures with images (figures 3, 4, 6, 7, 8 and 9 of the paper), each with metrics for what the images show."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from textual_inversion.figures.sheets import PictureRow
 from textual_inversion.generation import manager_of
 from toyland.captions import with_article
 
-from .cells import CellStore, LearnedConcept
+from .cells import Cell, CellStore, LearnedConcept
 from .hashes import combine
 from .records import commit
 from .report import Figure, table_of, write_table
@@ -63,8 +64,7 @@ def variations(
             generated = subject.generate([prompt], range(pictures))
             shown.append(to_uint8(generated[:samples]))
             captions += [row, *[""] * (samples - 1)]
-            likeness = learned.likeness(learned.evaluation.embed(generated))
-            table.append(record(figure, learned, row=row, concept=concept, image_similarity=likeness))
+            table.append(record(figure, learned, row=row, concept=concept, **learned.likeness(generated)))
         rows.append(PictureRow(concept, np.concatenate(shown), captions))
     return save_gallery(figure, rows, table)
 
@@ -82,8 +82,8 @@ def synthesis(
         photos = evaluation.embed(subject.generate([plain], range(candidates)))
         texts = evaluation.evaluator.embed_texts([without_word(prompt) for prompt in prompts]).cpu()
         best, asked = [learned.inputs.images[0]], []
-        generated = subject.generate(prompts, range(candidates)).split(candidates)
-        for pictures, text in zip(generated, texts, strict=True):
+        generated = subject.generate(prompts, range(candidates))
+        for pictures, text in zip(generated.split(candidates), texts, strict=True):
             asked.append(evaluation.embed(pictures))
             best.append(to_uint8(pictures)[int((asked[-1] @ text).argmax())])
         coarse = learned.pipeline([fill(prompt, learned.coarse) for prompt in prompts], range(candidates))
@@ -91,10 +91,10 @@ def synthesis(
         numbers = {
             "asked for": {
                 "text_similarity": mean_text_similarity(asked, texts),
-                "image_similarity": learned.likeness(torch.cat(asked)),
+                **learned.likeness(generated),
             },
             "plain photo": {"text_similarity": mean_text_similarity([photos] * len(texts), texts)},
-            "coarse word": {"image_similarity": learned.likeness(evaluation.embed(coarse))},
+            "coarse word": learned.likeness(coarse),
         }
         table += [record(figure, learned, row=row, concept=concept, **found) for row, found in numbers.items()]
     return save_gallery(figure, rows, table)
@@ -124,10 +124,8 @@ def style(
         texts = evaluation.evaluator.embed_texts(list(without)).cpu()
         for row, of_each in generated.items():
             found = [evaluation.embed(x) for x in of_each]
-            numbers = {
-                "image_similarity": learned.likeness(torch.cat(found)),
-                "text_similarity": mean_text_similarity(found, texts),
-            }
+            numbers = learned.likeness(torch.cat(of_each))
+            numbers["text_similarity"] = mean_text_similarity(found, texts)
             if classifier is not None:
                 shown = [share_that_shows(classifier, x, each) for x, each in zip(of_each, labels, strict=True)]
                 numbers |= {"labels_shown": float(np.mean(shown))}
@@ -142,42 +140,41 @@ def composition(
     styled: str, styles: Sequence[str], beside: str, companions: Sequence[str], samples: int, pictures: int,
 ) -> list[Verdict]:  # fmt: skip
     """Figure 7: two separately learned words in one prompt. Each concept {a} is combined with one of the `styles` {b}
-    in `styled`, which works, and with one of the `companions` in `beside`, which fails. The classifier, if there is
-    one, counts how many of `pictures` images show both."""
+    in `styled`, which works, and with one of the `companions` in `beside`, which fails. As a control, the coarse words
+    of both stand in `beside`. The classifier, if there is one, counts how many of `pictures` images show both."""
     classifier = store.classifier
     learned_concepts = store.learned_concepts(list(dict.fromkeys([*concepts, *styles, *companions])), seeds[0])
     rows, table = [], []
     for i, concept in enumerate(tqdm(concepts, desc="generating", unit="concept")):
         others = [name for name in companions if name != concept]
-        pairs = (("style", styled, styles[i % len(styles)]), ("relation", beside, others[i % len(others)]))
-        if not {concept, *(name for _, _, name in pairs)} <= learned_concepts.keys():
+        style, companion = styles[i % len(styles)], others[i % len(others)]
+        if not {concept, style, companion} <= learned_concepts.keys():
             continue
-        a, shown, captions = learned_concepts[concept], [], []
-        for row, template, name in pairs:
-            b = learned_concepts[name]
-            both = [a.word.named("S_a"), b.word.named("S_b")]
+        a, generated = learned_concepts[concept], []
+        for row, template, name in (("style", styled, style), ("relation", beside, companion)):
+            both = [a.word.named("S_a"), learned_concepts[name].word.named("S_b")]
             prompt = template.format(a="S_a", b="S_b")
-            generated = a.pipeline([prompt], range(pictures), manager_of(a.pipeline.ldm, both))
-            shown.append(to_uint8(generated[:samples]))
-            captions += [f"{prompt} ({name})", *[""] * (samples - 1)]
-            numbers = {}
+            images = a.pipeline([prompt], range(pictures), manager_of(a.pipeline.ldm, both))
+            generated.append((row, name, f"{prompt} ({name})", images))
+        plain = beside.format(a=a.coarse, b=learned_concepts[companion].coarse)
+        generated.append(("plain words", companion, plain, a.pipeline([plain], range(pictures))))
+        shown, captions = [], []
+        for row, name, caption, images in generated:
+            shown.append(to_uint8(images[:samples]))
+            captions += [caption, *[""] * (samples - 1)]
+            numbers, b = {}, learned_concepts[name]
             if classifier is not None:
                 there = b.labels if row == "style" else {"companion": b.labels["class"]}
-                numbers["obeyed"] = share_that_shows(classifier, generated, {"class": a.labels["class"], **there})
+                numbers["obeyed"] = share_that_shows(classifier, images, {"class": a.labels["class"], **there})
             table.append(record(figure, a, b, row=row, concept=concept, other=name, **numbers))
         rows.append(PictureRow(f"S_a is {concept}", np.concatenate(shown), captions))
     return save_gallery(figure, rows, table)
 
 
-def all_shown(seen: Mapping[str, Sequence[str]], shows: Mapping[str, str], i: int) -> bool:
-    """Return whether image i shows all values of `shows`. `seen` holds the classified labels of all images."""
-    return all(seen[label][i] == value for label, value in shows.items())
-
-
 def share_that_shows(classifier: AttributeClassifier, images: Tensor, shows: Mapping[str, str]) -> float:
-    """Return the fraction of `images` [n, 3, H, W] that show all values of `shows`."""
+    """Return the fraction of `images` [n, 3, H, W] that show all values of `shows`, label -> value."""
     seen = classifier.names(images)
-    return float(np.mean([all_shown(seen, shows, i) for i in range(len(images))]))
+    return float(np.mean([all(seen[label][i] == value for label, value in shows.items()) for i in range(len(images))]))
 
 
 def bias(
@@ -186,36 +183,42 @@ def bias(
     look: Mapping[str, str], look_classifier: AttributeClassifier,
 ) -> list[Verdict]:  # fmt: skip
     """Figure 8: the looks of a `class_name` before and after S* was learned from a small balanced set, at every
-    guidance.
+    guidance. The units of its claims are words, one of each seed, each with `pictures` images from noise of its own.
 
     `look` is the most common look; `look_classifier` classifies looks. If the store has a classifier, only samples are
     counted that show a `class_name` both before and after, from the same noise."""
     classifier, look_classifier = store.classifier, look_classifier.eval()
+    store.words([Cell(concept, seed) for seed in seeds])  # in packs
     rows, table, look_records = [], [], []
-    for g in tqdm(guidance, desc="generating", unit="guidance"):
-        (learned,) = store.learned_concepts([concept], seeds[0], [f"guidance={g}"]).values()
+    for g, seed in tqdm([*product(guidance, seeds)], desc="generating", unit="word"):
+        (learned,) = store.learned_concepts([concept], seed, [f"guidance={g}"]).values()
+        numbers = range(seed * pictures, (seed + 1) * pictures)
         generated = {
-            f"before, guidance {g:g}": learned.pipeline([fill(prompt, with_article(class_name))], range(pictures)),
-            f"after, guidance {g:g}": Word(learned.inputs).generate([prompt], range(pictures)),
+            f"before, guidance {g:g}": learned.pipeline([fill(prompt, with_article(class_name))], numbers),
+            f"after, guidance {g:g}": Word(learned.inputs).generate([prompt], numbers),
         }
         rows = rows or [PictureRow("training pictures", learned.inputs.images[:samples])]
-        rows += [PictureRow(f"{row}, not chosen", to_uint8(images[:samples])) for row, images in generated.items()]
+        if seed == seeds[0]:
+            rows += [PictureRow(f"{row}, not chosen", to_uint8(images[:samples])) for row, images in generated.items()]
         if classifier is None:
             continue
         seen = {row: classifier.names(images) | look_classifier.names(images) for row, images in generated.items()}
         those = [i for i in range(pictures) if all(each["class"][i] == class_name for each in seen.values())]
-        for row in generated:
-            for i in those:
-                common = float(all_shown(seen[row], look, i))
-                table.append(record(figure, learned, row=row, concept=f"sample {i}", common_look=common))
-            for label in look:
-                for value in look_classifier.labels[label]:
-                    share = float(np.mean([seen[row][label][i] == value for i in those])) if those else 0.0
-                    look_records.append(record(figure, learned, row=row, look=f"{label} {value}", share=share))
+        for row, labels in seen.items() if those else ():
+            unit = {"row": row, "concept": f"word {seed}"}
+            looks = [tuple(labels[name][i] for name in look) for i in those]
+            counted = {"common_look": float(np.mean([each == tuple(look.values()) for each in looks]))}
+            if len(looks) > 1:
+                counted["look_diversity"] = float(np.mean([one != other for one, other in combinations(looks, 2)]))
+            table.append(record(figure, learned, **unit, **counted))
+            for name in look:
+                for value in look_classifier.labels[name]:
+                    share = float(np.mean([labels[name][i] == value for i in those]))
+                    look_records.append(record(figure, learned, **unit, look=f"{name} {value}", share=share))
     if look_records:
         looks = table_of(look_records)
         shares = {
-            str(row): dict(zip(found["look"], found["share"], strict=True))
+            str(row): found.groupby("look", sort=False)["share"].mean().to_dict()
             for row, found in looks.groupby("row", sort=False)
         }
         plots.bar_plot(figure.folder / f"{figure.name}_looks", shares, "share of pictures")
@@ -243,6 +246,6 @@ def blended(
         shown = np.where(mask[..., None], x // 2 + 64, x)
         rows.append(PictureRow(f"{concept}: picture, mask, edits", np.stack([x, shown, *to_uint8(generated["after"])])))
         for row, images in generated.items():
-            likeness = learned.likeness(learned.evaluation.embed(images[..., top:bottom, left:right]))
-            table.append(record(figure, learned, row=row, concept=concept, image_similarity=likeness))
+            likeness = learned.likeness(images[..., top:bottom, left:right])
+            table.append(record(figure, learned, row=row, concept=concept, **likeness))
     return save_gallery(figure, rows, table)

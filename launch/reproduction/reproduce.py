@@ -62,10 +62,12 @@ def open_store(config: DictConfig) -> CellStore:
 
 
 def render_concepts(names: Sequence[str], folder: Path) -> None:
-    """Render 25 images of each of the project's own concepts in `names` into `folder`."""
+    """Render 25 images of each of the project's own concepts in `names` into `folder`, and 25 further ones of toys."""
     own = [name for name in names if name in concepts.EVERY]
     for name in tqdm(own, desc="rendering concepts", unit="concept"):
         concepts.write(name, folder, concepts.MOST)
+        if concepts.EVERY[name].home is not None:
+            concepts.write_unseen(name, folder)
 
 
 def concepts_of(config: DictConfig, names: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_dir
 from launch import CONFIGS
 from launch.concepts import CONCEPTS, EVERY, PILOTS
 from launch.reproduction.pilot import development, spread_of
+from launch.reproduction.reproduce import concepts_of
 
 CURVES = {("one", 10): (0.5, 0.6, 0.7), ("one", 20): (0.7, 0.8, 0.9), ("two", 10): (0.5, 0.62, 0.74)}
 
@@ -38,13 +39,16 @@ def test_curves_and_spreads_are_written(tmp_path):
     assert len(spread) == 9
 
 
-def test_the_toys_of_a_pilot_are_not_measured_and_are_four_unlike_ones():
+def test_the_concepts_of_a_pilot_are_never_measured():
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         pilot, full = (compose("reproduce", ["figure=all", f"budget={name}"]) for name in ("pilot", "full"))
         words = [compose("train", ["experiment=cat_toy", f"concept={name}"]).concept for name in pilot.budget.concepts]
-    assert set(pilot.budget.concepts) == set(PILOTS) and not PILOTS.keys() & CONCEPTS.keys()
-    assert not set(pilot.budget.concepts) & set(full.budget.concepts) and len(PILOTS) == 4
+        used = {name: set(concepts_of(config, config.figures)) for name, config in (("pilot", pilot), ("full", full))}
+    assert used["pilot"] == set(PILOTS) and used["full"] == set(CONCEPTS)
+    assert len(pilot.budget.concepts) == 4 and pilot.budget.seeds == full.budget.seeds
     assert "pilot" in pilot.figures and "pilot" not in full.figures
     toys = {name: concept.scenes(1)[0].toy for name, concept in EVERY.items() if "color" in concept.labels}
     assert len(set(toys.values())) == len(toys)
     assert [word.initializer for word in words] == [toys[name].kind for name in pilot.budget.concepts]
+    painters = {name: concept.scenes(1)[0].style for name, concept in EVERY.items() if concept.labels == ("style",)}
+    assert len(set(painters.values())) == len(painters)

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -125,7 +126,7 @@ class Evaluation:
         return {
             "image_similarity": among if itself else image_similarity(self.embed(photos), references),
             "image_only": among,
-            **({} if itself else self._reidentified(photos, images, truth)),
+            **({} if itself else self.reidentified(photos, images, truth)),
             **means(asked),
             "identity": shares(self._seen(photos), truth),
             "structure": self._structure(photos, images),
@@ -161,11 +162,16 @@ class Evaluation:
         """Return the value of each label that the classifier sees in each image; empty without a classifier."""
         return self.classifier.names(images) if self.classifier else {}
 
-    def _reidentified(self, photos: Tensor, images: np.ndarray, truth: Mapping[str, str]) -> dict[str, float]:
-        """Return "reidentified", the fraction of `photos` that show the same toy as `images`."""
+    @torch.no_grad()
+    def reidentified(self, photos: Tensor, images: np.ndarray, truth: Mapping[str, str]) -> dict[str, float]:
+        """Return "reidentified", the fraction of `photos` [n, 3, h, w] in [-1, 1] that show the same toy as `images`,
+        uint8 [m, H, W, 3]. Photos of another size are resized. Empty for other things than toys (according to `truth`,
+        the labels of `images`), and without a line-up."""
         if self.lineup is None or not {"class", "color"} <= truth.keys():  # a word for a style or for a whole class
             return {}
-        return {"reidentified": self.lineup.found(photos, images, truth["class"])}
+        size = (images.shape[1], images.shape[2])
+        resized = photos if photos.shape[2:] == size else F.interpolate(photos, size, mode="bilinear", antialias=True)
+        return {"reidentified": self.lineup.found(resized, images, truth["class"])}
 
     def _structure(self, generated: Tensor, images: np.ndarray) -> dict[str, float]:
         """Compare the structure of each of the images `generated` with that of a training image: the one whose noise
