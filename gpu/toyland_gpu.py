@@ -347,7 +347,8 @@ class Rendered:
     def __init__(self, folder, ready):
         import torch
 
-        self.ready, self.size = ready, torch.tensor(float(ready), device=DEVICE)
+        self.ready = self.count = ready
+        self.size = torch.tensor(float(ready), device=DEVICE)
         self.on_device = {n: torch.from_numpy(np.load(folder / f"{n}.npy", mmap_mode="r")[:ready].copy()).to(DEVICE)
                           for n in shapes(1)}  # fmt: skip
 
@@ -636,7 +637,7 @@ def main():
     ldm = toyland(VOCABULARY, first_stage=ae)
     ldm.scale_factor = scale
     unet, text = ldm.unet, ldm.text_encoder
-    if given.start:  # its first stage is an earlier one
+    if given.start and (given.start / "ldm").is_dir():  # its first stage is an earlier one
         kept = {n: v.clone() for n, v in ae.state_dict().items()}
         load_weights(ldm, given.start / "ldm")
         ae.load_state_dict(kept)
@@ -676,7 +677,8 @@ def main():
     for i, module in enumerate((unet, text)):
         module.float()
         for n, p in module.named_parameters():
-            p.data = weights[f"{i}.{n}"].clone()
+            if p.requires_grad:
+                p.data = weights[f"{i}.{n}"].clone()
     write_weights(given.out / "ldm", ldm.state_dict())
     (given.out / "report.json").write_text(json.dumps(report, indent=2))
     say("weights written")
