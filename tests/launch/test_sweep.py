@@ -48,7 +48,7 @@ def test_jobs_that_agree_train_together_and_leave_what_they_leave_alone(run_scri
     code, said = run_script("train", *TINY, "optim.lr=0.02", "trainer.max_steps=4", f"hydra.run.dir={alone}")
     assert code == 0, said
     assert files(folder / "2") == files(alone) | {"job.json"}
-    torch.testing.assert_close(vectors(folder / "2"), vectors(alone), rtol=0, atol=1e-6)
+    torch.testing.assert_close(vectors(folder / "2"), vectors(alone), rtol=1e-5, atol=1e-6)
     assert not torch.equal(vectors(folder / "0"), vectors(folder / "2"))
 
     for job, rate, other in (("0", "0.01", "0.02"), ("2", "0.02", "0.01")):
@@ -67,7 +67,7 @@ def test_a_stopped_sweep_goes_on_with_the_same_command(tmp_path):
     assert "resuming 2 runs from step 2" in done.stdout
     for job in "01":
         assert files(parts / job) == files(whole / job)
-        torch.testing.assert_close(vectors(parts / job), vectors(whole / job), rtol=0, atol=1e-6)
+        torch.testing.assert_close(vectors(parts / job), vectors(whole / job), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.integration

@@ -66,7 +66,7 @@ def test_a_concept_learns_in_a_pack_what_it_learns_alone(inversion, concept, tra
     for one, learned in zip(pack, together.embeddings.vectors, strict=True):
         alone = inversion(one)
         trainer(4).fit(alone)
-        torch.testing.assert_close(learned, alone.embeddings.vectors[0], rtol=0, atol=1e-6)
+        torch.testing.assert_close(learned, alone.embeddings.vectors[0], rtol=1e-5, atol=1e-6)
 
 
 def test_a_draw_depends_on_seed_step_and_index_alone(inversion, concept):
