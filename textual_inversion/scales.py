@@ -11,6 +11,7 @@ import torch
 from ldm import PROJECT, models
 from ldm.errors import UserError
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.precision import fast_precisions
 from ldm.sampling import Sampler
 from ldm.weights.checkpoint import read_weights
 from ldm.weights.diffusers_layout import is_diffusers_folder, read_part
@@ -42,10 +43,9 @@ class Scale:
     sampler: Sampler = Sampler(50)  # noqa: RUF009 - frozen
 
 
-def fast_dtype() -> torch.dtype:
-    """Return bfloat16 if the model runs on a CPU with units for it (AMX, or AVX-512 BF16), else float32."""
-    units = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if units and not torch.cuda.is_available() else torch.float32
+def frozen_dtype(on_gpu: torch.dtype) -> torch.dtype:
+    """Return the precision of a frozen model: `on_gpu` if there is a GPU, else the fastest that the CPU computes in."""
+    return on_gpu if torch.cuda.is_available() else fast_precisions()[-1]
 
 
 TOYLAND = Scale(
@@ -58,7 +58,7 @@ TOYLAND = Scale(
     learning_rate=1.0e-2,  # 600 steps match the image similarity of 300 at 2e-2; words are easier to edit
     batch_size=4,
     steps=600,
-    dtype=fast_dtype(),
+    dtype=frozen_dtype(on_gpu=torch.float32),
 )
 LDM_1P4B = Scale(
     name="ldm_1p4b",
@@ -70,7 +70,7 @@ LDM_1P4B = Scale(
     learning_rate=0.04,  # the paper's base rate 5e-3 x the 8 samples of a step
     batch_size=8,  # the paper uses 4 on each of two GPUs: trainer=ddp trainer.devices=2 module.batch_size=4
     steps=5000,
-    dtype=torch.bfloat16,
+    dtype=frozen_dtype(on_gpu=torch.bfloat16),
 )
 STABLE_DIFFUSION_V1 = replace(
     LDM_1P4B,

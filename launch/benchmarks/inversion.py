@@ -2,6 +2,7 @@
 peak rate of the machine."""
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,11 +16,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ldm.images import to_tensor
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.precision import fast_precisions
 from textual_inversion.concept import Concept
 from textual_inversion.learner import TextualInversion
 
 from . import theirs
 from .timing import compare_times, device, matrix_rate, repeat, wait_for_device
+
+log = logging.getLogger("benchmark")
 
 THEIRS = {torch.float32: "diffusers", torch.bfloat16: "diffusers_autocast"}  # the names of their rows
 
@@ -88,7 +92,7 @@ def inversion(
 
     Returns times, speed-ups over diffusers in the same precision (its bfloat16 is torch's autocast), and the floor as a
     fraction of the time. The floor is the time that the FLOPs of the step take at the rate of matrix multiplication on
-    this machine."""
+    this machine. What would compute in a precision that this machine only emulates is left out."""
     ldm = ldm.to(device())
     # In bfloat16 on CPUs, attention with gradients is made of products of matrices, which the counter knows.
     alone = pack_of(copy.deepcopy(ldm), concept, 1, image_size, batch_size, frozen_dtype=torch.bfloat16)
@@ -96,11 +100,14 @@ def inversion(
     images = to_tensor(alone.pictures[0].images)[:batch_size].to(ldm.device)
     step = theirs.inversion_step(ldm, images, alone.draw(0)["ids"].to(ldm.device), concept.learning_rate)
     calls: dict[str, Callable[[], list[float]]] = {
-        name: partial(_their_steps, step, steps, dtype) for dtype, name in THEIRS.items()
+        THEIRS[dtype]: partial(_their_steps, step, steps, dtype) for dtype in fast_precisions()
     }
-    sizes, dtypes = dict.fromkeys(calls, 1), {name: dtype for dtype, name in THEIRS.items()}
+    sizes, dtypes = dict.fromkeys(calls, 1), {THEIRS[dtype]: dtype for dtype in fast_precisions()}
     for name, options in contenders.items():
         options = dict(options)
+        if options.get("frozen_dtype", torch.float32) not in fast_precisions():
+            log.info("%s is left out: this CPU has no units for bfloat16", name)
+            continue
         sizes[name] = options.pop("concepts")
         module = pack_of(copy.deepcopy(ldm), concept, sizes[name], image_size, batch_size, **options)
         calls[name], dtypes[name] = lambda module=module: train(module, steps), module.frozen_dtype

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.precision import fast_precisions
 from ldm.sampling import Sampler, dpm_solver, trailing_timesteps
 from textual_inversion.generation import generate_images
 
@@ -26,10 +27,11 @@ def sampling(
     guidance: float,
     rounds: int,
 ) -> dict[str, dict[str, float]]:
-    """Time both in float32 and in bfloat16 (theirs: under autocast); speed-ups are over theirs in the same
-    precision."""
+    """Time both in float32 and, if the machine does not only emulate it, in bfloat16 (theirs: under autocast);
+    speed-ups are over theirs in the same precision."""
     results = {}
-    for dtype, kind in {torch.float32: "", torch.bfloat16: ", bfloat16"}.items():
+    for dtype in fast_precisions():
+        kind = "" if dtype == torch.float32 else ", bfloat16"
         seconds = compare_times(_calls(ldm, dtype, prompt, image_size, pictures, steps, guidance), rounds)
         for name, value in seconds.items():
             faster = seconds["diffusers"] / value

@@ -20,11 +20,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ldm.latent_diffusion import LatentDiffusion
+from ldm.precision import fast_precisions
 from ldm.sampling import Sampler
 from ldm.training.data import to_tensor
 from textual_inversion.concept import Concept
 from textual_inversion.learner import TextualInversion
 from textual_inversion.objective import GraphedLosses, Objective, sample_losses
+from textual_inversion.scales import frozen_dtype
 
 from . import theirs
 from .random_models import build_random, errors_against_original
@@ -35,6 +37,7 @@ log = logging.getLogger("benchmark")
 
 Row = dict[str, float | str]
 PROMPT = "a photo of a cat on the moon"
+NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 BATCH = 4  # samples per step and concept: the batch size per GPU in the paper
 
 
@@ -100,7 +103,10 @@ def milliseconds(step: Callable[[], object], count: int) -> float:
 
 
 class Bench:
-    """Measurements of one model with random weights, frozen in bfloat16."""
+    """Measurements of one model with random weights, frozen in bfloat16, or in float32 on a CPU that emulates
+    bfloat16."""
+
+    dtype = frozen_dtype(on_gpu=torch.bfloat16)
 
     def __init__(self, scale: DictConfig, vocabulary: Path, concept: Concept, steps: int) -> None:
         self.scale, self.vocabulary, self.concept, self.steps = scale, vocabulary, concept, steps
@@ -111,7 +117,7 @@ class Bench:
 
     def pack(self, size: int, batch: int) -> TextualInversion:
         concepts = [replace(self.concept, placeholder=f"<{i}>", seed=i) for i in range(size)]
-        return TextualInversion(self.build(), concepts, self.image_size, batch, frozen_dtype=torch.bfloat16)
+        return TextualInversion(self.build(), concepts, self.image_size, batch, frozen_dtype=self.dtype)
 
     def ready_pack(self, size: int, batch: int, checkpointing: bool = False) -> TextualInversion:
         """Build a pack on the device with its images encoded, ready for the first step."""
@@ -182,7 +188,7 @@ class Bench:
 
     def sampling(self, pictures: int, steps: int) -> Row:
         """Measure the seconds to sample and decode that many images with guidance."""
-        ldm = self.build().freeze(torch.bfloat16)
+        ldm = self.build().freeze(self.dtype)
         z_T, sampler = ldm.noise(0, range(pictures)), Sampler(steps)
 
         def sample() -> Tensor:
@@ -205,7 +211,8 @@ def _machine() -> Row:
     source = torch.empty(size, dtype=torch.uint8, device=device())
     target = torch.empty_like(source)
     rate = 2 * size / min(repeat(lambda: target.copy_(source), 10))
-    return {"bf16_tflop_per_s": matrix_rate(torch.bfloat16, side) / 1e12, "copy_tb_per_s": rate / 1e12}
+    rates = {f"{NAMES[dtype]}_tflop_per_s": matrix_rate(dtype, side) / 1e12 for dtype in fast_precisions()}
+    return {**rates, "copy_tb_per_s": rate / 1e12}
 
 
 def _bench(scale: dict[str, Any], words: str, folder: Path, concept: Concept, steps: int) -> Bench:
@@ -248,14 +255,19 @@ def true_scale(
     for size in packs:
         results.measure(f"ours, whole loop, pack of {size}", lambda size=size: bench.loop(size))
     results.measure("ours, sampling", lambda: bench.sampling(pictures, sampling_steps))
-    results.measure("diffusers under autocast, sampling", lambda: bench.their_sampling(pictures, sampling_steps, True))
+    autocast = torch.bfloat16 in fast_precisions()
+    if autocast:
+        results.measure(
+            "diffusers under autocast, sampling", lambda: bench.their_sampling(pictures, sampling_steps, True)
+        )
     if golden:
         results.measure("errors in float32", lambda: dict(errors_against_original(node, Path(golden), device())))
     results.measure("ours, checkpointing", lambda: bench.objective(graphed(), checkpointing=True))
     other = _bench(stable_diffusion, vocabulary, folder / "tokenizer", learned, steps)
     results.measure("Stable Diffusion 1, whole loop", lambda: other.loop(1))
     results.measure("Stable Diffusion 1, sampling", lambda: other.sampling(pictures, sampling_steps))
-    results.measure("diffusers under autocast", lambda: bench.their_step(True))
+    if autocast:
+        results.measure("diffusers under autocast", lambda: bench.their_step(True))
     results.measure("ours, plain", lambda: bench.objective(sample_losses))
     results.measure("diffusers", lambda: bench.their_step(False))
     results.measure("diffusers, sampling", lambda: bench.their_sampling(pictures, sampling_steps, False))

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from launch.benchmarks.random_models import outputs
 from ldm import models
 from ldm.modules.clip_text import CLIPTextEncoder
+from ldm.precision import fast_precisions
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = ("pictures", "batch", "vectors", "concepts", "steps")
@@ -37,7 +39,7 @@ def test_loading_is_measured_and_recorded(tmp_path):
 def test_inversion_is_measured_against_diffusers(tmp_path):
     contenders = ["~case.contenders", "+case.contenders={two: {concepts: 2}}"]
     results = measure(tmp_path, "case=inversion", *contenders, "case.rounds=1", "case.steps=1")
-    assert set(results) == {"diffusers", "diffusers_autocast", "two", "machine"}
+    assert set(results) == {"diffusers", "two", "machine", *(["diffusers_autocast"] if HALF else [])}
     two, theirs = results["two"], results["diffusers"]
     assert two["ms_a_step"] == 2 * two["ms_a_concept_step"] > 0
     assert two["times_faster_than_diffusers"] == theirs["ms_a_concept_step"] / two["ms_a_concept_step"]
@@ -70,7 +72,7 @@ def test_a_users_waiting_is_measured(tmp_path):
 def test_sampling_is_measured_against_diffusers(tmp_path):
     results = measure(tmp_path, "case=sampling", "case.pictures=1", "case.steps=2", "case.rounds=1")
     rows = ("diffusers", "ddim, 2 steps", "dpm_solver, 15 steps")
-    assert set(results) == {*rows, *(f"{row}, bfloat16" for row in rows)}
+    assert set(results) == {*rows, *(f"{row}, bfloat16" for row in rows if HALF)}
     assert all(result["seconds"] > 0 for result in results.values())
 
 
@@ -140,6 +142,7 @@ def stable_diffusion(vocabulary):
     return ldm
 
 
+HALF = torch.bfloat16 in fast_precisions()  # rows in bfloat16 are left out on CPUs that emulate it
 FAST = ["+debug=tiny", "case.steps=1", "case.pictures=1", "case.sampling_steps=2", "case.packs=[]", "case.batches=[]"]
 OTHER = f"case.stable_diffusion.module.ldm.module._target_={__name__}.stable_diffusion"
 FAST += ["case.stable_diffusion.image_size=16", OTHER]
@@ -166,7 +169,8 @@ def test_every_row_of_the_published_sizes_can_be_measured(run_script, tmp_path):
     every = ["case.batches=[1]", "case.packs=[4,16]", f"case.golden={tmp_path / 'golden.safetensors'}"]
     results = true_scale(run_script, tmp_path / "run", *every)
     assert not [row for row in results.values() if "error" in row or "skipped" in row]
-    assert list(results) == [*MATRICES, *UNMEASURED, *MEASURED]
+    every = [*MATRICES, *UNMEASURED, *MEASURED]
+    assert list(results) == [name for name in every if HALF or "autocast" not in name]
     assert results["ours, whole loop, pack of 4"]["ms_a_concept"] * 4 == results["ours, whole loop, pack of 4"]["ms"]
     assert all(error < 1e-5 for error in results["errors in float32"].values())
 

@@ -1,5 +1,6 @@
 """The Python API: the same models, words and pictures as the commands, from any directory."""
 
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from PIL import Image
 from launch import CONFIGS, PROJECT
 from ldm.errors import UserError
 from ldm.images import to_uint8
+from ldm.precision import fast_precisions
 from ldm.sampling import Sampler
 from ldm.weights.checkpoint import write_weights
 from ldm.weights.difference import Difference
@@ -217,16 +219,23 @@ def test_a_difference_changes_the_model_and_another_model_refuses_it(ldm, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("amx", "avx", "gpu", "dtype"),
+    ("amx", "avx", "gpu", "small", "large"),
     [
-        (True, False, False, torch.bfloat16),
-        (False, True, False, torch.bfloat16),
-        (False, False, False, torch.float32),
-        (True, True, True, torch.float32),
+        (True, False, False, torch.bfloat16, torch.bfloat16),
+        (False, True, False, torch.bfloat16, torch.bfloat16),
+        (False, False, False, torch.float32, torch.float32),
+        (True, True, True, torch.float32, torch.bfloat16),
+        (False, False, True, torch.float32, torch.bfloat16),
     ],
 )
-def test_the_small_model_computes_in_bfloat16_on_cpus_with_units_for_it(monkeypatch, amx, avx, gpu, dtype):
+def test_no_model_computes_in_bfloat16_on_cpus_that_emulate_it(monkeypatch, amx, avx, gpu, small, large):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    assert scales.fast_dtype() == dtype
+    spec = importlib.util.spec_from_file_location("textual_inversion.scales_elsewhere", scales.__file__)
+    elsewhere = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, elsewhere)
+    spec.loader.exec_module(elsewhere)  # the constants are made when it is imported
+    models = (elsewhere.TOYLAND, elsewhere.LDM_1P4B, elsewhere.STABLE_DIFFUSION_V1)
+    assert [model.dtype for model in models] == [small, large, large]
+    assert fast_precisions() == [torch.float32, *([torch.bfloat16] if amx or avx or gpu else [])]
