@@ -31,7 +31,7 @@ def start(folder, *arguments):
 def sweep(folder, *arguments):
     """Run a sweep; return its exit code, what it said, and number -> record of the GPU of its jobs."""
     process = start(folder, *arguments)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=600)  # they take 40 seconds on 2 free cores
     records = {int(file.parent.name): json.loads(file.read_text()) for file in folder.glob("sweep/*/gpu.json")}
     return process.returncode, said, dict(sorted(records.items()))
 

@@ -15,4 +15,5 @@ def test_the_1p4b_model_agrees_with_the_original():
         config = compose("benchmark", overrides=["case=true_scale", "scale=paper"])
     errors = errors_against_original(config.module.ldm.module, GOLDEN / "full_size_1p4B.safetensors", "cpu")
     assert errors.keys() == {"c.every_7th_number_of_tokens_0_38_76", "eps", "moments", "decoded.every_8th_pixel"}
-    assert all(error < 1e-5 for error in errors.values()), errors
+    # In float64 the decoded image is 1.2e-5 from that of float32 on a CPU with AVX2, and 4e-6 from the golden one.
+    assert all(error < 3e-5 for error in errors.values()), errors
