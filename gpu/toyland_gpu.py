@@ -392,7 +392,9 @@ def judge(given):
         with torch.no_grad():
             out = {n: torch.cat([module(part.to(HALF))[n] for part in x.split(256)]) for n in module.labels}
         return {
-            n: round(float((out[n].argmax(1) == truth[:, names.index(n)])[truth[:, names.index(n)] >= 0].float().mean()), 4)
+            n: round(
+                float((out[n].argmax(1) == truth[:, names.index(n)])[truth[:, names.index(n)] >= 0].float().mean()), 4
+            )
             for n in module.labels
         }
 
@@ -429,7 +431,11 @@ def judge(given):
         x, _ = views(held_out, torch.arange(held_out.ready, device=DEVICE), flip=False)
         with torch.no_grad():
             x_hat = torch.cat([ae.decode(m[:, 0].float()) for m in encode(ae, held_out).split(64)]).clamp(-1, 1)
-        report[name] = {"steps": learner.steps, "renders": right(module, held_out, x), "again": right(module, held_out, x_hat)}
+        report[name] = {
+            "steps": learner.steps,
+            "renders": right(module, held_out, x),
+            "again": right(module, held_out, x_hat),
+        }
         say(name, report[name])
         write_weights(given.out / name, named_average(module, learner))
 

@@ -16,9 +16,11 @@ from launch.concepts import (
     MOST,
     PLACES,
     SHIPPED,
+    UNSEEN,
     captions,
     ground_truth,
     write,
+    write_unseen,
 )
 from textual_inversion.pictures import load_pictures
 from toyland.attributes import HAIRS, SKINS
@@ -91,6 +93,15 @@ def test_there_are_24_toys_and_8_painters_and_no_two_toys_of_a_class_are_alike()
 def test_the_cat_toy_is_an_orange_and_teal_striped_cat():
     toy = CONCEPTS["cat_toy"].scenes(1)[0].toy
     assert (toy.kind, toy.color.name, toy.color2.name, toy.pattern) == ("cat", "orange", "teal", "striped")
+
+
+def test_unseen_images_show_the_same_toy_and_are_none_of_the_varied_set(tmp_path):
+    write_unseen("cat_toy", tmp_path)
+    scenes = json.loads((tmp_path / UNSEEN / "cat_toy" / "concept.json").read_text())["pictures"]
+    known = json.loads(json.dumps(ground_truth("cat_toy", CONCEPTS["cat_toy"].scenes(MOST))["pictures"]))
+    assert len(scenes) == len(load_pictures(tmp_path / UNSEEN / "cat_toy", 128).images) == MOST
+    assert all(scene["toy"] == known[0]["toy"] for scene in scenes)
+    assert not [scene for scene in scenes if scene in known]
 
 
 @pytest.mark.parametrize("count", [5, 24, MOST])

@@ -81,6 +81,13 @@ def test_a_word_of_a_home_set_is_learned_from_it_and_compared_with_the_varied_se
     assert store.evaluation_config(at_home) == store.evaluation_config(cell())
 
 
+def test_the_images_that_no_word_is_learned_from_change_the_evaluation_alone(store):
+    unseen = replace(cell(), unseen=True)
+    assert store.train_config(unseen) == store.train_config(cell())
+    images = Path(store.evaluation_config(unseen).images)
+    assert images == store.pictures / "unseen" / "cat_toy" != Path(store.evaluation_config(cell()).images)
+
+
 def test_setups_of_a_concept_share_their_draws_and_concepts_do_not(store):
     every = [cell(concept, seed) for concept in ("cat_toy", "owl_toy") for seed in (0, 1)]
     assert len({store.train_config(one).concept.seed for one in every}) == 4
