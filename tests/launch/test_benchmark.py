@@ -135,6 +135,21 @@ def test_the_documentation_says_what_the_benchmarks_measured():
     )
 
 
+def test_the_documentation_says_what_was_measured_without_units_for_bfloat16():
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    files = (ROOT / "assets" / "benchmarks" / "avx2").glob("*.json")
+    found = {file.stem: json.loads(file.read_text(encoding="utf-8"))["results"] for file in files}
+    inversion, theirs = found["inversion"], found["sampling"]["diffusers"]["seconds"]
+    for name, row in {"alone": "alone", "pack_of_4": "pack of 4", "pack_of_8": "8", "pack_of_16": "16"}.items():
+        assert_row(page, row, inversion["diffusers"], inversion[name])
+    for name in ("ddim, 50 steps", "dpm_solver, 15 steps"):
+        ours = found["sampling"][name]
+        assert f"| {theirs:.1f} | {ours['seconds']:.1f} | {ours['times_faster_than_diffusers']:.1f} |" in page
+    assert f"of `experiment=cat_toy` | | {found['startup']['contact sheet']['seconds']:.0f} |" in page
+    shares = [inversion[name]["share_of_floor"] for name in ("alone", "pack_of_16")]
+    assert f"reaches {shares[0]:.0%} of that speed, a pack of 16 reaches {shares[1]:.0%}" in page
+
+
 def stable_diffusion(vocabulary):
     """A miniature of Stable Diffusion: the tiny model with an encoder of CLIP's kind."""
     ldm = models.tiny(vocabulary)
