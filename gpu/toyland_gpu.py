@@ -1,9 +1,9 @@
-"""Toyland's models on one GPU, in minutes: everything is rendered on all cores; one process trains the autoencoder and
-then the diffusion model, another one (--judge) the classifier, the CLIP, the judge of looks and the re-identifier. Each
-trains until its time is over. No decision is needed; what is there is written.
+"""Toyland's models on one GPU, in minutes, by three processes that need no decision: everything is rendered on all
+cores, --role first_stage trains the autoencoder and encodes the images, --role diffusion compiles the diffusion model
+meanwhile and then trains it, --role judges trains the classifier, the CLIP, the judge of looks and the re-identifier.
 
-python gpu/toyland_gpu.py --out $OUT --plan 200,540,560 --workers 15 & python gpu/toyland_gpu.py --out $OUT --judge
-A second command on the same warm machine goes on: --start $OUT --keep-autoencoder --rendered --plan 5,100,130
+for role in first_stage diffusion judges; do python gpu/toyland_gpu.py --role $role --out $OUT & done; wait
+A second command on the same warm machine ends the diffusion model: --role diffusion --out $OUT --go-on --until 110
 """
 
 import argparse
@@ -12,14 +12,13 @@ import math
 import multiprocessing
 import os
 import re
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
 STARTED = float(os.environ.get("STARTED", time.time()))
-CHUNK, VAL, COUNT = (128, 512, 150_000) if not os.environ.get("TINY") else (16, 32, 256)
+CHUNK, VAL, COUNT = (128, 512, 100_000) if not os.environ.get("TINY") else (16, 32, 256)
 VOCABULARY = "assets/toyland/vocab.txt"
 DRAWS, CLIP_DRAWS, LENGTH = 3, 2, 36
 _PIECE = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
@@ -51,7 +50,7 @@ def source_of(kind):
     made = {
         "train": (dataset.RenderedScenes, {"seed": 1, "plain": 0.3}, COUNT),
         "val": (dataset.RenderedScenes, {"seed": 2, "held_out": True}, VAL),
-        "faces": (dataset.RenderedFaces, {"seed": 5}, 48 if few else 48_000),
+        "faces": (dataset.RenderedFaces, {"seed": 5}, 48 if few else 32_000),
         "faces_val": (dataset.RenderedFaces, {"seed": 6, "held_out": True}, 32 if few else 1024),
         "doctors": (dataset.RenderedDoctors, {"seed": 1}, 48 if few else 8_000),
         "doctors_val": (dataset.RenderedDoctors, {"seed": 2, "held_out": True}, 32 if few else 1024),
@@ -91,6 +90,7 @@ def pieces(text, vocab):
 def fill(folder, words, kind, next_chunk, done):
     import cv2
 
+    os.nice(19)
     cv2.setNumThreads(1)
     from toyland.dataset import RenderedScenes, render_range
     from toyland.truth import truth
@@ -171,17 +171,22 @@ class Pictures:
 
 
 class Learner:
-    """bfloat16 weights that compute, float32 ones that learn, their average; one CUDA graph a step."""
+    """bfloat16 weights that compute, float32 ones that learn, their average; the modules of `compiled` are compiled if
+    that keeps the gradients; one CUDA graph a step."""
 
-    def __init__(self, modules, losses, lr, ema, betas=(0.9, 0.99), decay=0.01, warmup=200, graphs=True):
+    def __init__(
+        self, modules, losses, lr, ema, betas=(0.9, 0.99), decay=0.01, warmup=200, compiled=(), graphs=True
+    ):  # fmt: skip
         import torch
 
         self.torch, self.losses, self.peak, self.warmup, self.ema_decay = torch, losses, lr, warmup, ema
         named = {f"{i}.{n}": p for i, m in enumerate(modules) for n, p in m.named_parameters() if p.requires_grad}
-        self.names, self.params = list(named), list(named.values())
-        self.masters = [p.detach().float().to(DEVICE).clone() for p in self.params]
+        self.names, self.params, self.modules = list(named), list(named.values()), modules
+        self.masters = [
+            p.detach().float().to(DEVICE).clone().contiguous(memory_format=layout(p)) for p in self.params
+        ]
         for m in modules:
-            m.to(DEVICE, HALF)
+            m.to(DEVICE, HALF, memory_format=torch.channels_last)
         self.average = [m.clone() for m in self.masters]
         for m in self.masters:
             m.grad = torch.zeros_like(m)
@@ -193,7 +198,8 @@ class Learner:
         self.optimizer = torch.optim.AdamW(
             groups, lr=self.lr, betas=betas, fused=True, **({"capturable": True} if CUDA else {})
         )
-        self.steps, self.graph, self.terms, self.graphs = 0, None, {}, graphs
+        self.steps, self.graph, self.terms = 0, None, {}
+        self._prepare(compiled, graphs and CUDA)
 
     def _step(self):
         torch = self.torch
@@ -216,38 +222,96 @@ class Learner:
         torch._foreach_mul_(self.average, self.keep)
         torch._foreach_add_(self.average, torch._foreach_mul(self.masters, 1.0 - self.keep))
 
-    def prepare(self):
+    def _prepare(self, compiled, graphs):
+        """Compile, try and capture; the weights are as before after it."""
         torch = self.torch
-        if not CUDA or not self.graphs:
-            return
-        self.lr.fill_(1e-6)
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self._step()
-        torch.cuda.current_stream().wait_stream(side)
+        kept = [m.clone() for m in self.masters]
+        self.compiled = list(compiled) if COMPILE else []
+        if self.compiled:
+            self._compile()
+        side = torch.cuda.Stream() if graphs else None
+        if side:
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    self._step()
+            torch.cuda.current_stream().wait_stream(side)
+            self._capture()
+        else:
+            self._step()
+        with torch.no_grad():
+            torch._foreach_copy_(self.masters, kept)
+            torch._foreach_copy_(self.average, kept)
+            torch._foreach_copy_(self.params, kept)
+            for state in self.optimizer.state.values():
+                for value in state.values():
+                    value.zero_()
+
+    def _capture(self):
+        torch = self.torch
         try:
             for p in self.params:
                 p.grad = None
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self._step()
+            graph.replay()
+            torch.cuda.synchronize()
+            began = time.time()
+            for _ in range(10):
+                graph.replay()
+            torch.cuda.synchronize()
             self.graph = graph
+            say(f"graph: {100 * (time.time() - began):.1f} ms a step")
         except Exception as error:
             say("no graph:", type(error).__name__, str(error)[:300])
             torch.cuda.synchronize()
 
-    def train(self, name, begin, end, shape, each=None, cooldown=0.3, log_every=10.0):
-        """Until `end` seconds; `shape` is constant-then-linear or cosine."""
-        self.prepare()
+    def _gradients(self):
+        torch = self.torch
+        torch.manual_seed(1)
+        for p in self.params:
+            p.grad = None
+        self.losses()["loss"].backward()
+        return [torch.zeros_like(p).float() if p.grad is None else p.grad.float().clone() for p in self.params]
+
+    def _compile(self):
+        torch = self.torch
+        zeros = [p for p in self.params if not p.any()]
+        with torch.no_grad():
+            for p in zeros:
+                p.normal_(std=0.02)
+        plain = self._gradients()
+        began, good = time.time(), False
+        try:
+            for module in self.compiled:
+                module.compile(dynamic=False)
+            fast = self._gradients()
+            sizes = torch.stack([g.norm() for g in plain])
+            off = torch.stack([(a - b).norm() for a, b in zip(plain, fast, strict=True)])
+            whole, worst = float(off.norm() / sizes.norm()), off / (sizes + 0.01 * sizes.norm())
+            good = whole < 0.15 and float(worst.max()) < 0.5
+            say(f"compiled in {time.time() - began:.0f} s; the gradient differs by {whole:.4f}, "
+                f"most in {self.names[int(worst.argmax())]}, by {float(worst.max()):.4f}")  # fmt: skip
+        except Exception as error:
+            say("not compiled:", type(error).__name__, str(error)[:600])
+        if not good:
+            self._uncompile()
+        with torch.no_grad():
+            for p in zeros:
+                p.zero_()
+
+    def _uncompile(self):
+        for module in self.compiled:
+            module._compiled_call_impl = None
+
+    def train(self, name, begin, end, shape, each=None, log_every=10.0):
+        """Until `end` seconds; `shape` is constant, linear or cosine."""
         said, torch = 0.0, self.torch
-        while (now := time.time() - STARTED) < end or not self.steps:
+        began, first = time.time(), self.steps
+        while (now := time.time() - STARTED) < end or self.steps == first:
             share = min(1.0, (now - begin) / (end - begin))
-            if shape == "cosine":
-                rate = 0.5 * (1 + math.cos(math.pi * share))
-            else:
-                rate = 1.0 if share < 1 - cooldown else (1 - share) / cooldown
+            rate = {"constant": 1.0, "linear": 1 - share, "cosine": 0.5 * (1 + math.cos(math.pi * share))}[shape]
             self.lr.fill_(self.peak * rate * min(1.0, (self.steps + 1) / self.warmup))
             self.keep.fill_(min(self.ema_decay, (1 + self.steps) / (10 + self.steps)))
             if self.graph is not None:
@@ -262,11 +326,46 @@ class Learner:
             if now - said > log_every:
                 said = now
                 say(name, self.steps, {n: round(float(v), 4) for n, v in self.terms.items()})
-        say(name, "done", self.steps, {n: round(float(v), 4) for n, v in self.terms.items()})
+        per_step = 1000 * (time.time() - began) / (self.steps - first)
+        say(name, "done", self.steps, f"{per_step:.1f} ms a step", {n: round(float(v), 4) for n, v in self.terms.items()})
 
-    def use_average(self):
-        with self.torch.no_grad():
-            self.torch._foreach_copy_(self.params, self.average)
+    def finish(self):
+        """Load the average into the modules, in float32 and uncompiled. Returns their weights."""
+        self._uncompile()
+        for i, module in enumerate(self.modules):
+            module.float()
+            mine = {n.split(".", 1)[1]: a for n, a in zip(self.names, self.average, strict=True) if n.startswith(f"{i}.")}
+            for n, p in module.named_parameters():
+                if n in mine:
+                    p.data = mine[n].clone()
+        return [module.state_dict() for module in self.modules]
+
+    def save(self, path):
+        states = [self.optimizer.state[m] for m in self.masters]
+        self.torch.save([self.masters, self.average, states, self.steps], path)
+
+    def load(self, path):
+        torch = self.torch
+        masters, average, states, self.steps = torch.load(path, map_location=DEVICE, weights_only=False)
+        with torch.no_grad():
+            torch._foreach_copy_(self.masters, [m.detach() for m in masters])
+            torch._foreach_copy_(self.params, self.masters)
+            torch._foreach_copy_(self.average, average)
+            for m, saved in zip(self.masters, states, strict=True):
+                for name, value in self.optimizer.state[m].items():
+                    value.copy_(saved[name])
+
+
+def layout(p):
+    import torch
+
+    return torch.channels_last if p.ndim == 4 else torch.contiguous_format
+
+
+def half(x):
+    import torch
+
+    return x.to(HALF, memory_format=torch.channels_last)
 
 
 def uniform(*shape):
@@ -287,110 +386,261 @@ def unpack(bits):
     return ((bits[..., None] >> shifts) & 1).flatten(-2).float()
 
 
-def views(source, rows, flip=True):
-    """x [b, 3, 128, 128] float32 in [-1, 1], figure and face [b, 2, 128, 128]."""
+def pixels(source, rows):
+    return source.on_device["images"][rows].permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+def views(source, rows):
+    """x [b, 3, 128, 128] float32 in [-1, 1], figure and face [b, 2, 128, 128], half of them mirrored."""
     import torch
 
-    x = source.on_device["images"][rows].permute(0, 3, 1, 2).float() / 127.5 - 1.0
-    masks = unpack(source.on_device["masks"][rows])
-    if flip:
-        mirror = (uniform(len(rows)) < 0.5)[:, None, None, None]
-        x, masks = torch.where(mirror, x.flip(-1), x), torch.where(mirror, masks.flip(-1), masks)
-    return x, masks
-
-
-def build_autoencoder():
-    from ldm.models import toyland_first_stage
-
-    return toyland_first_stage()
-
-
-def encode(ae, source):
-    """Moments float16 [n, 2, 4, 32, 32]."""
-    import torch
-
-    table = []
-    with torch.no_grad(), torch.autocast(DEVICE, HALF, enabled=CUDA):
-        for start in range(0, source.ready, 512):
-            x, _ = views(source, torch.arange(start, min(start + 512, source.ready), device=DEVICE), flip=False)
-            p = ae.encode(x)
-            table.append(torch.stack([p.mean, p.std], 1).half())
-    return torch.cat(table)
-
-
-def compile_autoencoder(ae):
-    """Compile encoder and decoder in place, unless that changes the gradients: it once gave the encoder none."""
-    import torch
-
-    def gradients(encode, decode):
-        ae.zero_grad()
-        x = torch.linspace(-1, 1, 4 * 3 * 128 * 128, device=DEVICE).sin().view(4, 3, 128, 128).to(HALF)
-        decode(ae.post_quant_conv(ae.quant_conv(encode(x)).chunk(2, 1)[0])).float().square().mean().backward()
-        return {n: p.grad.float().clone() for n, p in ae.named_parameters() if p.grad is not None}
-
-    try:
-        began = time.time()
-        encode, decode = torch.compile(ae.encoder), torch.compile(ae.decoder)
-        ours, theirs = gradients(ae.encoder, ae.decoder), gradients(encode, decode)
-        worst = max(float((ours[n] - theirs[n]).norm() / (ours[n].norm() + 1e-6)) for n in ours if ours[n].ndim > 1)
-        say(f"compiled in {time.time() - began:.0f} s, the gradients differ by {worst:.4f}")
-        if worst < 0.1:
-            ae.encoder.forward, ae.decoder.forward = encode.forward, decode.forward
-    except Exception as error:
-        say("not compiled:", repr(error)[:400])
-    ae.zero_grad()
+    x, masks = pixels(source, rows), unpack(source.on_device["masks"][rows])
+    mirror = (uniform(len(rows)) < 0.5)[:, None, None, None]
+    return torch.where(mirror, x.flip(-1), x), torch.where(mirror, masks.flip(-1), masks)
 
 
 class Rendered:
     """Pictures that are all there, on the device."""
 
-    def __init__(self, folder, ready):
+    def __init__(self, folder, ready, names=("images", "masks", "ids", "clip_ids", "labels")):
         import torch
 
-        self.ready = self.count = ready
+        self.ready = ready
         self.size = torch.tensor(float(ready), device=DEVICE)
-        self.on_device = {n: torch.from_numpy(np.load(folder / f"{n}.npy", mmap_mode="r")[:ready].copy()).to(DEVICE)
-                          for n in shapes(1)}  # fmt: skip
+        self.on_device = {
+            n: torch.from_numpy(np.load(folder / f"{n}.npy", mmap_mode="r")[:ready].copy()).to(DEVICE) for n in names
+        }
 
 
-def stretch(given, name, sources, workers):
-    """Render further data sets; they are ready when `name` is in the scratch folder."""
-    words = Path(VOCABULARY).read_text().splitlines()
-    for kind in sources:
-        pictures = Pictures(given.scratch / kind, words, kind, workers)
-        while pictures.ready < pictures.count:
-            pictures.update()
-            time.sleep(0.05)
-    (given.scratch / name).write_text("")
+def tell(path, content):
+    """Write JSON in one piece."""
+    path.with_suffix(".part").write_text(json.dumps(content))
+    os.replace(path.with_suffix(".part"), path)
 
 
-def judge(given):
-    """The other process: classifier, CLIP, judge of looks and re-identifier, without graphs, so that they leave most of
-    the GPU to the diffusion model."""
+# ---------------------------------------------------------------- the three processes
+
+
+def first_stage(given):
     import torch
     import torch.nn.functional as F
 
-    from ldm.modules.text import WordPiece
+    words = Path(VOCABULARY).read_text().splitlines()
+    val = Pictures(given.scratch / "val", words, "val", 3)
+    pictures = Pictures(given.scratch / "train", words, "train", given.workers)
+    from ldm.images import psnr
+    from ldm.models import toyland_first_stage
+    from ldm.weights.checkpoint import write_weights
+
+    ae = toyland_first_stage()
+    pictures.wait(2 * CHUNK * given.workers)
+    val.wait(VAL)
+    say("first pictures", pictures.ready)
+
+    def losses():
+        x, masks = views(pictures, indices(pictures, given.ae_batch))
+        weight = 1.0 + masks[:, :1] + 4.0 * masks[:, 1:]
+        weight = weight / weight.mean()
+        posterior = ae.encode(half(x))
+        z = posterior.mean + posterior.std * torch.randn_like(posterior.mean)
+        off = ae.decode(half(z)).float() - x
+        l1 = (weight * off.abs()).mean()
+        dx, dy = off[..., 1:] - off[..., :-1], off[..., 1:, :] - off[..., :-1, :]
+        edges = (weight[..., 1:] * dx.abs()).mean() + (weight[..., 1:, :] * dy.abs()).mean()
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        few = max(1, len(x) // 4)  # latents of half the size are a picture of half the size: no fine grain of their own
+        small = ae.decoder.forward(ae.post_quant_conv(half(F.avg_pool2d(z[:few], 2)))).float()
+        scale = (small - F.avg_pool2d(x[:few], 2)).abs().mean()
+        mse = (weight * off.square()).mean()
+        return {"loss": l1 + 2.0 * mse + 0.5 * edges + 3e-4 * kl + 0.25 * scale, "l1": l1, "mse": mse, "kl": kl}
+
+    learner = Learner([ae], losses, given.ae_lr, 0.998, decay=0.0, warmup=100, compiled=[ae.encoder, ae.decoder])
+    say("ready to train, pictures", pictures.ready)
+    learner.train(
+        "autoencoder",
+        time.time() - STARTED,
+        given.until or 185,
+        "cosine",
+        lambda: pictures.update() if learner.steps % 50 == 0 else None,
+    )
+    (weights,) = learner.finish()
+    ae.requires_grad_(False).eval()
+    pictures.stop()
+    write_weights(given.out / "autoencoder", weights)
+    ready = pictures.ready
+    tables = {
+        "moments": np.lib.format.open_memmap(given.scratch / "moments.npy", "w+", np.float16, (ready, 2, 4, 32, 32)),
+        "where": np.lib.format.open_memmap(given.scratch / "where.npy", "w+", np.uint8, (ready, 2, 32, 32)),
+    }
+
+    def encode(source, rows):
+        with torch.no_grad():
+            p = ae.encode(pixels(source, rows))
+            where = F.avg_pool2d(unpack(source.on_device["masks"][rows]), 4) * 16
+            return torch.stack([p.mean, p.std], 1).half(), where.to(torch.uint8)
+
+    own = torch.cat([encode(val, part)[0] for part in torch.arange(VAL, device=DEVICE).split(64)])
+    np.save(given.scratch / "val_moments.npy", own.cpu().numpy())
+    progress = {}
+    every = torch.arange(ready, device=DEVICE).split(256)
+    for n, rows in enumerate(every):
+        moments, where = encode(pictures, rows)
+        a, b = int(rows[0]), int(rows[-1]) + 1
+        tables["moments"][a:b], tables["where"][a:b] = moments.cpu().numpy(), where.cpu().numpy()
+        if b >= min(8192, ready) and "scale" not in progress:
+            mean, std = (torch.from_numpy(tables["moments"][:b, i]).float() for i in (0, 1))
+            progress["scale"] = float(1.0 / (mean.var() + std.square().mean()).sqrt())
+            say("scale", progress["scale"], "channel std", mean.std(dim=(0, 2, 3)).tolist(), "posterior", std.mean())
+        if "scale" in progress and (n % 16 == 0 or b == ready):
+            tell(given.scratch / "progress.json", progress | {"ready": b, "final": b == ready})
+    say("encoded", ready)
+    x = pixels(val, torch.arange(VAL, device=DEVICE))
+    with torch.no_grad():
+        x_hat = torch.cat([ae.decode(m[:, 0].float()) for m in own.split(64)])
+    sheet = torch.cat([x[:12], x_hat[:12], x[12:24], x_hat[12:24]])
+    save_sheet(given.out / "reconstructions.png", sheet, 12)
+    report = {"steps": learner.steps, "batch": given.ae_batch, "pictures": ready, "scale_factor": progress["scale"],
+              "psnr": float(psnr(x_hat.clamp(-1, 1), x).mean()), "torch": torch.__version__}  # fmt: skip
+    tell(given.out / "first_stage.json", report)
+    say(report)
+
+
+def diffusion(given):
+    import torch
+
+    from ldm.models import toyland, toyland_first_stage
+    from ldm.sampling import Sampler
     from ldm.weights.checkpoint import load_weights, write_weights
 
-    if not given.rendered:
-        stretch(given, "judges.ready", ("faces", "faces_val", "doctors", "doctors_val", "toys", "toys_val"), 4)
-    while not (given.scratch / "ready.json").is_file():
+    words = Path(VOCABULARY).read_text().splitlines()
+    model = toyland(VOCABULARY)
+    unet, text, alpha_bar = model.unet, model.text_encoder, model.alpha_bar.to(DEVICE)
+    empty = torch.tensor(pieces("", {w: i for i, w in enumerate(words)}), device=DEVICE)
+    b, scale, size = given.batch, torch.ones((), device=DEVICE), torch.ones((), device=DEVICE)
+    table = {
+        "moments": torch.zeros(COUNT, 2, 4, 32, 32, dtype=torch.float16, device=DEVICE),
+        "where": torch.zeros(COUNT, 2, 32, 32, dtype=torch.uint8, device=DEVICE),
+        "ids": torch.zeros(COUNT, DRAWS, LENGTH, dtype=torch.int16, device=DEVICE),
+    }
+
+    def denoise(moments, ids):
+        mean, std = moments.float().unbind(1)
+        z_0 = scale * (mean + std * torch.randn_like(mean))
+        t = (uniform(len(ids)) * 1000).long()
+        eps = torch.randn_like(z_0)
+        a = alpha_bar[t][:, None, None, None]
+        z_t = a.sqrt() * z_0 + (1 - a).sqrt() * eps
+        c = text.encode(text.embed(ids))
+        return (eps - unet(half(z_t).to(c.dtype), t, c).float()).square(), t
+
+    def losses():
+        rows, draw = (uniform(b) * size).long(), (uniform(b) * DRAWS).long()
+        ids = table["ids"][rows, draw].long()
+        ids = torch.where((uniform(b) < 0.1)[:, None], empty, ids)
+        square, t = denoise(table["moments"][rows], ids)
+        where = table["where"][rows].float() / 16
+        weight = 1.0 + where[:, :1] + 2.0 * where[:, 1:]
+        weight = weight / weight.mean()
+        snr = alpha_bar[t] / (1 - alpha_bar[t])
+        per_sample = (weight * square).mean(dim=(1, 2, 3))
+        return {"loss": (snr.clamp(max=2.0) / snr * per_sample).mean(), "mse": square.mean()}
+
+    kinds = ("ResBlock", "SpatialTransformer", "_Layers")
+    blocks = [m for part in (unet, text) for m in part.modules() if type(m).__name__ in kinds] + [unet.out]
+    learner = Learner([unet, text], losses, given.lr, 0.9995, decay=0.01, warmup=400, compiled=blocks)
+    state = given.scratch / "state.pt"
+    if given.go_on:
+        learner.load(state)
+    say("ready to train")
+    progress, ready, opened = {}, 0, {}
+
+    def update():
+        """Take what has been encoded."""
+        nonlocal progress, ready
+        if not (given.scratch / "progress.json").is_file() or progress.get("final"):
+            return
+        progress = json.loads((given.scratch / "progress.json").read_text())
+        if not opened:
+            opened.update({n: np.load(given.scratch / f"{n}.npy", mmap_mode="r") for n in ("moments", "where")})
+            opened["ids"] = np.load(given.scratch / "train" / "ids.npy", mmap_mode="r")
+        stop = progress["ready"]
+        for name, array in opened.items():
+            table[name][ready:stop] = torch.from_numpy(array[ready:stop].copy()).to(DEVICE)
+        ready = stop
+        size.fill_(ready)
+
+    while not progress:
         time.sleep(0.2)
-    time.sleep(0.5)
-    ready, until = json.loads((given.scratch / "ready.json").read_text())
+        update()
+    scale.fill_(progress["scale"])
     begin = time.time() - STARTED
-    ends = [begin + share * (until - begin) for share in (0.4, 0.75, 0.82, 1.0)]
+    learner.train(
+        "diffusion",
+        begin,
+        given.until or 555,
+        "linear" if given.go_on else "constant",
+        lambda: update() if learner.steps % 100 == 0 else None,
+    )
+    learner.save(given.scratch / "state.part")
+    os.replace(given.scratch / "state.part", state)
+    unet_weights, text_weights = learner.finish()
+    ae = load_weights(toyland_first_stage(), given.out / "autoencoder")
+    ldm = toyland(VOCABULARY, first_stage=ae)
+    ldm.scale_factor = progress["scale"]
+    ldm.unet.load_state_dict(unet_weights)
+    ldm.text_encoder.load_state_dict(text_weights)
+    write_weights(given.out / "ldm", ldm.state_dict())
+    report = {"steps": learner.steps, "seconds": time.time() - STARTED - begin, "batch": b, "pictures": ready,
+              "lr": given.lr, "scale_factor": progress["scale"], "torch": torch.__version__}  # fmt: skip
+    tell(given.out / "diffusion.json", report)
+    say("weights written")
+    try:
+        moments = torch.from_numpy(np.load(given.scratch / "val_moments.npy")).to(DEVICE)
+        ids = torch.from_numpy(np.load(given.scratch / "val" / "ids.npy")[:, 0].copy()).to(DEVICE).long()
+        torch.manual_seed(0)
+        with torch.no_grad():
+            right = torch.stack([denoise(moments, ids)[0].mean() for _ in range(4)]).mean()
+        torch.manual_seed(0)
+        with torch.no_grad():
+            wrong = torch.stack([denoise(moments, ids.roll(1, 0))[0].mean() for _ in range(4)]).mean()
+        report |= {"val_loss": float(right), "text_gap": float(wrong - right)}
+        say(report)
+        ldm.to(DEVICE).eval().requires_grad_(False)
+        from launch.scoring.prompts import held_out_prompts
+
+        prompts = [each.text for each in held_out_prompts(64 if CUDA else 2, 7)]
+        x = ldm.sample(ldm.text_encoder(prompts), ldm.noise(0, range(len(prompts))), Sampler(40 if CUDA else 2), 4.0)
+        save_sheet(given.out / "samples.png", x, 8)
+    except Exception as error:
+        say("samples failed", repr(error)[:800])
+    tell(given.out / "diffusion.json", report)
+
+
+def judges(given):
+    import torch
+    import torch.nn.functional as F
+
+    from ldm.models import toyland_first_stage
+    from ldm.weights.checkpoint import load_weights, write_weights
+
+    words = Path(VOCABULARY).read_text().splitlines()
+    for kind in ("faces", "faces_val", "doctors", "doctors_val", "toys", "toys_val"):
+        pictures = Pictures(given.scratch / kind, words, kind, 6)
+        pictures.wait(pictures.count)
+        say("rendered", kind)
+        del pictures
     report, table, size = {}, labels_table(), 256 if CUDA else 8
-    names = list(table)
+    names, seen = list(table), {}
 
     def whole(kind):
-        return Rendered(given.scratch / kind, source_of(kind)[1])
+        seen.setdefault(kind, Rendered(given.scratch / kind, source_of(kind)[1], ("images", "masks", "labels")))
+        return seen[kind]
 
     def right(module, held_out, x):
         truth = held_out.on_device["labels"].long()
         with torch.no_grad():
-            out = {n: torch.cat([module(part.to(HALF))[n] for part in x.split(256)]) for n in module.labels}
+            parts = [module(part) for part in x.split(256)]
+        out = {n: torch.cat([part[n] for part in parts]) for n in module.labels}
         return {
             n: round(
                 float((out[n].argmax(1) == truth[:, names.index(n)])[truth[:, names.index(n)] >= 0].float().mean()), 4
@@ -398,82 +648,90 @@ def judge(given):
             for n in module.labels
         }
 
-    ae = load_weights(build_autoencoder(), given.out / "autoencoder").to(DEVICE).eval().requires_grad_(False)
+    def decoded(ae, kind):
+        """Images that have been through the autoencoder, uint8 [n, 128, 128, 3]."""
+        source, parts = whole(kind), []
+        with torch.no_grad(), torch.autocast(DEVICE, HALF, enabled=CUDA):
+            for rows in torch.arange(source.ready, device=DEVICE).split(128):
+                x = ae.decode(ae.encode(pixels(source, rows)).mean).float().clamp(-1, 1)
+                parts.append(((x + 1) * 127.5).round().byte().permute(0, 2, 3, 1))
+        return torch.cat(parts)
 
-    def attributes(name, experiment, kind, until, lr):
-        """Train a classifier of attributes on renders, a quarter of them behind the autoencoder, a quarter blurred."""
-        pictures, held_out = whole(kind), whole(f"{kind}_val")
-        module = module_of(experiment)
-        moments = encode(ae, pictures)[:, 0].clone()
+    def attributes(name, experiment, kind, lr):
+        """A learner of a classifier of attributes: a quarter of its images behind the autoencoder, a quarter blurred,
+        and half of another set."""
+        pictures, module = whole(kind), module_of(experiment)
+        pictures.on_device["again"] = torch.zeros_like(pictures.on_device["images"])
+        other = train if name == "classifier" else pictures
 
         def losses():
-            rows = indices(pictures, size)
-            x, _ = views(pictures, rows)
-            quarter = size // 4
-            with torch.no_grad():
-                with torch.autocast(DEVICE, HALF, enabled=CUDA):
-                    again = ae.decode(moments[rows[:quarter]].to(HALF)).float().clamp(-1, 1)
-                blurred = F.avg_pool2d(F.pad(x[quarter : 2 * quarter], (1, 1, 1, 1), mode="replicate"), 3, 1)
-                amount = uniform(quarter, 1, 1, 1)
-                blurred = x[quarter : 2 * quarter] * (1 - amount) + blurred * amount
-                blurred = blurred + 0.1 * uniform(quarter, 1, 1, 1) * torch.randn_like(blurred)
-                x = torch.cat([again, blurred, x[2 * quarter :]])
-            truth = pictures.on_device["labels"][rows].long()
+            rows, others = indices(pictures, size // 2), indices(other, size // 2)
+            x = torch.cat([pixels(pictures, rows), pixels(other, others)])
+            again = pictures.on_device["again"][rows[: size // 4]].permute(0, 3, 1, 2).float() / 127.5 - 1.0
+            soft = x[size // 4 : 3 * size // 4]
+            amount = uniform(len(soft), 1, 1, 1)
+            soft = soft * (1 - amount) + amount * F.avg_pool2d(F.pad(soft, (1, 1, 1, 1), mode="replicate"), 3, 1)
+            soft = soft + 0.1 * uniform(len(soft), 1, 1, 1) * torch.randn_like(soft)
+            x = torch.cat([again, soft, x[3 * size // 4 :]])
+            x = torch.where((uniform(size) < 0.5)[:, None, None, None], x.flip(-1), x)
+            truth = torch.cat([pictures.on_device["labels"][rows], other.on_device["labels"][others]]).long()
             parts = [
                 F.cross_entropy(logits.float(), truth[:, names.index(n)], reduction="sum", ignore_index=-100) / size
-                for n, logits in module(x.to(HALF)).items()
+                for n, logits in module(half(x)).items()
             ]
             return {"loss": torch.stack(parts).sum()}
 
-        learner = Learner([module], losses, lr, 0.995, betas=(0.9, 0.98), decay=0.05, warmup=50, graphs=False)
+        return Learner(
+            [module], losses, lr, 0.998, betas=(0.9, 0.98), decay=0.05, warmup=100,
+            compiled=[module.trunk] if name == "classifier" else [],
+        )
+
+    def judge(name, learner, kind, until):
+        whole(kind).on_device["again"].copy_(decoded(ae, kind))
         learner.train(name, time.time() - STARTED, until, "cosine")
-        learner.use_average()
-        x, _ = views(held_out, torch.arange(held_out.ready, device=DEVICE), flip=False)
-        with torch.no_grad():
-            x_hat = torch.cat([ae.decode(m[:, 0].float()) for m in encode(ae, held_out).split(64)]).clamp(-1, 1)
-        report[name] = {
-            "steps": learner.steps,
-            "renders": right(module, held_out, x),
-            "again": right(module, held_out, x_hat),
-        }
+        (weights,) = learner.finish()
+        module, held_out = learner.modules[0], whole(f"{kind}_val")
+        x = pixels(held_out, torch.arange(held_out.ready, device=DEVICE))
+        x_hat = decoded(ae, f"{kind}_val").permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        report[name] = {"steps": learner.steps, "renders": right(module, held_out, x),
+                        "again": right(module, held_out, x_hat)}  # fmt: skip
         say(name, report[name])
-        write_weights(given.out / name, named_average(module, learner))
+        write_weights(given.out / name, weights)
 
     def contrast(until):
-        pictures = Rendered(given.scratch / "train", ready)
         clip = module_of("toyland_clip")
-        labels = pictures.on_device["labels"][: pictures.ready].long()
+        labels = train.on_device["labels"].long()
         group = labels[:, names.index("class")] * 16 + labels[:, names.index("background")]
         order = torch.argsort(group * 1.0 + torch.rand(len(group), device=DEVICE) * 0.5)
         sizes = torch.bincount(group, minlength=256)
         starts = torch.cumsum(sizes, 0) - sizes
-        batch = size
         alike = torch.zeros((), dtype=torch.bool, device=DEVICE)
+        own = torch.arange(size, device=DEVICE)
 
         def losses():
-            chosen = group[indices(pictures, 1)]
-            spread = (torch.arange(batch, device=DEVICE) + uniform(batch)) / batch
+            chosen = group[indices(train, 1)]
+            spread = (own + uniform(size)) / size
             same = order[(starts[chosen] + (spread * sizes[chosen]).long()).clamp(max=len(order) - 1)]
-            rows = torch.where(alike, same, indices(pictures, batch))
-            x, _ = views(pictures, rows)
-            zoomed = 1.0 + 0.1 * (2 * uniform(batch) - 1)
-            offset = 0.1 * (2 * uniform(batch, 2) - 1)
+            rows = torch.where(alike, same, indices(train, size))
+            x = pixels(train, rows)
+            x = torch.where((uniform(size) < 0.5)[:, None, None, None], x.flip(-1), x)
+            zoomed = 1.0 + 0.1 * (2 * uniform(size) - 1)
+            offset = 0.1 * (2 * uniform(size, 2) - 1)
             theta = torch.cat([torch.diag_embed(zoomed[:, None].expand(-1, 2)), offset[:, :, None]], 2)
-            window = F.affine_grid(theta, [batch, 3, 128, 128], align_corners=False)
+            window = F.affine_grid(theta, [size, 3, 128, 128], align_corners=False)
             x = F.grid_sample(x, window, padding_mode="reflection", align_corners=False)
-            draw = (uniform(batch) * CLIP_DRAWS).long()
-            ids = pictures.on_device["clip_ids"][rows, draw].long()
-            seen = clip.model.vision_model(pixel_values=x.to(HALF)).pooler_output
+            ids = train.on_device["clip_ids"][rows, (uniform(size) * CLIP_DRAWS).long()].long()
+            looked = clip.model.vision_model(pixel_values=half(x)).pooler_output
             read = clip.model.text_model(input_ids=ids).pooler_output
-            images = F.normalize(clip.model.visual_projection(seen).float(), dim=-1)
+            images = F.normalize(clip.model.visual_projection(looked).float(), dim=-1)
             texts = F.normalize(clip.model.text_projection(read).float(), dim=-1)
             logits = clip.model.logit_scale.float().clamp(max=math.log(100.0)).exp() * images @ texts.T
-            own = torch.arange(batch, device=DEVICE)
             return {"loss": 0.5 * (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own))}
 
-        learner = Learner([clip], losses, 1e-3, 0.995, betas=(0.9, 0.98), decay=0.1, warmup=100, graphs=False)
+        learner = Learner([clip], losses, 1e-3, 0.998, betas=(0.9, 0.98), decay=0.1, warmup=100, graphs=False)
         learner.train("clip", time.time() - STARTED, until, "cosine", lambda: alike.fill_(learner.steps % 2 == 1))
-        write_weights(given.out / "clip", named_average(clip, learner))
+        (weights,) = learner.finish()
+        write_weights(given.out / "clip", weights)
         report["clip"] = {"steps": learner.steps}
 
     def reidentify(until):
@@ -482,27 +740,29 @@ def judge(given):
         classifier = load_weights(module_of("toyland_classifier"), given.out / "classifier")
         module = module_of("toyland_reidentifier", network=classifier)
         things, batch = toys // classes, 64 if CUDA else 4
-        photos = pictures.count // toys
+        photos = pictures.ready // toys
 
         def losses():
             kind = (uniform(1) * classes).long()
             chosen = torch.rand(things, device=DEVICE).argsort()[:batch] * classes + kind
             first = (uniform(len(chosen)) * photos).long()
             second = (first + 1 + (uniform(len(chosen)) * (photos - 1)).long()) % photos
-            x, _ = views(pictures, torch.cat([chosen + toys * first, chosen + toys * second]))
+            x = pixels(pictures, torch.cat([chosen + toys * first, chosen + toys * second]))
+            mirror = (uniform(len(chosen)) < 0.5)[:, None, None, None].repeat(2, 1, 1, 1)
+            x = torch.where(mirror, x.flip(-1), x)
             amount = uniform(len(x), 1, 1, 1)
             x = x * (1 - amount) + amount * F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
             x = x + 0.05 * uniform(len(x), 1, 1, 1) * torch.randn_like(x)
-            ours, others = module(x.to(HALF)).chunk(2)
+            ours, others = module(half(x)).chunk(2)
             return {"loss": module._loss(ours, others)}
 
-        learner = Learner([module], losses, 5e-4, 0.995, betas=(0.9, 0.98), decay=0.05, warmup=50, graphs=False)
+        learner = Learner([module], losses, 5e-4, 0.998, betas=(0.9, 0.98), decay=0.05, warmup=100)
         learner.train("reidentifier", time.time() - STARTED, until, "cosine")
-        learner.use_average()
+        (weights,) = learner.finish()
         few = source_of("toys_val")[0].toys
-        x, _ = views(held_out, torch.arange(2 * few, device=DEVICE), flip=False)
+        x = pixels(held_out, torch.arange(2 * few, device=DEVICE))
         with torch.no_grad():
-            e = torch.cat([module(part.to(HALF)) for part in x.split(256)])
+            e = torch.cat([module(part) for part in x.split(256)])
         found = [
             (e[kind:few:classes] @ e[few + kind : 2 * few : classes].T).argmax(1)
             == torch.arange(few // classes, device=DEVICE)
@@ -510,209 +770,61 @@ def judge(given):
         ]
         report["reidentifier"] = {"steps": learner.steps, "found": round(float(torch.cat(found).float().mean()), 4)}
         say("reidentifier", report["reidentifier"])
-        write_weights(given.out / "reidentifier", named_average(module, learner))
+        write_weights(given.out / "reidentifier", weights)
 
-    for name, train in (
-        ("classifier", lambda: attributes("classifier", "toyland_classifier", "faces", ends[0], 2e-3)),
-        ("clip", lambda: contrast(ends[1])),
-        ("looks", lambda: attributes("looks", "toyland_looks", "doctors", ends[2], 2e-3)),
+    for kind in ("faces", "doctors", "toys"):
+        whole(kind)
+    while not (given.scratch / "progress.json").is_file() or not json.loads(
+        (given.scratch / "progress.json").read_text()
+    )["final"]:  # fmt: skip
+        time.sleep(0.2)
+    ready = json.loads((given.scratch / "progress.json").read_text())["ready"]
+    train = Rendered(given.scratch / "train", ready, ("images", "clip_ids", "labels"))
+    ae = load_weights(toyland_first_stage(), given.out / "autoencoder").to(DEVICE).eval().requires_grad_(False)
+    say("ready to train")
+    begin, until = time.time() - STARTED, given.until or 430
+    ends = [begin + share * (until - begin) for share in (0.43, 0.53, 0.78, 1.0)]
+    for name, train_it in (
+        ("classifier", lambda: judge("classifier", attributes("classifier", "toyland_classifier", "faces", 2e-3), "faces", ends[0])),
+        ("looks", lambda: judge("looks", attributes("looks", "toyland_looks", "doctors", 2e-3), "doctors", ends[1])),
+        ("clip", lambda: contrast(ends[2])),
         ("reidentifier", lambda: reidentify(ends[3])),
-    ):
+    ):  # fmt: skip
         try:
-            train()
+            train_it()
         except Exception as error:
-            say(name, "failed", repr(error)[:600])
-    (given.out / "judges.json").write_text(json.dumps(report, indent=2))
+            say(name, "failed", repr(error)[:900])
+    tell(given.out / "judges.json", report)
     say(report)
 
 
 def main():
-    global DEVICE, CUDA, HALF
+    global DEVICE, CUDA, HALF, COMPILE
+    roles = {"first_stage": first_stage, "diffusion": diffusion, "judges": judges}
     parser = argparse.ArgumentParser()
+    parser.add_argument("--role", choices=list(roles), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scratch", type=Path, default=Path("/dev/shm/toyland"))
-    parser.add_argument("--plan", default="130,385,398")
-    parser.add_argument("--workers", type=int, default=15)
+    parser.add_argument("--until", type=float, help="seconds since STARTED")
+    parser.add_argument("--workers", type=int, default=12)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--ae-batch", type=int, default=32)
-    parser.add_argument("--judge", action="store_true")
-    parser.add_argument("--start", type=Path, help="folder with autoencoder/ and ldm/ to begin with")
-    parser.add_argument("--rendered", action="store_true", help="an earlier command has rendered all images")
-    parser.add_argument("--keep-autoencoder", action="store_true", help="it is final: wait for the pictures instead")
-    parser.add_argument("--ae-lr", type=float, default=1.5e-3)
-    parser.add_argument("--compile", action="store_true", help="the autoencoder, if its gradients are the eager ones")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--ae-batch", type=int, default=16)
+    parser.add_argument("--ae-lr", type=float, default=1e-3)
+    parser.add_argument("--go-on", action="store_true", help="from the last command's state to a rate of zero")
     given = parser.parse_args()
     import torch
-    import torch.nn.functional as F
 
     CUDA = torch.cuda.is_available()
     DEVICE = "cuda" if CUDA else "cpu"
     HALF = torch.bfloat16 if CUDA else torch.float32  # CPUs are for trying it out
+    COMPILE = CUDA or bool(os.environ.get("COMPILE"))
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
+    torch._dynamo.config.recompile_limit = 128
     given.out.mkdir(parents=True, exist_ok=True)
-    if given.judge:
-        judge(given)
-        return
-    (given.scratch / "ready.json").unlink(missing_ok=True)
-    report = {"argv": sys.argv[1:], "torch": torch.__version__}
-    until_ae, until_side, until_ldm = map(float, given.plan.split(","))
-    words = Path(VOCABULARY).read_text().splitlines()
-    if given.rendered:
-        val, pictures = (Rendered(given.scratch / kind, source_of(kind)[1]) for kind in ("val", "train"))
-    else:
-        val = Pictures(given.scratch / "val", words, "val", max(1, given.workers // 3))
-        pictures = Pictures(given.scratch / "train", words, "train", given.workers)
-    from ldm.images import psnr
-    from ldm.models import toyland
-    from ldm.sampling import Sampler
-    from ldm.weights.checkpoint import load_weights, write_weights
-
-    # ------------------------------------------------ autoencoder
-    ae = build_autoencoder()
-    if not given.rendered:
-        pictures.wait(4 * CHUNK * max(1, given.workers))
-        val.wait(VAL)
-    say("first pictures", pictures.ready)
-
-    def ae_losses():
-        x, masks = views(pictures, indices(pictures, given.ae_batch))
-        weight = 1.0 + masks[:, :1] + 4.0 * masks[:, 1:]
-        weight = weight / weight.mean()
-        posterior = ae.encode(x.to(HALF))
-        z = posterior.mean + posterior.std * torch.randn_like(posterior.mean)
-        off = ae.decode(z.to(HALF)).float() - x
-        l1 = (weight * off.abs()).mean()
-        dx, dy = off[..., 1:] - off[..., :-1], off[..., 1:, :] - off[..., :-1, :]
-        edges = (weight[..., 1:] * dx.abs()).mean() + (weight[..., 1:, :] * dy.abs()).mean()
-        kl = posterior.kl().mean() / posterior.mean[0].numel()
-        few = max(1, len(x) // 4)  # latents of half the size are a picture of half the size: no fine grain of their own
-        small = ae.decode(F.avg_pool2d(z[:few], 2).to(HALF)).float()
-        scale = (small - F.avg_pool2d(x[:few], 2)).abs().mean()
-        mse = (weight * off.square()).mean()
-        loss = l1 + 2.0 * mse + 0.5 * edges + 3e-4 * kl + 0.25 * scale
-        return {"loss": loss, "l1": l1, "mse": mse, "kl": kl, "scale": scale}
-
-    if given.start:
-        load_weights(ae, given.start / "autoencoder").to(DEVICE)
-    if given.keep_autoencoder:  # until the pictures are rendered
-        while not given.rendered and time.time() - STARTED < until_ae and pictures.ready < pictures.count:
-            pictures.update()
-            time.sleep(0.2)
-        report["ae_steps"] = 0
-    else:
-        learner = Learner([ae], ae_losses, given.ae_lr, 0.998, decay=0.0, warmup=100)
-        if given.compile:
-            compile_autoencoder(ae)
-        learner.train(
-            "autoencoder",
-            time.time() - STARTED,
-            until_ae,
-            "cosine",
-            lambda: pictures.update() if learner.steps % 20 == 0 else None,
-        )
-        learner.use_average()
-        ae.float()
-        ae_average = {n[2:]: a for n, a in zip(learner.names, learner.average)}
-        for n, p in ae.named_parameters():
-            p.data = ae_average[n].clone()
-        report["ae_steps"] = learner.steps
-        del learner
-    ae.requires_grad_(False).eval()
-    if not given.rendered:
-        pictures.stop()
-    report["pictures"] = pictures.ready
-
-    val_moments = encode(ae, val)
-    val_x, val_masks = views(val, torch.arange(VAL, device=DEVICE), flip=False)
-    with torch.no_grad():
-        val_hat = torch.cat([ae.decode(m[:, 0].float()) for m in val_moments.split(64)])
-    report["psnr"] = float(psnr(val_hat, val_x).mean())
-    sheet = torch.cat([val_x[:12], val_hat[:12], val_x[12:24], val_hat[12:24]])
-    save_sheet(given.out / "reconstructions.png", sheet, 12)
-    write_weights(given.out / "autoencoder", ae.state_dict())
-    (given.scratch / "ready.json").write_text(json.dumps([pictures.ready, until_side]))
-    say("autoencoder", report)
-    moments = encode(ae, pictures)
-    mean, std = moments[:20000, 0].float(), moments[:20000, 1].float()
-    scale = float(1.0 / (mean.var() + std.square().mean()).sqrt())
-    report["scale_factor"] = scale
-    say("encoded", moments.shape, "scale", scale, "channel std", mean.std(dim=(0, 2, 3)).tolist())
-
-    # ------------------------------------------------ diffusion model
-    ldm = toyland(VOCABULARY, first_stage=ae)
-    ldm.scale_factor = scale
-    unet, text = ldm.unet, ldm.text_encoder
-    if given.start and (given.start / "ldm").is_dir():  # its first stage is an earlier one
-        kept = {n: v.clone() for n, v in ae.state_dict().items()}
-        load_weights(ldm, given.start / "ldm")
-        ae.load_state_dict(kept)
-    alpha_bar = ldm.alpha_bar.to(DEVICE)
-    empty = torch.tensor(pieces("", {w: i for i, w in enumerate(words)}), device=DEVICE)
-    b = given.batch
-
-    def denoise(rows, source, table, draw, drop, wrong=False):
-        mean, std = table[rows].float().unbind(1)
-        z_0 = scale * (mean + std * torch.randn_like(mean))
-        ids = source.on_device["ids"][rows.roll(1) if wrong else rows, draw].long()
-        ids = torch.where((uniform(len(rows)) < drop)[:, None], empty, ids)
-        t = (uniform(len(rows)) * 1000).long()
-        eps = torch.randn_like(z_0)
-        a = alpha_bar[t][:, None, None, None]
-        z_t = a.sqrt() * z_0 + (1 - a).sqrt() * eps
-        c = text.encode(text.embed(ids))
-        return (eps - unet(z_t.to(HALF), t, c).float()).square(), t
-
-    def ldm_losses():
-        rows = indices(pictures, b)
-        draw = (uniform(b) * DRAWS).long()
-        square, t = denoise(rows, pictures, moments, draw, 0.1)
-        masks = unpack(pictures.on_device["masks"][rows])
-        where = F.avg_pool2d(masks, 4)
-        weight = 1.0 + where[:, :1] + 2.0 * where[:, 1:]
-        weight = weight / weight.mean()
-        snr = alpha_bar[t] / (1 - alpha_bar[t])
-        per_sample = (weight * square).mean(dim=(1, 2, 3))
-        return {"loss": (snr.clamp(max=2.0) / snr * per_sample).mean(), "mse": square.mean()}
-
-    learner = Learner([unet, text], ldm_losses, 1e-3, 0.9995, decay=0.01, warmup=400)
-    begin = time.time() - STARTED
-    learner.train("diffusion", begin, until_ldm, "linear", cooldown=0.35)
-    report |= {"ldm_steps": learner.steps, "ldm_seconds": time.time() - STARTED - begin, "batch": b}
-    weights = {n: a for n, a in zip(learner.names, learner.average)}
-    for i, module in enumerate((unet, text)):
-        module.float()
-        for n, p in module.named_parameters():
-            if p.requires_grad:
-                p.data = weights[f"{i}.{n}"].clone()
-    write_weights(given.out / "ldm", ldm.state_dict())
-    (given.out / "report.json").write_text(json.dumps(report, indent=2))
-    say("weights written")
-    unet.to(HALF), text.to(HALF)
-    try:
-        rows = torch.arange(VAL, device=DEVICE)
-        with torch.no_grad():
-            right = denoise(rows, val, val_moments, rows * 0, 0.0)[0].mean()
-            other = denoise(rows, val, val_moments, rows * 0, 0.0, wrong=True)[0].mean()
-        report |= {"val_loss": float(right), "text_gap": float(other - right)}
-        ldm.to(DEVICE).eval().requires_grad_(False)
-        from launch.scoring.prompts import held_out_prompts
-
-        prompts = [each.text for each in held_out_prompts(64 if CUDA else 2, 7)]
-        c = text(prompts)
-        z = ldm.noise(0, range(len(prompts)))
-        x = ldm.sample(c, z, Sampler(40 if CUDA else 2), 4.0)
-        save_sheet(given.out / "samples.png", x, 8)
-    except Exception as error:
-        say("samples failed", repr(error)[:800])
-    report["seconds"] = time.time() - STARTED
-    (given.out / "report.json").write_text(json.dumps(report, indent=2))
-    say(report)
-
-
-def named_average(module, learner):
-    average = {n[2:]: a for n, a in zip(learner.names, learner.average)}
-    return {n: average.get(n, v) for n, v in module.state_dict().items()}
+    given.scratch.mkdir(parents=True, exist_ok=True)
+    roles[given.role](given)
 
 
 def save_sheet(path, x, columns):
