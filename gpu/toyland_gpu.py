@@ -459,7 +459,7 @@ def first_stage(given):
     learner.train(
         "autoencoder",
         time.time() - STARTED,
-        given.until or 185,
+        given.until or min(240.0, max(185.0, time.time() - STARTED + 125.0)),  # compiling may take long
         "cosine",
         lambda: pictures.update() if learner.steps % 50 == 0 else None,
     )
