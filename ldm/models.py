@@ -42,7 +42,7 @@ toyland_first_stage = partial(
 )
 
 TOYLAND_SCALE_FACTOR = (
-    0.833  # 1 / standard deviation of its latents of the training images (training.latents.unit_scale)
+    0.57256  # 1 / standard deviation of its latents of the training images (training.latents.unit_scale)
 )
 
 
