@@ -60,7 +60,7 @@ def test_64_jobs_share_8_gpus_in_order_and_the_one_that_fails_stops_no_other(tmp
     assert all(abs(place - i) < len(GPUS) for i, place in enumerate(order))  # those that start together may swap
     ends = sorted(record["end"] for record in records.values())
     waits = [begin - max(end for end in ends if end <= begin) for begin in sorted(begins)[len(GPUS) :]]
-    assert sorted(waits)[len(waits) // 2] < 2.0  # seconds from the end of a job to the next start; 0.1 on free cores
+    assert sorted(waits)[len(waits) // 2] < 2.0  # seconds from an end to the next start; 0.9 if busy
 
     total, failed, how = said.strip().splitlines()[-3:]
     assert "1 of 64 jobs are not finished" in total and "sweep.resume=" in how
