@@ -157,12 +157,8 @@ def holm(p_values: Sequence[float], family: int) -> list[float]:
 def corrected(verdicts: Sequence[Verdict], families: Mapping[str, int]) -> list[str]:
     """Return each verdict as it stands after Holm's correction over its family; `families` holds their numbers of
     claims, name -> number."""
-    tested = [verdict for verdict in verdicts if verdict.p is not None]
     adjusted = {
-        name: iter(holm([verdict.p for verdict in tested if verdict.p is not None and verdict.family == name], size))
+        name: iter(holm([one.p for one in verdicts if one.p is not None and one.family == name], size))
         for name, size in families.items()
     }
-    return [
-        verdict.verdict if verdict.p is None or next(adjusted[verdict.family]) < LEVEL else UNDECIDED
-        for verdict in verdicts
-    ]
+    return [one.verdict if one.p is None or next(adjusted[one.family]) < LEVEL else UNDECIDED for one in verdicts]
