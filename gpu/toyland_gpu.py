@@ -4,6 +4,7 @@ meanwhile and then trains it, --role judges trains the classifier, the CLIP, the
 
 for role in first_stage diffusion judges; do python gpu/toyland_gpu.py --role $role --out $OUT & done; wait
 A second command on the same warm machine ends the diffusion model: --role diffusion --out $OUT --go-on --until 110
+With --start assets/toyland, the autoencoder is kept, and the diffusion model, the classifier and the CLIP are trained further.
 """
 
 import argparse
@@ -412,6 +413,14 @@ class Rendered:
         }
 
 
+def started(given):
+    """The diffusion model to begin with."""
+    from ldm.models import toyland
+    from ldm.weights.checkpoint import load_weights
+
+    return load_weights(toyland(VOCABULARY), given.start / "ldm")
+
+
 def tell(path, content):
     """Write JSON in one piece."""
     path.with_suffix(".part").write_text(json.dumps(content))
@@ -432,8 +441,8 @@ def first_stage(given):
     from ldm.models import toyland_first_stage
     from ldm.weights.checkpoint import write_weights
 
-    ae = toyland_first_stage()
-    pictures.wait(2 * CHUNK * given.workers)
+    ae = toyland_first_stage() if given.start is None else started(given).first_stage_model.to(DEVICE)
+    pictures.wait(2 * CHUNK * given.workers if given.start is None else pictures.count)
     val.wait(VAL)
     say("first pictures", pictures.ready)
 
@@ -454,19 +463,22 @@ def first_stage(given):
         mse = (weight * off.square()).mean()
         return {"loss": l1 + 2.0 * mse + 0.5 * edges + 3e-4 * kl + 0.25 * scale, "l1": l1, "mse": mse, "kl": kl}
 
-    learner = Learner([ae], losses, given.ae_lr, 0.998, decay=0.0, warmup=100, compiled=[ae.encoder, ae.decoder])
-    say("ready to train, pictures", pictures.ready)
-    learner.train(
-        "autoencoder",
-        time.time() - STARTED,
-        given.until or min(240.0, max(185.0, time.time() - STARTED + 125.0)),  # compiling may take long
-        "cosine",
-        lambda: pictures.update() if learner.steps % 50 == 0 else None,
-    )
-    (weights,) = learner.finish()
+    steps = 0
+    if given.start is None:
+        learner = Learner([ae], losses, given.ae_lr, 0.998, decay=0.0, warmup=100, compiled=[ae.encoder, ae.decoder])
+        say("ready to train, pictures", pictures.ready)
+        learner.train(
+            "autoencoder",
+            time.time() - STARTED,
+            given.until or min(240.0, max(185.0, time.time() - STARTED + 125.0)),  # compiling may take long
+            "cosine",
+            lambda: pictures.update() if learner.steps % 50 == 0 else None,
+        )
+        learner.finish()
+        steps = learner.steps
     ae.requires_grad_(False).eval()
     pictures.stop()
-    write_weights(given.out / "autoencoder", weights)
+    write_weights(given.out / "autoencoder", ae.state_dict())
     ready = pictures.ready
     tables = {
         "moments": np.lib.format.open_memmap(given.scratch / "moments.npy", "w+", np.float16, (ready, 2, 4, 32, 32)),
@@ -499,7 +511,7 @@ def first_stage(given):
         x_hat = torch.cat([ae.decode(m[:, 0].float()) for m in own.split(64)])
     sheet = torch.cat([x[:12], x_hat[:12], x[12:24], x_hat[12:24]])
     save_sheet(given.out / "reconstructions.png", sheet, 12)
-    report = {"steps": learner.steps, "batch": given.ae_batch, "pictures": ready, "scale_factor": progress["scale"],
+    report = {"steps": steps, "batch": given.ae_batch, "pictures": ready, "scale_factor": progress["scale"],
               "psnr": float(psnr(x_hat.clamp(-1, 1), x).mean()), "torch": torch.__version__}  # fmt: skip
     tell(given.out / "first_stage.json", report)
     say(report)
@@ -513,7 +525,7 @@ def diffusion(given):
     from ldm.weights.checkpoint import load_weights, write_weights
 
     words = Path(VOCABULARY).read_text().splitlines()
-    model = toyland(VOCABULARY)
+    model = toyland(VOCABULARY) if given.start is None else started(given)
     unet, text, alpha_bar = model.unet, model.text_encoder, model.alpha_bar.to(DEVICE)
     empty = torch.tensor(pieces("", {w: i for i, w in enumerate(words)}), device=DEVICE)
     b, scale, size = given.batch, torch.ones((), device=DEVICE), torch.ones((), device=DEVICE)
@@ -578,7 +590,7 @@ def diffusion(given):
         "diffusion",
         begin,
         given.until or 555,
-        "linear" if given.go_on else "constant",
+        "linear" if given.go_on else given.shape,
         lambda: update() if learner.steps % 100 == 0 else None,
     )
     learner.save(given.scratch / "state.part")
@@ -624,7 +636,8 @@ def judges(given):
     from ldm.weights.checkpoint import load_weights, write_weights
 
     words = Path(VOCABULARY).read_text().splitlines()
-    for kind in ("faces", "faces_val", "doctors", "doctors_val", "toys", "toys_val"):
+    kinds = ("faces", "doctors", "toys") if given.start is None else ("faces",)
+    for kind in (f"{kind}{end}" for kind in kinds for end in ("", "_val")):
         pictures = Pictures(given.scratch / kind, words, kind, 6)
         pictures.wait(pictures.count)
         say("rendered", kind)
@@ -661,6 +674,8 @@ def judges(given):
         """A learner of a classifier of attributes: a quarter of its images behind the autoencoder, a quarter blurred,
         and half of another set."""
         pictures, module = whole(kind), module_of(experiment)
+        if given.start is not None:
+            load_weights(module, given.start / name)
         pictures.on_device["again"] = torch.zeros_like(pictures.on_device["images"])
         other = train if name == "classifier" else pictures
 
@@ -700,6 +715,8 @@ def judges(given):
 
     def contrast(until):
         clip = module_of("toyland_clip")
+        if given.start is not None:
+            load_weights(clip, given.start / "clip")
         labels = train.on_device["labels"].long()
         group = labels[:, names.index("class")] * 16 + labels[:, names.index("background")]
         order = torch.argsort(group * 1.0 + torch.rand(len(group), device=DEVICE) * 0.5)
@@ -728,7 +745,7 @@ def judges(given):
             logits = clip.model.logit_scale.float().clamp(max=math.log(100.0)).exp() * images @ texts.T
             return {"loss": 0.5 * (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own))}
 
-        learner = Learner([clip], losses, 1e-3, 0.998, betas=(0.9, 0.98), decay=0.1, warmup=100, graphs=False)
+        learner = Learner([clip], losses, 1e-3 if given.start is None else 5e-4, 0.998, betas=(0.9, 0.98), decay=0.1, warmup=100, graphs=False)
         learner.train("clip", time.time() - STARTED, until, "cosine", lambda: alike.fill_(learner.steps % 2 == 1))
         (weights,) = learner.finish()
         write_weights(given.out / "clip", weights)
@@ -772,7 +789,7 @@ def judges(given):
         say("reidentifier", report["reidentifier"])
         write_weights(given.out / "reidentifier", weights)
 
-    for kind in ("faces", "doctors", "toys"):
+    for kind in kinds:
         whole(kind)
     while not (given.scratch / "progress.json").is_file() or not json.loads(
         (given.scratch / "progress.json").read_text()
@@ -783,13 +800,16 @@ def judges(given):
     ae = load_weights(toyland_first_stage(), given.out / "autoencoder").to(DEVICE).eval().requires_grad_(False)
     say("ready to train")
     begin, until = time.time() - STARTED, given.until or 430
-    ends = [begin + share * (until - begin) for share in (0.43, 0.53, 0.78, 1.0)]
+    shares = (0.43, 0.53, 0.78, 1.0) if given.start is None else (0.55, 0, 1.0, 0)
+    ends = [begin + share * (until - begin) for share in shares]
     for name, train_it in (
-        ("classifier", lambda: judge("classifier", attributes("classifier", "toyland_classifier", "faces", 2e-3), "faces", ends[0])),
+        ("classifier", lambda: judge("classifier", attributes("classifier", "toyland_classifier", "faces", 2e-3 if given.start is None else 1e-3), "faces", ends[0])),
         ("looks", lambda: judge("looks", attributes("looks", "toyland_looks", "doctors", 2e-3), "doctors", ends[1])),
         ("clip", lambda: contrast(ends[2])),
         ("reidentifier", lambda: reidentify(ends[3])),
     ):  # fmt: skip
+        if given.start is not None and name in ("looks", "reidentifier"):
+            continue
         try:
             train_it()
         except Exception as error:
@@ -811,6 +831,8 @@ def main():
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--ae-batch", type=int, default=16)
     parser.add_argument("--ae-lr", type=float, default=1e-3)
+    parser.add_argument("--shape", choices=("constant", "linear"), default="constant", help="of the diffusion model's rate")
+    parser.add_argument("--start", type=Path, help="folder with ldm/, classifier/ and clip/ to begin with")
     parser.add_argument("--go-on", action="store_true", help="from the last command's state to a rate of zero")
     given = parser.parse_args()
     import torch
