@@ -1,11 +1,13 @@
 """The whole model: scaled latents, keyed noise, eq. 2, and which parameters are trained."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from ldm import latent_diffusion, models
+from ldm import PROJECT, latent_diffusion, models
 from ldm.errors import UserError
+from ldm.images import to_tensor
 from ldm.keyed_random import generator
 from ldm.modules.autoencoder import DiagonalGaussian
 from ldm.sampling import Sampler, guided
@@ -13,6 +15,7 @@ from ldm.schedule import TABLES, min_snr_weight, q_sample, scaled_linear_betas, 
 from ldm.weights.checkpoint import load_weights
 from ldm.weights.diffusers_pipeline import scheduler_config
 from textual_inversion import load_model
+from textual_inversion.pictures import load_pictures
 
 CAPTIONS = ["a red cat", "a blue dog", "an owl", "a fish"]
 
@@ -174,6 +177,17 @@ def test_weights_of_another_noise_schedule_are_refused(build_ldm, tmp_path):
         load_weights(build_ldm(), tmp_path / "file.safetensors")
 
 
-def test_the_shipped_model_has_the_published_schedule():
-    exact = schedule_buffers(scaled_linear_betas(1000, 0.00085, 0.012))
+def test_the_shipped_model_has_the_schedule_that_it_was_trained_with():
+    exact = schedule_buffers(scaled_linear_betas(1000, 0.0015, 0.0195))
     assert torch.equal(load_model("toyland", device="cpu").alpha_bar, exact["alphas_cumprod"])
+
+
+def test_no_image_is_asked_to_be_gray_by_noise_alone():
+    """At the last timestep, the mean of the latents must tell less of an image's brightness than of the noise."""
+    model = load_model("toyland", device="cpu")
+    photos = [
+        load_pictures(PROJECT / "assets" / "concepts" / f"{toy}_toy", 128).images for toy in ("cat", "duck", "robot")
+    ]
+    z_0 = model.encode_first_stage(to_tensor(np.concatenate(photos))).mean
+    told = model.alpha_bar[-1].sqrt() * z_0.mean(dim=(2, 3)).std(dim=0)
+    assert told.max() < 0.5 / z_0.shape[-1]
