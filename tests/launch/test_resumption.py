@@ -51,8 +51,8 @@ def go_on(run_script, halfway):
 @pytest.mark.parametrize(
     ("setting", "named", "said_of_it"),
     [
-        ("optim.lr=0.5", "optim.lr", "optim.lr was 0.01 and is 0.5"),
-        ("optim=high", "optim.lr", "optim.lr was 0.01 and is 0.04"),
+        ("optim.lr=0.5", "optim.lr", "optim.lr was 0.03 and is 0.5"),
+        ("optim=high", "optim.lr", "optim.lr was 0.03 and is 0.12"),
         ("module.batch_size=2", "module.batch_size", "module.batch_size was 4 and is 2"),
         ("concept.templates=['one {}']", "concept.templates", "concept.templates (other sentences)"),
         ("concept.first=2", "concept.images", "concept.images (other pictures)"),
@@ -85,10 +85,10 @@ def test_an_accepted_setting_is_obeyed_and_told(halfway, go_on):
     code, said = go_on("trainer.max_steps=6", "optim.lr=0.5", "resume.accept=[optim.lr]")
     assert code == 0, said
     with (halfway / "run" / "metrics.csv").open(newline="") as table:
-        assert [float(row["lr"]) for row in csv.DictReader(table)] == [0.01] * 4 + [0.5] * 2
+        assert [float(row["lr"]) for row in csv.DictReader(table)] == [0.03] * 4 + [0.5] * 2
     (word,) = load_words(halfway / "run")
     assert word.provenance["learning_rate"] == 0.5
-    assert word.provenance["changes"] == [{"step": 4, "optim.lr": [0.01, 0.5]}]
+    assert word.provenance["changes"] == [{"step": 4, "optim.lr": [0.03, 0.5]}]
     state = read_state(halfway / "run" / "last.ckpt")
     assert state["settings"]["module.concepts.0.learning_rate"] == 0.5
     assert state["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5
