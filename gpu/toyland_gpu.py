@@ -438,7 +438,7 @@ def first_stage(given):
     val = Pictures(given.scratch / "val", words, "val", 3)
     pictures = Pictures(given.scratch / "train", words, "train", given.workers)
     from ldm.images import psnr
-    from ldm.models import toyland_first_stage
+    from ldm.models import TOYLAND_SCALE_FACTOR, toyland_first_stage
     from ldm.weights.checkpoint import write_weights
 
     ae = toyland_first_stage() if given.start is None else started(given).first_stage_model.to(DEVICE)
@@ -502,6 +502,8 @@ def first_stage(given):
         if b >= min(8192, ready) and "scale" not in progress:
             mean, std = (torch.from_numpy(tables["moments"][:b, i]).float() for i in (0, 1))
             progress["scale"] = float(1.0 / (mean.var() + std.square().mean()).sqrt())
+            if given.start is not None:
+                progress["scale"] = TOYLAND_SCALE_FACTOR
             say("scale", progress["scale"], "channel std", mean.std(dim=(0, 2, 3)).tolist(), "posterior", std.mean())
         if "scale" in progress and (n % 16 == 0 or b == ready):
             tell(given.scratch / "progress.json", progress | {"ready": b, "final": b == ready})
