@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as L
 
 from ..files import write_whole
@@ -35,10 +36,11 @@ class ReconstructionGrid(L.Callback):
 
 
 class SampleGrid(L.Callback):
-    """At every validation, writes one image per prompt, from the same noise each time: `folder`/samples-<step>.png."""
+    """At every validation, writes one image per prompt, from the same noise each time: `folder`/samples-<step>.png.
+    `prompts` are values of the model's kind of condition. Masks, boolean [H, W], are shown above their images."""
 
     def __init__(
-        self, folder: str, prompts: list[str], sampler: Sampler, guidance: float = 4.0, columns: int = 6
+        self, folder: str, prompts: list[Any], sampler: Sampler, guidance: float = 4.0, columns: int = 6
     ) -> None:
         self.folder, self.prompts = Path(folder), prompts
         self.sampler, self.guidance, self.columns = sampler, guidance, columns
@@ -48,7 +50,12 @@ class SampleGrid(L.Callback):
             noise = partial(pl_module.noise, 0, range(len(self.prompts)))
             c = pl_module.cond_stage_model(self.prompts)
             images = to_uint8(pl_module.sample(c, noise(), self.sampler, self.guidance, noise))
-            rows = [images[i : i + self.columns] for i in range(0, len(images), self.columns)]
+            rows = []
+            for i in range(0, len(images), self.columns):
+                if isinstance(self.prompts[i], np.ndarray):
+                    masks = np.stack(self.prompts[i : i + self.columns])
+                    rows.append(np.repeat(masks[..., None] * np.uint8(255), 3, axis=-1))
+                rows.append(images[i : i + self.columns])
             save_png(self.folder / f"samples-{trainer.global_step:06d}.png", tile(rows))
 
 

@@ -47,6 +47,11 @@ def masks(source: Masked, indices: Iterable[int], draw: int) -> Conditions:
     return {"mask": [source.mask(i) for i in indices]}
 
 
+def first_masks(source: Masked, count: int) -> list[np.ndarray]:
+    """Return the masks of the first `count` images, or of all if there are fewer, as prompts of `SampleGrid`."""
+    return [source.mask(i) for i in range(min(count, len(source.images)))]
+
+
 class LatentData(CaptionedData):
     """Batches {"mean", "std" [b, c, h, w]} with the `conditions` of the images. The moments of `train` and of the first
     `val_size` images of `val` are cached in `folder` and recomputed when the images or the first stage change. With an
