@@ -75,7 +75,7 @@ def test_the_look_classifier_tells_them_apart_and_has_no_favourite(tmp_path):
 @torch.no_grad()
 def test_the_first_stage_gives_pictures_back(scenes, config):
     first_stage = config.ldm.module.first_stage
-    first_stage.weights = str(ROOT / "assets" / "toyland" / "autoencoder")
+    first_stage.weights = str(ROOT / "assets" / "toyland" / "ldm")
     autoencoder = instantiate(first_stage, _convert_="all").eval()
     x = to_tensor(scenes.images[:12])
     assert psnr(autoencoder.decode(autoencoder.encode(x).mean), x).mean() > 26.0

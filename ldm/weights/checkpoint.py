@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import put_in_place
-from .diffusers_layout import BESIDE_TEXT, CLIP_TEXT, is_diffusers_folder, read_diffusers
+from .diffusers_layout import BESIDE_TEXT, CLIP_TEXT, PARTS, is_diffusers_folder, read_diffusers
 from .family import describe_family
 from .file_kind import is_mapped
 from .reading import read_file
@@ -69,8 +69,9 @@ def _as_published(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
     """Load `weights` into `module` in place; returns `module`.
 
-    `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. Loading is strict: raises UserError
-    unless every name and shape agrees and every number is finite. Tensors in `DROPPED` or `POSITION_IDS` may be missing
+    `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. If `module` is one of the `PARTS` of a
+    model and `weights` hold the whole model, only this part is read. Loading is strict: raises UserError unless every
+    name and shape agrees and every number is finite. Tensors in `DROPPED` or `POSITION_IDS` may be missing
     from the file or from the module. The tables of a noise schedule are computed; those of the file must be of the same
     schedule. Values are cast to the dtypes of the module; parameters on the meta device take theirs as they are stored.
     None loads nothing, for training from scratch and for parts of a larger file."""
@@ -79,7 +80,8 @@ def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
     folder = Path(weights)
 
     def read() -> dict[str, Tensor]:
-        return read_diffusers(folder, module.state_dict()) if is_diffusers_folder(folder) else read_weights(folder)
+        own = module.state_dict()
+        return part_for(own, read_diffusers(folder, own) if is_diffusers_folder(folder) else read_weights(folder))
 
     tables: dict[str, Tensor] = cast(Any, module).schedule_tables() if hasattr(module, "schedule_tables") else {}
     for name, value in tables.items():
@@ -101,6 +103,14 @@ def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
         if not _is_finite(value):
             raise UserError(f"{weights}: {name} contains NaN or infinite values.")
     return module
+
+
+def part_for(own: Mapping[str, Tensor], loaded: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the part of a whole model that a module with the state dict `own` is, or `loaded` if there is none."""
+    for part in PARTS:
+        if not own.keys() & loaded.keys() and any(part + name in loaded for name in own):
+            return {name.removeprefix(part): value for name, value in loaded.items() if name.startswith(part)}
+    return loaded
 
 
 def _require_fit(

@@ -8,11 +8,10 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from .checkpoint import by_prefix, read_weights
+from .checkpoint import by_prefix, part_for, read_weights
 
 log = logging.getLogger(__name__)
 
-UNET = "model.diffusion_model."
 INPUT = "input_blocks.0.0.weight"
 
 
@@ -22,15 +21,15 @@ def transfer_unet(unet: nn.Module, weights: str | Path) -> nn.Module:
     An input convolution with more channels than in the file gets zeros for the others, so a map that is concatenated to
     the latents has no influence at first. All other tensors keep their values, and the log counts them. Raises
     UserError if the file holds no UNet, or one without a single tensor of the same name and shape."""
-    loaded = {name.removeprefix(UNET): value for name, value in read_weights(weights).items() if name.startswith(UNET)}
     own = unet.state_dict()
+    loaded = part_for(own, read_weights(weights))
     if INPUT in own and INPUT in loaded and own[INPUT].shape[1] > loaded[INPUT].shape[1]:
         wide = torch.zeros_like(own[INPUT])
         wide[:, : loaded[INPUT].shape[1]] = loaded[INPUT]
         loaded[INPUT] = wide
     fitting = {name: value for name, value in loaded.items() if name in own and own[name].shape == value.shape}
     if not fitting:
-        raise UserError(f"{weights} holds no tensor that fits this UNet: expected names such as {UNET}{INPUT}.")
+        raise UserError(f"{weights} holds no tensor that fits this UNet: expected names such as model.diffusion_model.{INPUT}.")
     unet.load_state_dict(fitting, strict=False)
     left = own.keys() - fitting.keys()
     if left:

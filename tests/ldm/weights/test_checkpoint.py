@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ldm.errors import UserError
 from ldm.weights import checkpoint
 from ldm.weights.checkpoint import load_as_stored, load_weights, read_weights, write_weights
 
@@ -99,6 +100,18 @@ def test_every_disagreement_is_an_error_that_counts_and_changes_nothing(tmp_path
     with pytest.raises(ValueError, match=re.escape(message)):
         load_weights(module, path)
     assert torch.equal(module[0].weight, before)
+
+
+@pytest.mark.parametrize("part", ["model.diffusion_model.", "first_stage_model.", "cond_stage_model."])
+def test_a_part_is_read_from_a_whole_model(tmp_path, part):
+    path, original = tmp_path / "model.safetensors", model()
+    whole = {part + name: value for name, value in original.state_dict().items()}
+    save_file(whole | {"another.weight": torch.ones(1)}, path)
+    loaded = load_weights(model(seed=1), path)
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in original.state_dict().items())
+    save_file({name: value for name, value in whole.items() if not name.startswith(part + "2.")}, path)
+    with pytest.raises(UserError, match="2 tensors missing, such as 2.bias"):
+        load_weights(model(), path)
 
 
 def test_a_truncated_file_is_an_error(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from ldm.errors import UserError
 from ldm.modules.unet import UNet
 from ldm.weights.checkpoint import write_weights
-from ldm.weights.transfer import UNET, transfer_unet
+from ldm.weights.transfer import transfer_unet
 
 unet = partial(
     UNet,
@@ -30,7 +30,7 @@ def trained(tmp_path):
     model = unet(in_channels=4, context_dim=16)
     for value in model.parameters():
         torch.nn.init.normal_(value, std=0.1)
-    weights = {UNET + name: value for name, value in model.state_dict().items()} | {"other.weight": torch.ones(3)}
+    weights = {"model.diffusion_model." + name: value for name, value in model.state_dict().items()} | {"other.weight": torch.ones(3)}
     write_weights(tmp_path / "weights", weights)
     return tmp_path / "weights", model
 
