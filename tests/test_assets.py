@@ -78,7 +78,7 @@ def test_the_first_stage_gives_pictures_back(scenes, config):
     first_stage.weights = str(ROOT / "assets" / "toyland" / "ldm")
     autoencoder = instantiate(first_stage, _convert_="all").eval()
     x = to_tensor(scenes.images[:12])
-    assert psnr(autoencoder.decode(autoencoder.encode(x).mean), x).mean() > 26.0
+    assert psnr(autoencoder.decode(autoencoder.encode(x).mean), x).mean() > 31.0
 
 
 @torch.no_grad()
@@ -90,7 +90,7 @@ def test_the_model_generates_the_class_and_the_place_that_it_is_told(config, que
         "background": ["beach", "city", "forest", "moon", "snow", "studio", "desert", "table"],
     }
     prompts = [f"a photo of a {kind} {BACKGROUNDS[place]}" for kind, place in zip(*told.values(), strict=True)]
-    images = generate_images(ldm, prompts, seed=0, sampler=Sampler(15), guidance=5.0)
+    images = generate_images(ldm, prompts, seed=0, sampler=Sampler(15), guidance=4.0)
     for name, wanted in told.items():
         question = questions[name]
         labels = list(question.names)
