@@ -57,7 +57,7 @@ TOYLAND = Scale(
     guidance=4.0,
     learning_rate=3.0e-2,  # at 1e-2, one of four toys was not itself after 600 steps
     batch_size=4,
-    steps=400,
+    steps=600,
     dtype=frozen_dtype(on_gpu=torch.float32),
 )
 LDM_1P4B = Scale(
