@@ -90,7 +90,7 @@ def test_every_concept_has_its_pictures(name):
 @pytest.mark.parametrize("name", names("model"))
 def test_the_parts_of_every_model_fit_together(name):
     node = composed(CAT_TOY, f"model@module.ldm.module={name}")["module"]["ldm"]
-    ldm = on_meta(node)
+    ldm = on_meta(node).to("meta")  # some begin with weights
     assert isinstance(ldm, LatentDiffusion)
     unet, condition = ldm.unet, ldm.cond_stage_model
     z_t = torch.zeros(1, unet.out_channels, unet.sample_size, unet.sample_size, device="meta")

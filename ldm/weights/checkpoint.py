@@ -69,8 +69,8 @@ def _as_published(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
     """Load `weights` into `module` in place; returns `module`.
 
-    `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. If `module` is one of the `PARTS` of a
-    model and `weights` hold the whole model, only this part is read. Loading is strict: raises UserError unless every
+    `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. If `module` is one of the `PARTS` of
+    a model and `weights` hold the whole model, only this part is read. Loading is strict: raises UserError unless every
     name and shape agrees and every number is finite. Tensors in `DROPPED` or `POSITION_IDS` may be missing
     from the file or from the module. The tables of a noise schedule are computed; those of the file must be of the same
     schedule. Values are cast to the dtypes of the module; parameters on the meta device take theirs as they are stored.

@@ -4,7 +4,6 @@ conditioned on classes."""
 import logging
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from ..errors import UserError
@@ -24,13 +23,19 @@ def transfer_unet(unet: nn.Module, weights: str | Path) -> nn.Module:
     own = unet.state_dict()
     loaded = part_for(own, read_weights(weights))
     if INPUT in own and INPUT in loaded and own[INPUT].shape[1] > loaded[INPUT].shape[1]:
-        wide = torch.zeros_like(own[INPUT])
+        wide = loaded[INPUT].new_zeros(own[INPUT].shape)
         wide[:, : loaded[INPUT].shape[1]] = loaded[INPUT]
         loaded[INPUT] = wide
-    fitting = {name: value for name, value in loaded.items() if name in own and own[name].shape == value.shape}
+    fitting = {
+        name: value.to(own[name].dtype)
+        for name, value in loaded.items()
+        if name in own and own[name].shape == value.shape
+    }
     if not fitting:
-        raise UserError(f"{weights} holds no tensor that fits this UNet: expected names such as model.diffusion_model.{INPUT}.")
-    unet.load_state_dict(fitting, strict=False)
+        raise UserError(
+            f"{weights} holds no tensor that fits this UNet: expected names such as model.diffusion_model.{INPUT}."
+        )
+    unet.load_state_dict(fitting, strict=False, assign=True)  # also into a UNet on the meta device
     left = own.keys() - fitting.keys()
     if left:
         log.info("%s: %d of %d tensors of the UNet are new (%s)", weights, len(left), len(own), by_prefix(left))

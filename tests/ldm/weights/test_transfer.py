@@ -30,8 +30,8 @@ def trained(tmp_path):
     model = unet(in_channels=4, context_dim=16)
     for value in model.parameters():
         torch.nn.init.normal_(value, std=0.1)
-    weights = {"model.diffusion_model." + name: value for name, value in model.state_dict().items()} | {"other.weight": torch.ones(3)}
-    write_weights(tmp_path / "weights", weights)
+    weights = {f"model.diffusion_model.{name}": value for name, value in model.state_dict().items()}
+    write_weights(tmp_path / "weights", weights | {"other.weight": torch.ones(3)})
     return tmp_path / "weights", model
 
 
