@@ -47,8 +47,9 @@ def masks(source: Masked, indices: Iterable[int], draw: int) -> Conditions:
     return {"mask": [source.mask(i) for i in indices]}
 
 
-def first_masks(source: Masked, count: int) -> list[np.ndarray]:
-    """Return the masks of the first `count` images, or of all if there are fewer, as prompts of `SampleGrid`."""
+def first_masks(source: Any, count: int) -> list[np.ndarray]:
+    """Return the masks of the first `count` images of a `Masked` source, or of all if there are fewer, as prompts of
+    `SampleGrid`."""
     return [source.mask(i) for i in range(min(count, len(source.images)))]
 
 
