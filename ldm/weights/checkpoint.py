@@ -71,8 +71,8 @@ def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
 
     `weights` is a path for `read_weights`, or the folder of a diffusers pipeline. If `module` is one of the `PARTS` of
     a model and `weights` hold the whole model, only this part is read. Loading is strict: raises UserError unless every
-    name and shape agrees and every number is finite. Tensors in `DROPPED` or `POSITION_IDS` may be missing
-    from the file or from the module. The tables of a noise schedule are computed; those of the file must be of the same
+    name and shape agrees and every number is finite. Tensors in `DROPPED` or `POSITION_IDS` may be missing from the
+    file or from the module. The tables of a noise schedule are computed; those of the file must be of the same
     schedule. Values are cast to the dtypes of the module; parameters on the meta device take theirs as they are stored.
     None loads nothing, for training from scratch and for parts of a larger file."""
     if weights is None:
@@ -107,8 +107,10 @@ def load_weights(module: nn.Module, weights: str | Path | None) -> nn.Module:
 
 def part_for(own: Mapping[str, Tensor], loaded: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the part of a whole model that a module with the state dict `own` is, or `loaded` if there is none."""
+    if own.keys() & loaded.keys():
+        return loaded
     for part in PARTS:
-        if not own.keys() & loaded.keys() and any(part + name in loaded for name in own):
+        if any(part + name in loaded for name in own):
             return {name.removeprefix(part): value for name, value in loaded.items() if name.startswith(part)}
     return loaded
 
